@@ -1,0 +1,134 @@
+//! Graph → e-graph → graph.
+
+use super::{
+    extract::Extraction,
+    lang::{Constants, ENode, Facts, SwinGraph},
+};
+use egg::Id;
+use std::{collections::HashMap, sync::Arc};
+use swint_ir::{ConstId, Graph, InputId, Module, Value, op::Op};
+
+/// A module as an e-graph.
+pub(super) struct Lowered {
+    pub egraph: SwinGraph,
+    pub root: Id,
+    /// The source's module names, by the class of the node that had them.
+    pub locs: Vec<(Id, Arc<str>)>,
+}
+
+pub(super) fn to_egraph(module: &Module) -> Lowered {
+    let graph = &module.graph;
+    let constants = Constants {
+        inputs: graph.inputs.iter().map(|i| i.ty.clone()).collect(),
+        decls: graph.consts.clone(),
+        weights: module.weights.clone(),
+    };
+    let mut egraph = SwinGraph::new(constants);
+    let mut ids: Vec<Id> = Vec::with_capacity(graph.nodes.len());
+    let mut locs = Vec::new();
+    let add = |egraph: &mut SwinGraph, ids: &[Id], value: Value| match value {
+        Value::Input(i) => egraph.add(ENode::Input(i.0)),
+        Value::Const(c) => egraph.add(ENode::Const(c)),
+        Value::Node(n) => ids[n.index()],
+    };
+    for node in &graph.nodes {
+        let mut children: Vec<Id> = node.operands.iter().map(|&v| add(&mut egraph, &ids, v)).collect();
+        children.extend(node.op.attrs().into_iter().map(|attr| egraph.add(ENode::Attr(attr))));
+        let id = egraph.add(ENode::Op(node.op.kind(), children));
+        locs.extend(node.locs.iter().map(|loc| (id, loc.clone())));
+        ids.push(id);
+    }
+    let root = add(&mut egraph, &ids, graph.output);
+    egraph.rebuild();
+    Lowered { egraph, root, locs }
+}
+
+/// The graph of an extraction. Inputs, name and module names are the source's.
+pub(super) fn from_egraph(
+    egraph: &SwinGraph,
+    root: Id,
+    chosen: &Extraction,
+    locs: &[(Id, Arc<str>)],
+    source: &Module,
+) -> Module {
+    let mut out =
+        Module { graph: Graph::new(source.graph.name.clone(), source.graph.inputs.clone()), weights: Default::default() };
+    let mut values: HashMap<Id, Value> = HashMap::new();
+    // Children first, with an explicit stack: graphs are deep.
+    let mut stack = vec![(egraph.find(root), false)];
+    while let Some((id, ready)) = stack.pop() {
+        if values.contains_key(&id) {
+            continue;
+        }
+        let value = match chosen.node(id) {
+            ENode::Input(i) => Value::Input(InputId(*i)),
+            ENode::Const(c) => constant(egraph, *c, &mut out),
+            ENode::Attr(_) => continue,
+            ENode::Op(kind, children) => {
+                let children: Vec<Id> = children.iter().map(|&c| egraph.find(c)).collect();
+                if !ready {
+                    stack.push((id, true));
+                    stack.extend(children.iter().rev().map(|&c| (c, false)));
+                    continue;
+                }
+                let attrs: Vec<_> = children
+                    .iter()
+                    .filter_map(|&c| if let Facts::Attr(attr) = &egraph[c].data { Some(attr.clone()) } else { None })
+                    .collect();
+                let op = Op::from_attrs(*kind, &attrs).expect("the e-node was typed");
+                let operands = children.iter().filter_map(|c| values.get(c).copied()).collect();
+                out.graph.push(op, operands).expect("the e-node was typed")
+            }
+        };
+        values.insert(id, value);
+    }
+    for (id, loc) in locs {
+        if let Some(&value) = values.get(&egraph.find(*id)) {
+            out.graph.add_loc(value, loc.clone());
+        }
+    }
+    out.graph.output = values[&egraph.find(root)];
+    out
+}
+
+/// Declares a constant in the result, with the channel scales that its type names.
+fn constant(egraph: &SwinGraph, c: ConstId, out: &mut Module) -> Value {
+    let Constants { decls, weights, .. } = &egraph.analysis;
+    let mut declare = |index: usize| {
+        let decl = &decls[index];
+        let value = weights.get(&decl.name).expect("every constant has a value").clone();
+        out.weights.0.insert(decl.name.clone(), value);
+        out.graph.constant(decl.name.clone(), decl.ty.clone())
+    };
+    if let Some(channels) = &decls[c.index()].ty.scale.channels {
+        declare(decls.iter().position(|d| d.name == channels.name).expect("channel scales are declared"));
+    }
+    declare(c.index())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::egraph::{Target, extract};
+    use swint_ir::{Elem, F32, Scale, Tensor, Type, Weights, graph::Decl};
+
+    #[test]
+    fn a_graph_survives_the_round_trip() {
+        let input = Decl { name: "x".into(), ty: Type::f32([1, 4, 4, 8]) };
+        let mut m = Module { graph: Graph::new("g", vec![input]), weights: Weights::default() };
+        let x = Value::Input(InputId(0));
+        let q = m.graph.push(Op::Quantize { elem: Elem::I8, scale: F32::new(0.1) }, vec![x]).unwrap();
+        let r = m.graph.push(Op::Roll { shift: 1 }, vec![q]).unwrap();
+        m.constant("w.scale", Type::f32([2]), Tensor::f32([2], vec![0.5, 0.25]));
+        let w_ty = Type::int(Elem::I8, Scale::channels("w.scale", 0), [2, 8]);
+        let w = m.constant("w", w_ty, Tensor::new([2, 8], swint_ir::Data::I8(vec![1; 16])));
+        let l = m.graph.push(Op::Linear {}, vec![r, w]).unwrap();
+        m.graph.add_loc(l, "a");
+        m.graph.add_loc(l, "b");
+        m.graph.output = m.graph.push(Op::Dequantize {}, vec![l]).unwrap();
+        let Lowered { egraph, root, locs } = to_egraph(&m);
+        let chosen = extract::extract(&egraph, root, &Target::default());
+        let back = from_egraph(&egraph, root, &chosen, &locs, &m);
+        assert_eq!(back, m);
+    }
+}

@@ -1,0 +1,73 @@
+//! Equality saturation: the graph as an e-graph, rules from [`crate::rules`], extraction by cost.
+
+mod convert;
+mod cost;
+mod extract;
+mod lang;
+mod rule;
+
+pub use cost::{Cost, Target};
+pub use lang::{ENode, Facts, SwinGraph};
+pub use rule::{Bound, Class, Match, Rule};
+
+use convert::{Lowered, from_egraph, to_egraph};
+use egg::{Runner, SimpleScheduler, StopReason};
+use std::{collections::BTreeMap, time::Duration};
+use swint_ir::Module;
+
+/// What a rewrite did.
+#[derive(Clone, PartialEq, Debug)]
+pub struct RewriteReport {
+    /// How often each rule added something, for rules that did.
+    pub applied: BTreeMap<String, usize>,
+    /// Estimated time on the target, before and after.
+    pub cost: (Cost, Cost),
+    /// E-classes and e-nodes at the end.
+    pub size: (usize, usize),
+    /// Why saturation ended early, if it did; the result is valid all the same.
+    pub stopped: Option<String>,
+}
+
+/// Most e-nodes before saturation stops.
+const NODE_LIMIT: usize = 400_000;
+/// Most iterations before saturation stops: longer than any chain of rules through a block.
+const ITERATION_LIMIT: usize = 60;
+/// Longest time before saturation stops.
+const TIME_LIMIT: Duration = Duration::from_secs(60);
+
+/// Rewrites a module with rules and takes the cheapest equal program.
+///
+/// # Panics
+/// When a rule or the extraction is wrong: the result does not verify, or its type changed.
+pub fn rewrite(module: &Module, rules: &[Rule], target: &Target) -> (Module, RewriteReport) {
+    let before = cost::graph_cost(&module.graph, target);
+    let Lowered { egraph, root, locs } = to_egraph(module);
+    let rewrites: Vec<_> = rules.iter().map(Rule::to_rewrite).collect();
+    let runner = Runner::default()
+        .with_egraph(egraph)
+        .with_scheduler(SimpleScheduler)
+        .with_node_limit(NODE_LIMIT)
+        .with_iter_limit(ITERATION_LIMIT)
+        .with_time_limit(TIME_LIMIT)
+        .run(&rewrites);
+    let mut applied: BTreeMap<String, usize> = BTreeMap::new();
+    for iteration in &runner.iterations {
+        for (rule, count) in &iteration.applied {
+            *applied.entry(rule.to_string()).or_default() += count;
+        }
+    }
+    let stopped = match &runner.stop_reason {
+        Some(StopReason::Saturated) | None => None,
+        Some(other) => Some(format!("{other:?}")),
+    };
+    let chosen = extract::extract(&runner.egraph, root, target);
+    let result = from_egraph(&runner.egraph, root, &chosen, &locs, module);
+    if let Err(error) = result.verify() {
+        panic!("the rewritten graph is not valid: {error}");
+    }
+    assert_eq!(result.graph.ty(result.graph.output), module.graph.ty(module.graph.output), "the output's type changed");
+    let after = cost::graph_cost(&result.graph, target);
+    assert!(after <= chosen.cost, "extraction claims {:?} but the graph costs {after:?}", chosen.cost);
+    let size = (runner.egraph.number_of_classes(), runner.egraph.total_size());
+    (result, RewriteReport { applied, cost: (before, after), size, stopped })
+}

@@ -1,0 +1,185 @@
+//! Rewrite rules: rows of tables, and what applies them.
+
+use super::lang::{Constants, ENode, Facts, SwinGraph, infer_from};
+use egg::{Applier, ENodeOrVar, Id, Language, Pattern, PatternAst, Rewrite, Subst, Symbol, Var};
+use std::{fmt, sync::Arc};
+use swint_ir::{ConstId, Data, Elem, F32, Tensor, Type, graph::Decl, op::Attr};
+
+/// How far a rule changes values.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub enum Class {
+    /// Same bits.
+    Exact,
+    /// An identity over the reals; computed values differ by at most this.
+    Real(Bound),
+}
+
+/// What rounding may do to a result.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub enum Bound {
+    /// This many steps of an integer result.
+    Steps(i32),
+    /// `2·K` float roundings, each of the largest partial sum: what adding K products in `f32` loses.
+    Accumulation,
+    /// Half a step of the accumulator beside float rounding of the result.
+    HalfStep,
+}
+
+/// One row of a rule table: `lhs ⇒ rhs` where `when` holds.
+pub struct Rule {
+    /// Unique name.
+    pub name: String,
+    /// How far it changes values.
+    pub class: Class,
+    /// What is matched.
+    pub lhs: String,
+    /// What becomes equal to it. May use variables that `when` binds.
+    pub rhs: String,
+    /// The side condition. It fails closed: what it cannot decide is `false`.
+    pub when: fn(&mut Match<'_>) -> bool,
+}
+
+impl Rule {
+    /// A row without a side condition.
+    pub fn new(name: impl Into<String>, class: Class, lhs: impl Into<String>, rhs: impl Into<String>) -> Rule {
+        Rule { name: name.into(), class, lhs: lhs.into(), rhs: rhs.into(), when: |_| true }
+    }
+
+    /// The same row with a side condition.
+    pub fn when(self, when: fn(&mut Match<'_>) -> bool) -> Rule {
+        Rule { when, ..self }
+    }
+
+    /// The rule as egg runs it.
+    ///
+    /// # Panics
+    /// When a side is no pattern; a test walks every table.
+    pub fn to_rewrite(&self) -> Rewrite<ENode, Constants> {
+        let pattern = |side: &str| -> Pattern<ENode> { side.parse().unwrap_or_else(|e| panic!("{}: {e:?}", self.name)) };
+        let (lhs, rhs) = (pattern(&self.lhs), pattern(&self.rhs));
+        let applier = Guarded { rhs, when: self.when };
+        Rewrite::new(self.name.as_str(), lhs, applier).unwrap_or_else(|e| panic!("{}: {e}", self.name))
+    }
+}
+
+impl fmt::Display for Rule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {} => {}", self.name, self.lhs, self.rhs)
+    }
+}
+
+/// A match of a rule's left side, as its side condition sees it. Variables are named without the question mark.
+pub struct Match<'a> {
+    egraph: &'a mut SwinGraph,
+    subst: Subst,
+}
+
+fn variable(name: &str) -> Var {
+    format!("?{name}").parse().expect("a variable's name")
+}
+
+impl Match<'_> {
+    fn facts(&self, name: &str) -> Option<&Facts> {
+        self.subst.get(variable(name)).map(|&id| &self.egraph[id].data)
+    }
+
+    /// The type of a tensor.
+    pub fn ty(&self, name: &str) -> Option<&Type> {
+        self.facts(name)?.ty()
+    }
+
+    /// The value of an element-type attribute.
+    pub fn elem(&self, name: &str) -> Option<Elem> {
+        if let Facts::Attr(Attr::Elem(elem)) = self.facts(name)? { Some(*elem) } else { None }
+    }
+
+    /// The value of a float attribute.
+    pub fn float(&self, name: &str) -> Option<F32> {
+        if let Facts::Attr(Attr::F32(value)) = self.facts(name)? { Some(*value) } else { None }
+    }
+
+    /// The name and value of a constant.
+    pub fn constant(&self, name: &str) -> Option<(Arc<str>, Arc<Tensor>)> {
+        let Facts::Tensor { constant: Some(c), .. } = self.facts(name)? else { return None };
+        let decl = &self.egraph.analysis.decls[c.index()];
+        Some((decl.name.clone(), self.egraph.analysis.weights.get(&decl.name)?.clone()))
+    }
+
+    /// The constants' values.
+    pub fn weights(&self) -> &swint_ir::Weights {
+        &self.egraph.analysis.weights
+    }
+
+    /// Binds a variable to a constant, made if there is none of this type and value. Its name starts with `stem`.
+    pub fn bind_constant(&mut self, name: &str, stem: &str, ty: Type, data: Data) {
+        let constants = &mut self.egraph.analysis;
+        let tensor = Tensor::new(ty.shape.clone(), data);
+        let mut candidate: Arc<str> = stem.into();
+        let mut number = 1;
+        let index = loop {
+            match constants.decls.iter().position(|d| d.name == candidate) {
+                None => {
+                    constants.weights.insert(candidate.clone(), tensor);
+                    constants.decls.push(Decl { name: candidate, ty });
+                    break constants.decls.len() - 1;
+                }
+                Some(i) if constants.decls[i].ty == ty && constants.weights.get(&candidate).is_some_and(|t| **t == tensor) => {
+                    break i;
+                }
+                Some(_) => {
+                    number += 1;
+                    candidate = format!("{stem}.{number}").into();
+                }
+            }
+        };
+        let id = self.egraph.add(ENode::Const(ConstId(index as u32)));
+        self.subst.insert(variable(name), id);
+    }
+}
+
+/// Applies a right side where the condition holds and the result is well typed, of the class's own type.
+struct Guarded {
+    rhs: Pattern<ENode>,
+    when: fn(&mut Match<'_>) -> bool,
+}
+
+impl Applier<ENode, Constants> for Guarded {
+    fn apply_one(
+        &self,
+        egraph: &mut SwinGraph,
+        class: Id,
+        subst: &Subst,
+        searcher: Option<&PatternAst<ENode>>,
+        rule: Symbol,
+    ) -> Vec<Id> {
+        let mut matched = Match { egraph, subst: subst.clone() };
+        if !(self.when)(&mut matched) {
+            return Vec::new();
+        }
+        let Match { egraph, subst } = matched;
+        match pattern_facts(&self.rhs.ast, egraph, &subst) {
+            Some(facts) if facts.ty() == egraph[class].data.ty() => {
+                self.rhs.apply_one(egraph, class, &subst, searcher, rule)
+            }
+            _ => Vec::new(),
+        }
+    }
+}
+
+/// The facts of a pattern's root under a substitution; `None` where it is not well typed.
+fn pattern_facts(ast: &PatternAst<ENode>, egraph: &SwinGraph, subst: &Subst) -> Option<Facts> {
+    let mut all: Vec<Facts> = Vec::new();
+    for node in ast.as_ref() {
+        let facts = match node {
+            ENodeOrVar::Var(var) => egraph[*subst.get(*var)?].data.clone(),
+            ENodeOrVar::ENode(ENode::Attr(attr)) => Facts::Attr(attr.clone()),
+            ENodeOrVar::ENode(node @ ENode::Op(kind, _)) => {
+                let ty = infer_from(*kind, node.children().iter().map(|&c| &all[usize::from(c)])).ok()?;
+                Facts::Tensor { ty, constant: None }
+            }
+            ENodeOrVar::ENode(_) => return None,
+        };
+        all.push(facts);
+    }
+    all.pop()
+}

@@ -1,0 +1,10 @@
+//! Model descriptions and checkpoints → float IR.
+
+mod attention;
+mod checkpoint;
+mod spec;
+mod swin;
+
+pub use checkpoint::{Checkpoint, CheckpointError};
+pub use spec::{Interpolation, Preprocess, Resize, Spec, SpecError, Stage};
+pub use swin::import;

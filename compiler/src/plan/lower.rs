@@ -1,0 +1,206 @@
+//! Lowers a verified graph to a plan: one kernel an op.
+
+use super::{
+    Buffer, ConstSource, Kernel, Launch, Plan,
+    arena::{Lifetime, allocate},
+};
+use petgraph::{
+    algo::toposort,
+    graph::{DiGraph, NodeIndex},
+};
+use std::collections::HashMap;
+use swint_ir::{
+    Graph, NodeId, Type, Value,
+    index_map::IndexMap,
+    op::{Class, Op},
+    tensor::channel_stride,
+};
+
+/// Why a graph has no plan.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum PlanError {
+    /// It computes nothing.
+    #[error("the graph returns an input or a constant: there is nothing to run")]
+    Empty,
+    /// A linear's weights are computed, and kernels want them packed ahead.
+    #[error("{0}: the weights of a linear must be a constant")]
+    ComputedWeights(NodeId),
+}
+
+/// Plans a graph that [`swint_ir::verify()`] accepts.
+///
+/// # Errors
+/// When the graph runs no op, or computes the weights of a linear.
+pub fn plan(graph: &Graph) -> Result<Plan, PlanError> {
+    let Value::Node(output) = graph.output else { return Err(PlanError::Empty) };
+    let computed = |n: &swint_ir::Node| n.op == Op::Linear {} && !matches!(n.operands[1], Value::Const(_));
+    let order = schedule(graph);
+    if let Some(&id) = order.iter().find(|id| computed(&graph.nodes[id.index()])) {
+        return Err(PlanError::ComputedWeights(id));
+    }
+    let position: HashMap<NodeId, usize> = order.iter().enumerate().map(|(i, &id)| (id, i)).collect();
+    let lifetimes: Vec<Lifetime> = order.iter().map(|&id| lifetime(graph, id, output, &position)).collect();
+    let (offsets, arena) = allocate(&lifetimes);
+    let buffer = |id: NodeId| {
+        let i = position[&id];
+        Buffer::Arena { offset: offsets[i], bytes: lifetimes[i].bytes }
+    };
+    let mut lowering = Lowering { graph, consts: Vec::new(), known: HashMap::new() };
+    let launches = order.iter().map(|&id| lowering.launch(id, &buffer)).collect();
+    Ok(Plan {
+        name: graph.name.clone(),
+        inputs: graph.inputs.iter().map(|i| i.ty.clone()).collect(),
+        consts: lowering.consts,
+        arena,
+        launches,
+        output: buffer(output),
+        output_type: graph.ty(graph.output).clone(),
+    })
+}
+
+/// The order of launches: a topological order of the nodes that the output needs.
+fn schedule(graph: &Graph) -> Vec<NodeId> {
+    let mut needed = vec![false; graph.nodes.len()];
+    let mut edges: DiGraph<NodeId, ()> = DiGraph::new();
+    let mut index: Vec<Option<NodeIndex>> = vec![None; graph.nodes.len()];
+    if let Value::Node(output) = graph.output {
+        needed[output.index()] = true;
+    }
+    for (id, node) in graph.iter().rev() {
+        if needed[id.index()] {
+            for operand in &node.operands {
+                if let Value::Node(n) = operand {
+                    needed[n.index()] = true;
+                }
+            }
+        }
+    }
+    for (id, node) in graph.iter().filter(|(id, _)| needed[id.index()]) {
+        let user = edges.add_node(id);
+        index[id.index()] = Some(user);
+        for operand in &node.operands {
+            if let Value::Node(n) = operand {
+                edges.add_edge(index[n.index()].expect("operands come first"), user, ());
+            }
+        }
+    }
+    let order = toposort(&edges, None).expect("a verified graph has no cycle");
+    order.into_iter().map(|i| edges[i]).collect()
+}
+
+/// A result lives from its launch to its last user's; the output to the end.
+fn lifetime(graph: &Graph, id: NodeId, output: NodeId, position: &HashMap<NodeId, usize>) -> Lifetime {
+    let first = position[&id];
+    let users = graph.iter().filter(|(user, n)| position.contains_key(user) && n.operands.contains(&Value::Node(id)));
+    let last = users.map(|(user, _)| position[&user]).max().unwrap_or(first);
+    let last = if id == output { position.len() - 1 } else { last };
+    Lifetime { bytes: graph.ty(Value::Node(id)).bytes(), first, last }
+}
+
+struct Lowering<'a> {
+    graph: &'a Graph,
+    consts: Vec<ConstSource>,
+    known: HashMap<ConstSource, usize>,
+}
+
+impl Lowering<'_> {
+    fn constant(&mut self, source: ConstSource) -> Buffer {
+        let consts = &mut self.consts;
+        Buffer::Const(*self.known.entry(source).or_insert_with_key(|source| {
+            consts.push(source.clone());
+            consts.len() - 1
+        }))
+    }
+
+    fn launch(&mut self, id: NodeId, buffer: &dyn Fn(NodeId) -> Buffer) -> Launch {
+        let graph = self.graph;
+        let node = &graph.nodes[id.index()];
+        let types: Vec<&Type> = node.operands.iter().map(|&v| graph.ty(v)).collect();
+        let (x, y) = (types[0], &node.ty);
+        let mut inputs: Vec<Buffer> = Vec::new();
+        for (i, &operand) in node.operands.iter().enumerate() {
+            inputs.push(match operand {
+                Value::Input(input) => Buffer::Input(input.index()),
+                Value::Node(n) => buffer(n),
+                Value::Const(c) => {
+                    let name = graph.consts[c.index()].name.clone();
+                    let weights = i == 1 && node.op == Op::Linear {};
+                    self.constant(if weights { ConstSource::Transposed(name) } else { ConstSource::Weight(name) })
+                }
+            });
+        }
+        let channels = |ty: &Type| ty.scale.channels.as_ref().map_or(1, |c| ty.shape[c.axis]);
+        let (kernel, items) = match &node.op {
+            op if op.kind().class() == Class::Index => {
+                let map = IndexMap::of(op, &x.shape);
+                inputs.push(self.constant(ConstSource::Map(op.clone(), map_shape(op, &x.shape))));
+                let kernel = Kernel::Move { elem: x.elem, chunk: map.chunk, period: map.source.len() };
+                (kernel, y.elements() / map.chunk)
+            }
+            Op::Linear {} => {
+                let kernel = Kernel::Linear { x: x.elem, k: x.last(), n: y.last(), bias: types.len() > 2 };
+                (kernel, y.rows())
+            }
+            Op::AttnScores { heads } => {
+                let kernel = Kernel::AttnScores { x: x.elem, heads: *heads, tokens: x.shape[1], channels: x.last() };
+                (kernel, y.rows())
+            }
+            Op::AttnValues {} => {
+                let kernel =
+                    Kernel::AttnValues { p: x.elem, heads: x.shape[1], tokens: x.shape[2], channels: y.last() };
+                (kernel, y.rows())
+            }
+            Op::AttnBias { scale } => {
+                let masks = types.get(2).map_or(0, |m| m.shape[0]);
+                let kernel = Kernel::AttnBias { heads: x.shape[1], tokens: x.last(), masks, scale: *scale };
+                (kernel, y.elements())
+            }
+            Op::BiasAdd {} => (Kernel::BiasAdd { elem: x.elem, n: x.last() }, y.elements()),
+            Op::Normalize { mean, std } => {
+                inputs.push(self.constant(ConstSource::Floats(mean.clone())));
+                inputs.push(self.constant(ConstSource::Floats(std.clone())));
+                (Kernel::Normalize { channels: mean.len() }, y.elements())
+            }
+            Op::LayerNorm { eps } => (Kernel::LayerNorm { channels: x.last(), eps: *eps }, y.rows()),
+            Op::Softmax {} => (Kernel::Softmax { n: x.last() }, y.rows()),
+            Op::Gelu {} => (Kernel::Gelu, y.elements()),
+            Op::Relu {} => (Kernel::Relu, y.elements()),
+            Op::Add {} => (Kernel::Add, y.elements()),
+            Op::MeanPool {} => {
+                (Kernel::MeanPool { tokens: x.shape[1] * x.shape[2], channels: x.shape[3] }, y.elements())
+            }
+            Op::Quantize { elem, scale } => (Kernel::Quantize { elem: *elem, scale: *scale }, y.elements()),
+            Op::Dequantize {} => {
+                inputs.push(self.constant(ConstSource::Scales(scale_only(x))));
+                let kernel = Kernel::Dequantize { elem: x.elem, channels: channels(x), stride: channel_stride(x) };
+                (kernel, y.elements())
+            }
+            Op::Requantize { elem, scale } => {
+                inputs.push(self.constant(ConstSource::Mantissas(scale_only(x), *scale)));
+                inputs.push(self.constant(ConstSource::Shifts(scale_only(x), *scale)));
+                (Kernel::Requantize { from: x.elem, to: *elem, channels: channels(x) }, y.elements())
+            }
+            Op::Lut {} => (Kernel::Lut { from: x.elem, to: y.elem }, y.elements()),
+            Op::SpaceToDepth { .. } | Op::Roll { .. } | Op::WindowPartition { .. } | Op::WindowReverse { .. } => {
+                unreachable!("index maps are handled above")
+            }
+        };
+        Launch { kernel, items, inputs, output: buffer(id), op: node.op.clone(), locs: node.locs.clone() }
+    }
+}
+
+/// The type reduced to what its scales depend on, so that equal constants are shared.
+fn scale_only(ty: &Type) -> Type {
+    let shape = ty.scale.channels.as_ref().map_or(Vec::new(), |c| vec![ty.shape[c.axis]]);
+    Type { shape, elem: ty.elem, scale: ty.scale.on_axis(0) }
+}
+
+/// The shape that an index map depends on: one image's, so that every batch shares the constant.
+fn map_shape(op: &Op, shape: &[usize]) -> Vec<usize> {
+    let mut shape = shape.to_vec();
+    shape[0] = match *op {
+        Op::WindowReverse { window, height, width } => (height / window) * (width / window),
+        _ => 1,
+    };
+    shape
+}

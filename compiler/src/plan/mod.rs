@@ -1,0 +1,105 @@
+//! Graph → kernels, launch order, buffers. A plan is plain data: what to run, not how.
+
+mod arena;
+mod kernel;
+mod lower;
+
+pub use kernel::{ConstSource, Kernel};
+pub use lower::{PlanError, plan};
+
+use std::{fmt, sync::Arc};
+use swint_ir::{Type, op::Op};
+
+/// Everything needed to run a graph: constants to upload, one arena, launches in order.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Plan {
+    /// The graph's name.
+    pub name: Arc<str>,
+    /// Types of the inputs.
+    pub inputs: Vec<Type>,
+    /// Constants, each uploaded once.
+    pub consts: Vec<ConstSource>,
+    /// Bytes of the arena.
+    pub arena: usize,
+    /// Kernel launches, in order.
+    pub launches: Vec<Launch>,
+    /// Where the result is.
+    pub output: Buffer,
+    /// The result's type.
+    pub output_type: Type,
+}
+
+/// Where a kernel reads or writes.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Buffer {
+    /// An input of the graph.
+    Input(usize),
+    /// A constant of the plan.
+    Const(usize),
+    /// Bytes of the arena.
+    Arena {
+        /// First byte.
+        offset: usize,
+        /// Number of bytes.
+        bytes: usize,
+    },
+}
+
+/// One kernel launch.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Launch {
+    /// What it computes.
+    pub kernel: Kernel,
+    /// Units of work: what one is, the kernel says.
+    pub items: usize,
+    /// What it reads, in the kernel's order.
+    pub inputs: Vec<Buffer>,
+    /// What it writes.
+    pub output: Buffer,
+    /// The op that it runs.
+    pub op: Op,
+    /// The source's modules whose output this is.
+    pub locs: Vec<Arc<str>>,
+}
+
+/// Where buffers start: enough for every vector width and device.
+pub const ALIGNMENT: usize = 256;
+
+impl Plan {
+    /// Every different kernel, in order of first use.
+    pub fn kernels(&self) -> Vec<&Kernel> {
+        let mut seen = std::collections::HashSet::new();
+        self.launches.iter().map(|l| &l.kernel).filter(|k| seen.insert(*k)).collect()
+    }
+}
+
+impl fmt::Display for Buffer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Buffer::Input(i) => write!(f, "input{i}"),
+            Buffer::Const(c) => write!(f, "const{c}"),
+            Buffer::Arena { offset, bytes } => write!(f, "arena[{offset}..{}]", offset + bytes),
+        }
+    }
+}
+
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "plan @{}: {} launches, arena {} bytes", self.name, self.launches.len(), self.arena)?;
+        for (i, c) in self.consts.iter().enumerate() {
+            writeln!(f, "  const{i} = {c}")?;
+        }
+        for (i, launch) in self.launches.iter().enumerate() {
+            write!(f, "  {i:>3} {} x{} (", launch.kernel, launch.items)?;
+            for (j, input) in launch.inputs.iter().enumerate() {
+                write!(f, "{}{input}", if j > 0 { ", " } else { "" })?;
+            }
+            write!(f, ") -> {}", launch.output)?;
+            if let Some(loc) = launch.locs.first() {
+                write!(f, "  // {loc}")?;
+            }
+            writeln!(f)?;
+        }
+        writeln!(f, "  return {} : {}", self.output, self.output_type)
+    }
+}

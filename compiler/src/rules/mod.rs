@@ -1,0 +1,34 @@
+//! The rule tables, one a topic. Each row is an equation; see [`crate::egraph::Rule`].
+//!
+//! Law: a row is `exact` (the same bits) or `real` (an identity over the reals, with the bound that rounding may reach).
+//! What changes the function, like GELU → ReLU, is no rule: it is a directed pass, chosen by policy
+//! ([`crate::approximate`]).
+
+mod activation;
+mod convert;
+mod layout;
+mod linear;
+
+#[cfg(test)]
+mod tests;
+
+use crate::egraph::Rule;
+
+/// Which tables a compilation uses.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct RuleSet {
+    /// Replace a GELU between 8-bit tensors by its table.
+    pub gelu_table: bool,
+}
+
+/// The rows of every chosen table.
+pub fn rules(set: RuleSet) -> Vec<Rule> {
+    let mut all = convert::rules();
+    all.extend(linear::rules());
+    all.extend(layout::rules());
+    all.extend(activation::relu());
+    if set.gelu_table {
+        all.extend(activation::gelu());
+    }
+    all
+}

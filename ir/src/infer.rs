@@ -1,0 +1,247 @@
+//! The one shape and type inference: builder, parser, verifier, e-graph and planner all ask here.
+
+use crate::{
+    op::{Class, Op, OpKind},
+    types::{Elem, Scale, Type},
+};
+
+/// Longest sum of products of 8-bit integers. With a bias within [`MAX_BIAS`] an accumulator cannot overflow:
+/// `32768 · 255 · 128 + 2^30 = 2,143,289,344 < 2^31`.
+pub const MAX_K: usize = 32_768;
+
+/// Largest magnitude of an integer bias.
+pub const MAX_BIAS: i32 = 1 << 30;
+
+/// Most elements of one tensor: indices fit in `i32` on every backend.
+pub const MAX_ELEMENTS: usize = i32::MAX as usize;
+
+/// Why an op cannot be applied to operands.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("{op}: {message}")]
+pub struct TypeError {
+    /// The op.
+    pub op: OpKind,
+    /// What is wrong.
+    pub message: String,
+}
+
+/// The type of an op's result.
+///
+/// # Errors
+/// When the op does not take these operands.
+pub fn infer(op: &Op, operands: &[&Type]) -> Result<Type, TypeError> {
+    let fail = |message: String| Err(TypeError { op: op.kind(), message });
+    let (min, max) = op.kind().arity();
+    if operands.len() < min || operands.len() > max {
+        let wanted = if min == max { min.to_string() } else { format!("{min} to {max}") };
+        return fail(format!("takes {wanted} operands, not {}", operands.len()));
+    }
+    match infer_checked(op, operands) {
+        Ok(ty) => match ty.shape.iter().try_fold(1usize, |n, &d| n.checked_mul(d)) {
+            Some(n) if n > 0 && n <= MAX_ELEMENTS => Ok(ty),
+            _ => fail(format!("result {ty} has no elements or more than {MAX_ELEMENTS}")),
+        },
+        Err(message) => fail(message),
+    }
+}
+
+/// `ensure!(condition, "message")`: an `Err` when the condition does not hold.
+macro_rules! ensure {
+    ($condition:expr, $($message:tt)*) => {
+        if !$condition {
+            return Err(format!($($message)*));
+        }
+    };
+}
+
+fn infer_checked(op: &Op, operands: &[&Type]) -> Result<Type, String> {
+    let x = operands[0];
+    if op.kind().class() == Class::Index {
+        return index_shape(op, &x.shape).and_then(|shape| {
+            let channels_moved = x.scale.channels.is_some() && matches!(op, Op::SpaceToDepth { .. });
+            ensure!(!channels_moved, "cannot move channels that have scales of their own");
+            let scale = x.scale.on_axis(shape.len() - 1);
+            Ok(Type { shape, elem: x.elem, scale })
+        });
+    }
+    match op {
+        Op::Normalize { mean, std } => {
+            ensure!(x.elem == Elem::U8 && x.scale == Scale::UNIT, "takes raw u8 pixels, not {x}");
+            let c = x.last();
+            ensure!(x.rank() == 4, "takes [batch, height, width, channels], not {x}");
+            ensure!(mean.len() == c && std.len() == c, "wants a mean and a std for each of {c} channels");
+            let ok = std.iter().all(|s| s.get() > 0.0 && s.get().is_finite()) && mean.iter().all(|m| m.get().is_finite());
+            ensure!(ok, "mean must be finite and std positive");
+            Ok(Type::f32(x.shape.clone()))
+        }
+        Op::LayerNorm { eps } => {
+            float(x)?;
+            ensure!(eps.get() > 0.0 && eps.get().is_finite(), "eps must be positive, not {eps}");
+            for p in &operands[1..] {
+                ensure!(p.is_float() && p.shape == [x.last()], "wants f32[{}] for γ and β, not {p}", x.last());
+            }
+            ensure!(x.rank() >= 1, "takes at least one axis");
+            Ok(x.clone())
+        }
+        Op::Linear {} => linear(operands),
+        Op::BiasAdd {} => {
+            ensure!(x.elem == Elem::I32 || x.is_float(), "takes f32 or i32, not {x}");
+            bias(x, operands[1])?;
+            Ok(x.clone())
+        }
+        Op::AttnScores { heads } => {
+            let (q, k) = (x, operands[1]);
+            ensure!(q.rank() == 3 && q.shape == k.shape, "takes q and k of one shape [W,N,C], not {q} and {k}");
+            ensure!(*heads > 0 && q.last() % heads == 0, "{heads} heads do not divide {} channels", q.last());
+            contract(q, k, vec![q.shape[0], *heads, q.shape[1], q.shape[1]], q.last() / heads)
+        }
+        Op::AttnBias { scale } => {
+            float(x)?;
+            ensure!(scale.get().is_finite(), "scale must be finite");
+            ensure!(x.rank() == 4, "takes scores [W,heads,N,N], not {x}");
+            ensure!(
+                operands[1].is_float() && operands[1].shape == x.shape[1..],
+                "wants the bias as f32{:?}, not {}",
+                &x.shape[1..],
+                operands[1]
+            );
+            if let Some(mask) = operands.get(2) {
+                let fits = mask.is_float() && mask.rank() == 3 && mask.shape[1..] == x.shape[2..];
+                ensure!(fits && mask.shape[0] > 0 && x.shape[0] % mask.shape[0] == 0, "mask {mask} does not fit scores {x}");
+            }
+            Ok(x.clone())
+        }
+        Op::Softmax {} | Op::Gelu {} | Op::Relu {} => {
+            float(x)?;
+            ensure!(x.rank() >= 1, "takes at least one axis");
+            Ok(x.clone())
+        }
+        Op::AttnValues {} => {
+            let (p, v) = (x, operands[1]);
+            ensure!(p.rank() == 4 && v.rank() == 3, "takes p [W,heads,N,N] and v [W,N,C], not {p} and {v}");
+            let (w, h, n) = (p.shape[0], p.shape[1], p.shape[2]);
+            ensure!(
+                p.shape[3] == n && v.shape[0] == w && v.shape[1] == n && v.last() % h == 0,
+                "p {p} does not fit v {v}"
+            );
+            contract(p, v, v.shape.clone(), n)
+        }
+        Op::Add {} => {
+            float(x)?;
+            ensure!(operands[1] == x, "operands differ: {x} and {}", operands[1]);
+            Ok(x.clone())
+        }
+        Op::MeanPool {} => {
+            float(x)?;
+            ensure!(x.rank() == 4, "takes [batch, height, width, channels], not {x}");
+            Ok(x.with_shape([x.shape[0], x.shape[3]]))
+        }
+        Op::Quantize { elem, scale } => {
+            float(x)?;
+            let scale = target_scale(*elem, scale.get())?;
+            Ok(Type::int(*elem, scale, x.shape.clone()))
+        }
+        Op::Dequantize {} => {
+            ensure!(x.elem.is_int(), "takes integers, not {x}");
+            Ok(Type::f32(x.shape.clone()))
+        }
+        Op::Requantize { elem, scale } => {
+            ensure!(x.elem.is_int(), "takes integers, not {x}");
+            if let Some(channels) = &x.scale.channels {
+                ensure!(channels.axis + 1 == x.rank(), "wants channel scales on the last axis, not {x}");
+            }
+            let scale = target_scale(*elem, scale.get())?;
+            Ok(Type::int(*elem, scale, x.shape.clone()))
+        }
+        Op::Lut {} => {
+            let table = operands[1];
+            ensure!(x.elem.is_byte(), "takes i8 or u8, not {x}");
+            ensure!(table.elem.is_byte() && table.shape == [256], "wants a table of 256 bytes, not {table}");
+            Ok(table.with_shape(x.shape.clone()))
+        }
+        Op::SpaceToDepth { .. } | Op::Roll { .. } | Op::WindowPartition { .. } | Op::WindowReverse { .. } => {
+            unreachable!("index maps are handled above")
+        }
+    }
+}
+
+fn linear(operands: &[&Type]) -> Result<Type, String> {
+    let (x, w) = (operands[0], operands[1]);
+    ensure!(w.rank() == 2 && x.rank() >= 1 && x.last() == w.last(), "x {x} does not fit weights {w}");
+    let mut shape = x.shape.clone();
+    *shape.last_mut().expect("rank checked") = w.shape[0];
+    if let Some(channels) = &w.scale.channels {
+        ensure!(channels.axis == 0, "weight scales must run along the output channels, not {w}");
+    }
+    ensure!(x.is_float() || w.elem == Elem::I8, "wants i8 weights for {x}, not {w}");
+    let y = contract(x, w, shape, w.last())?;
+    if let Some(b) = operands.get(2) {
+        bias(&y, b)?;
+    }
+    Ok(y)
+}
+
+/// The result of a sum of `k` products of elements of `a` and `b`.
+fn contract(a: &Type, b: &Type, shape: Vec<usize>, k: usize) -> Result<Type, String> {
+    if a.is_float() && b.is_float() {
+        return Ok(Type::f32(shape));
+    }
+    ensure!(a.elem.is_byte() && b.elem == Elem::I8, "takes f32 and f32, or i8 or u8 and i8, not {a} and {b}");
+    ensure!(a.scale.channels.is_none(), "channel scales of {a} lie along the sum");
+    ensure!(k <= MAX_K, "a sum of {k} products may overflow i32; at most {MAX_K}");
+    let scale = b.scale.times(a.scale.factor).on_axis(shape.len() - 1);
+    ensure!(scale.factor.get() > 0.0 && scale.factor.get().is_finite(), "scale {} is not a positive number", scale.factor);
+    Ok(Type::int(Elem::I32, scale, shape))
+}
+
+/// Checks a bias against the sums it is added to.
+fn bias(y: &Type, b: &Type) -> Result<(), String> {
+    let wanted = Type { shape: vec![y.last()], elem: y.elem, scale: y.scale.on_axis(0) };
+    ensure!(*b == wanted, "wants a bias of type {wanted}, not {b}");
+    Ok(())
+}
+
+fn float(x: &Type) -> Result<(), String> {
+    ensure!(x.is_float(), "takes f32, not {x}");
+    Ok(())
+}
+
+fn target_scale(elem: Elem, scale: f32) -> Result<Scale, String> {
+    ensure!(elem.is_int(), "cannot quantize to {elem}");
+    ensure!(scale.is_normal() && scale > 0.0, "scale must be a positive normal number, not {scale}");
+    Ok(Scale::tensor(scale))
+}
+
+/// The shape of an index map's result.
+///
+/// # Errors
+/// When the operand's shape does not fit.
+pub(crate) fn index_shape(op: &Op, x: &[usize]) -> Result<Vec<usize>, String> {
+    match *op {
+        Op::SpaceToDepth { block, .. } => {
+            let &[b, h, w, c] = x else { return Err(format!("takes [batch, height, width, channels], not {x:?}")) };
+            ensure!(block > 0 && h % block == 0 && w % block == 0, "blocks of {block} do not tile {h} by {w}");
+            let channels = block.checked_mul(block).and_then(|n| n.checked_mul(c)).ok_or("block is too large")?;
+            Ok(vec![b, h / block, w / block, channels])
+        }
+        Op::Roll { .. } => {
+            ensure!(x.len() == 4, "takes [batch, height, width, channels], not {x:?}");
+            Ok(x.to_vec())
+        }
+        Op::WindowPartition { window } => {
+            let &[b, h, w, c] = x else { return Err(format!("takes [batch, height, width, channels], not {x:?}")) };
+            ensure!(window > 0 && h % window == 0 && w % window == 0, "windows of {window} do not tile {h} by {w}");
+            Ok(vec![b * (h / window) * (w / window), window * window, c])
+        }
+        Op::WindowReverse { window, height, width } => {
+            let &[n, tokens, c] = x else { return Err(format!("takes [windows, tokens, channels], not {x:?}")) };
+            let tiles = window > 0 && height > 0 && width > 0 && height % window == 0 && width % window == 0;
+            ensure!(tiles, "windows of {window} do not tile {height} by {width}");
+            ensure!(window.checked_mul(window) == Some(tokens), "windows of {window} do not hold {tokens} tokens");
+            let per_image = (height / window).checked_mul(width / window).ok_or("height and width are too large")?;
+            ensure!(n % per_image == 0, "{n} windows are no whole number of images of {per_image}");
+            Ok(vec![n / per_image, height, width, c])
+        }
+        _ => unreachable!("{} is no index map", op.kind()),
+    }
+}

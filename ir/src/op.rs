@@ -1,0 +1,247 @@
+//! The closed set of ops, from one table: names, operand counts, attributes and class.
+
+use crate::types::{Elem, F32};
+use std::fmt;
+
+/// An attribute's value, as text form and e-graph see it.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub enum Attr {
+    /// A count or extent.
+    Int(i64),
+    /// A float.
+    F32(F32),
+    /// A list of floats.
+    F32s(Vec<F32>),
+    /// An element type.
+    Elem(Elem),
+    /// An order of positions.
+    Order(Order),
+}
+
+impl fmt::Display for Attr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Attr::Int(v) => write!(f, "{v}"),
+            Attr::F32(v) => write!(f, "{v}"),
+            Attr::F32s(vs) => {
+                f.write_str("[")?;
+                for (i, v) in vs.iter().enumerate() {
+                    write!(f, "{}{v}", if i > 0 { ", " } else { "" })?;
+                }
+                f.write_str("]")
+            }
+            Attr::Elem(v) => write!(f, "{v}"),
+            Attr::Order(v) => f.write_str(v.name()),
+        }
+    }
+}
+
+/// A type that an attribute can have.
+trait AttrType: Sized {
+    /// What the diagnostics call it.
+    const KIND: &'static str;
+    fn to_attr(&self) -> Attr;
+    fn from_attr(attr: &Attr) -> Option<Self>;
+}
+
+macro_rules! attr_type {
+    ($ty:ty, $kind:literal, $variant:ident) => {
+        impl AttrType for $ty {
+            const KIND: &'static str = $kind;
+            fn to_attr(&self) -> Attr {
+                Attr::$variant(self.clone())
+            }
+            fn from_attr(attr: &Attr) -> Option<Self> {
+                if let Attr::$variant(v) = attr { Some(v.clone()) } else { None }
+            }
+        }
+    };
+}
+
+attr_type!(F32, "a float", F32);
+attr_type!(Vec<F32>, "a list of floats", F32s);
+attr_type!(Elem, "an element type", Elem);
+attr_type!(Order, "`row` or `column`", Order);
+
+impl AttrType for usize {
+    const KIND: &'static str = "a non-negative integer";
+    fn to_attr(&self) -> Attr {
+        Attr::Int(*self as i64)
+    }
+    fn from_attr(attr: &Attr) -> Option<Self> {
+        if let Attr::Int(v) = attr { usize::try_from(*v).ok() } else { None }
+    }
+}
+
+impl AttrType for i64 {
+    const KIND: &'static str = "an integer";
+    fn to_attr(&self) -> Attr {
+        Attr::Int(*self)
+    }
+    fn from_attr(attr: &Attr) -> Option<Self> {
+        if let Attr::Int(v) = attr { Some(*v) } else { None }
+    }
+}
+
+/// In which order the positions of a block become channels.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub enum Order {
+    /// `(h, w)`: (0,0), (0,1), (1,0), (1,1). A convolution's kernel, flattened.
+    Row,
+    /// `(w, h)`: (0,0), (1,0), (0,1), (1,1). Swin's patch merging.
+    Column,
+}
+
+impl Order {
+    /// The name in the text form.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Order::Row => "row",
+            Order::Column => "column",
+        }
+    }
+
+    /// The order of a name.
+    pub fn from_name(name: &str) -> Option<Order> {
+        [Order::Row, Order::Column].into_iter().find(|o| o.name() == name)
+    }
+}
+
+/// What kind of work an op is.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Class {
+    /// Moves elements and computes nothing: an index map.
+    Index,
+    /// A sum of products.
+    Contract,
+    /// One element of the result from one element of each operand.
+    Pointwise,
+    /// A row of the result from a whole row.
+    Row,
+    /// Changes how values are represented.
+    Convert,
+}
+
+macro_rules! ops {
+    ($( $(#[$doc:meta])* $variant:ident $name:literal ($min:literal ..= $max:literal) $class:ident { $($attr:ident : $ty:ty),* } )*) => {
+        /// An op with its attributes. Each variant's documentation gives its equation.
+        #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+        pub enum Op { $( $(#[$doc])* $variant { $( #[allow(missing_docs)] $attr: $ty ),* } ),* }
+
+        /// An op without its attributes: a row of the op table.
+        #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+        pub enum OpKind { $( #[allow(missing_docs)] $variant ),* }
+
+        impl OpKind {
+            /// Every op.
+            pub const ALL: &'static [OpKind] = &[ $( OpKind::$variant ),* ];
+
+            /// The name in the text form.
+            pub const fn name(self) -> &'static str { match self { $( OpKind::$variant => $name ),* } }
+
+            /// The fewest and the most operands.
+            pub const fn arity(self) -> (usize, usize) { match self { $( OpKind::$variant => ($min, $max) ),* } }
+
+            /// What kind of work it is.
+            pub const fn class(self) -> Class { match self { $( OpKind::$variant => Class::$class ),* } }
+
+            /// The names of the attributes, in order.
+            pub const fn attr_names(self) -> &'static [&'static str] {
+                match self { $( OpKind::$variant => &[ $( stringify!($attr) ),* ] ),* }
+            }
+        }
+
+        impl Op {
+            /// The op without its attributes.
+            pub const fn kind(&self) -> OpKind { match self { $( Op::$variant { .. } => OpKind::$variant ),* } }
+
+            /// The attributes' values, in the order of [`OpKind::attr_names`].
+            pub fn attrs(&self) -> Vec<Attr> {
+                match self { $( Op::$variant { $( $attr ),* } => vec![ $( $attr.to_attr() ),* ] ),* }
+            }
+
+            /// The op of a kind and its attributes' values.
+            ///
+            /// # Errors
+            /// When a value has the wrong type, or there are too many or too few.
+            pub fn from_attrs(kind: OpKind, attrs: &[Attr]) -> Result<Op, String> {
+                let names = kind.attr_names();
+                if attrs.len() != names.len() {
+                    return Err(format!("{} takes {} attributes, not {}", kind.name(), names.len(), attrs.len()));
+                }
+                #[allow(unused_variables, unused_mut)]
+                let mut values = attrs.iter();
+                match kind {
+                    $( OpKind::$variant => Ok(Op::$variant { $( $attr: {
+                        let value = values.next().expect("counted above");
+                        <$ty as AttrType>::from_attr(value).ok_or_else(|| format!(
+                            "attribute `{}` of {} must be {}, not `{value}`", stringify!($attr), $name, <$ty as AttrType>::KIND
+                        ))?
+                    } ),* }) ),*
+                }
+            }
+        }
+    };
+}
+
+// In the equations, `x` is the first operand, `b` a batch index, `c` a channel; shapes are in brackets.
+ops! {
+    /// `y[b,h,w,c] = (x[b,h,w,c] / 255 − mean[c]) / std[c]`; x: u8 pixels [B,H,W,C].
+    Normalize "normalize" (1..=1) Pointwise { mean: Vec<F32>, std: Vec<F32> }
+    /// Blocks of side `block` become channels: [B,H,W,C] → [B,H/block,W/block,block²·C]. Channel of the result:
+    /// `position · C + c`, with the block's positions in `order`.
+    SpaceToDepth "space_to_depth" (1..=1) Index { block: usize, order: Order }
+    /// `y[b,h,w,c] = x[b, (h + shift) mod H, (w + shift) mod W, c]`: Swin's cyclic shift for a positive `shift`, its
+    /// reverse for a negative one.
+    Roll "roll" (1..=1) Index { shift: i64 }
+    /// [B,H,W,C] → [B·H/window·W/window, window², C], windows row by row.
+    WindowPartition "window_partition" (1..=1) Index { window: usize }
+    /// The inverse: [B·height/window·width/window, window², C] → [B,height,width,C].
+    WindowReverse "window_reverse" (1..=1) Index { window: usize, height: usize, width: usize }
+    /// `y[r,c] = (x[r,c] − μ[r]) / √(σ²[r] + eps) · γ[c] + β[c]` over the last axis; operands x, γ, β. Sums run in
+    /// order of c, in f32; σ² is the mean of squared deviations. (Ba et al., arXiv 1607.06450)
+    LayerNorm "layer_norm" (3..=3) Row { eps: F32 }
+    /// `y[r,n] = Σₖ x[r,k] · w[n,k] (+ bias[n])`; x [..,K], w [N,K]. f32: the sum runs in order of k and the bias is
+    /// added last. Integers: i8 or u8 by i8, into i32, exact.
+    Linear "linear" (2..=3) Contract { }
+    /// `y[r,n] = x[r,n] + bias[n]`; f32, or i32 (wrapping is excluded by the bounds on K and the bias).
+    BiasAdd "bias_add" (2..=2) Pointwise { }
+    /// `y[w,h,i,j] = Σ_d q[w,i,h·D+d] · k[w,j,h·D+d]`, D = C/heads; q, k [W,N,C] → [W,heads,N,N].
+    AttnScores "attn_scores" (2..=2) Contract { heads: usize }
+    /// `y[w,h,i,j] = x[w,h,i,j] · scale + bias[h,i,j] (+ mask[w mod M,i,j])`; bias [heads,N,N], mask [M,N,N].
+    AttnBias "attn_bias" (2..=3) Pointwise { scale: F32 }
+    /// `y[r,j] = exp(x[r,j] − max x[r]) / Σ exp(…)` over the last axis, with [`crate::math::exp`].
+    Softmax "softmax" (1..=1) Row { }
+    /// `y[w,i,h·D+d] = Σ_j p[w,h,i,j] · v[w,j,h·D+d]`; p [W,heads,N,N], v [W,N,C] → [W,N,C].
+    AttnValues "attn_values" (2..=2) Contract { }
+    /// `y = x · Φ(x)`, with [`crate::math::gelu`]. (Hendrycks & Gimpel, arXiv 1606.08415)
+    Gelu "gelu" (1..=1) Pointwise { }
+    /// `y = max(x, 0)`.
+    Relu "relu" (1..=1) Pointwise { }
+    /// `y = a + b`, elementwise.
+    Add "add" (2..=2) Pointwise { }
+    /// `y[b,c] = (Σ_hw x[b,h,w,c]) / (H·W)`; the sum runs row by row.
+    MeanPool "mean_pool" (1..=1) Row { }
+    /// `q = clamp(⌊x / scale + 1/2⌋)` to the range of `elem`.
+    Quantize "quantize" (1..=1) Convert { elem: Elem, scale: F32 }
+    /// `x = q · scale`, the scale of the operand's type.
+    Dequantize "dequantize" (1..=1) Convert { }
+    /// `q' = clamp(⌊q · s / scale + 1/2⌋)` to the range of `elem`, s the scale of the operand's type, in fixed point:
+    /// [`crate::arith::Multiplier`].
+    Requantize "requantize" (1..=1) Convert { elem: Elem, scale: F32 }
+    /// `y = table[x]`; x i8 (entry 0 stands for −128) or u8, table [256] of an 8-bit type.
+    Lut "lut" (2..=2) Pointwise { }
+}
+
+impl OpKind {
+    /// The op of a name.
+    pub fn from_name(name: &str) -> Option<OpKind> {
+        OpKind::ALL.iter().copied().find(|k| k.name() == name)
+    }
+}
+
+impl fmt::Display for OpKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
