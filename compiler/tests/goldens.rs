@@ -88,7 +88,7 @@ fn every_precision_and_activation_compiles_and_plans() {
                 })
                 .unwrap();
                 let ops = &report.ops.1;
-                println!("{name} {precision:?} {activation:?} {ops:?} {:?} {:?}", report.rewrite, snapshots);
+                println!("{name} {precision:?} {activation:?} {ops:?} {:?} {snapshots:?}", report.rewrite);
                 assert_eq!(report.rewrite.stopped, None);
                 if precision == Precision::Int8 {
                     assert_eq!(ops.contains_key("gelu"), activation == Activation::Gelu);

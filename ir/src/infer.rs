@@ -207,7 +207,8 @@ fn float(x: &Type) -> Result<(), String> {
 }
 
 fn target_scale(elem: Elem, scale: f32) -> Result<Scale, String> {
-    ensure!(elem.is_int(), "cannot quantize to {elem}");
+    // 32 bits are for accumulators: a float cannot even hold their range.
+    ensure!(elem.bytes() <= 2, "cannot quantize to {elem}");
     ensure!(scale.is_normal() && scale > 0.0, "scale must be a positive normal number, not {scale}");
     Ok(Scale::tensor(scale))
 }

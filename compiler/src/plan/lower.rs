@@ -185,7 +185,7 @@ impl Lowering<'_> {
                 unreachable!("index maps are handled above")
             }
         };
-        Launch { kernel, items, inputs, output: buffer(id), op: node.op.clone(), locs: node.locs.clone() }
+        Launch { kernel, items, inputs, output: buffer(id), node: id, locs: node.locs.clone() }
     }
 }
 

@@ -8,7 +8,7 @@ pub use kernel::{ConstSource, Kernel};
 pub use lower::{PlanError, plan};
 
 use std::{fmt, sync::Arc};
-use swint_ir::{Type, op::Op};
+use swint_ir::{NodeId, Type};
 
 /// Everything needed to run a graph: constants to upload, one arena, launches in order.
 #[derive(Clone, PartialEq, Debug)]
@@ -56,8 +56,8 @@ pub struct Launch {
     pub inputs: Vec<Buffer>,
     /// What it writes.
     pub output: Buffer,
-    /// The op that it runs.
-    pub op: Op,
+    /// The node whose result it is.
+    pub node: NodeId,
     /// The source's modules whose output this is.
     pub locs: Vec<Arc<str>>,
 }

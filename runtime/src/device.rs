@@ -1,0 +1,59 @@
+//! Devices: finding one, and saying clearly when there is none.
+
+use crate::kernels::Work;
+use cubecl::prelude::Client;
+use std::fmt;
+
+/// Where a plan runs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Device {
+    /// The processor's cores, by cubecl's embedded JIT.
+    Cpu,
+    /// An NVIDIA GPU, by its number.
+    Cuda(usize),
+}
+
+/// There is no such device.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("no device {device}: {reason}")]
+pub struct NoDevice {
+    device: Device,
+    reason: String,
+}
+
+impl Device {
+    /// Opens the device. Asks whether it is there first: a missing driver is an error, not a panic.
+    ///
+    /// # Errors
+    /// When it is not there.
+    pub fn open(self) -> Result<Client, NoDevice> {
+        let found = match self {
+            Device::Cpu => cubecl::Device::cpu(),
+            Device::Cuda(index) => cubecl::Device::cuda(index),
+        };
+        found.map(|device| device.client()).map_err(|error| {
+            let reason = match self {
+                Device::Cpu => format!("{error:?}"),
+                Device::Cuda(_) => format!("no NVIDIA driver (libcuda) or no such GPU was found ({error:?})"),
+            };
+            NoDevice { device: self, reason }
+        })
+    }
+
+    /// How work is spread over it.
+    pub(crate) fn work(self) -> Work {
+        match self {
+            Device::Cpu => Work::cpu(),
+            Device::Cuda(_) => Work::gpu(),
+        }
+    }
+}
+
+impl fmt::Display for Device {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Device::Cpu => f.write_str("cpu"),
+            Device::Cuda(index) => write!(f, "cuda:{index}"),
+        }
+    }
+}

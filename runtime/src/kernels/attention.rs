@@ -1,0 +1,95 @@
+//! The two products of attention, and what is between them.
+
+use super::{linear::mul_add, math::mul, unit_items};
+use cubecl::prelude::*;
+
+/// `y[w,h,i,j] = Σ_d q[w,i,h,d]·k[w,j,h,d]`; an item is a row (w,h,i). `N` is 1.
+#[cube(launch_unchecked)]
+#[allow(clippy::too_many_arguments)]
+pub(crate) fn scores<X: Numeric, Y: Numeric, A: Numeric, N: Size>(
+    q: &[Vector<X, N>],
+    k: &[Vector<Y, N>],
+    y: &mut [Vector<A, N>],
+    items: u32,
+    #[comptime] heads: usize,
+    #[comptime] tokens: usize,
+    #[comptime] channels: usize,
+    #[comptime] float: bool,
+    #[comptime] per_unit: u32,
+) {
+    let (first, end) = unit_items(items, per_unit);
+    for item in first..end {
+        let item = item as usize;
+        let head_dim = comptime!(channels / heads);
+        let (window, head, i) = (item / (heads * tokens), item / tokens % heads, item % tokens);
+        let q_start = (window * tokens + i) * channels + head * head_dim;
+        for j in 0..tokens {
+            let k_start = (window * tokens + j) * channels + head * head_dim;
+            let mut acc = Vector::<A, N>::new(A::from_int(0));
+            for d in 0..head_dim {
+                let (a, b) = (Vector::<A, N>::cast_from(q[q_start + d]), Vector::<A, N>::cast_from(k[k_start + d]));
+                acc = mul_add::<A, N>(acc, a, b, float);
+            }
+            y[item * tokens + j] = acc;
+        }
+    }
+}
+
+/// `y = x·scale + bias (+ mask)`; an item is a score (w,h,i,j). `mask` is any buffer where `masks` is 0.
+#[cube(launch_unchecked)]
+#[allow(clippy::too_many_arguments)]
+pub(crate) fn bias(
+    x: &[f32],
+    bias: &[f32],
+    mask: &[f32],
+    y: &mut [f32],
+    scale: f32,
+    items: u32,
+    #[comptime] heads: usize,
+    #[comptime] tokens: usize,
+    #[comptime] masks: usize,
+    #[comptime] per_unit: u32,
+) {
+    let (first, end) = unit_items(items, per_unit);
+    for item in first..end {
+        let i = item as usize;
+        let area = comptime!(tokens * tokens);
+        let all_heads = comptime!(heads * tokens * tokens);
+        let mut score = mul(x[i], scale) + bias[i % all_heads];
+        if masks > 0 {
+            score += mask[i / all_heads % masks * area + i % area];
+        }
+        y[i] = score;
+    }
+}
+
+/// `y[w,i,h,d] = Σ_j p[w,h,i,j]·v[w,j,h,d]`; an item is a vector of channels of a token.
+#[cube(launch_unchecked)]
+#[allow(clippy::too_many_arguments)]
+pub(crate) fn values<P: Numeric, V: Numeric, A: Numeric, N: Size>(
+    p: &[P],
+    v: &[Vector<V, N>],
+    y: &mut [Vector<A, N>],
+    items: u32,
+    #[comptime] heads: usize,
+    #[comptime] tokens: usize,
+    #[comptime] vectors: usize,
+    #[comptime] float: bool,
+    #[comptime] per_unit: u32,
+) {
+    let (first, end) = unit_items(items, per_unit);
+    for item in first..end {
+        let item = item as usize;
+        let (token, column) = (item / vectors, item % vectors);
+        let (window, i) = (token / tokens, token % tokens);
+        let head = column / comptime!(vectors / heads);
+        let p_start = ((window * heads + head) * tokens + i) * tokens;
+        let v_start = window * tokens * vectors + column;
+        let mut acc = Vector::<A, N>::new(A::from_int(0));
+        for j in 0..tokens {
+            let probability = Vector::<A, N>::new(A::cast_from(p[p_start + j]));
+            acc = mul_add::<A, N>(acc, probability, Vector::<A, N>::cast_from(v[v_start + j * vectors]), float);
+        }
+        y[item] = acc;
+    }
+}

@@ -1,0 +1,64 @@
+//! Between floats and integers; an item is an element.
+
+use super::{math, unit_items};
+use cubecl::prelude::*;
+
+/// f32 → 8 or 16 bits.
+#[cube(launch_unchecked)]
+#[allow(clippy::too_many_arguments)]
+pub(crate) fn quantize<Y: Int>(
+    x: &[f32],
+    y: &mut [Y],
+    scale: f32,
+    items: u32,
+    #[comptime] low: i32,
+    #[comptime] high: i32,
+    #[comptime] per_unit: u32,
+) {
+    let (first, end) = unit_items(items, per_unit);
+    for item in first..end {
+        let i = item as usize;
+        y[i] = Y::cast_from(math::quantize(x[i], scale, low, high));
+    }
+}
+
+/// Integers → f32; element `i` has channel `i / stride mod channels`.
+#[cube(launch_unchecked)]
+#[allow(clippy::too_many_arguments)]
+pub(crate) fn dequantize<X: Int>(
+    x: &[X],
+    scales: &[f32],
+    y: &mut [f32],
+    items: u32,
+    #[comptime] channels: usize,
+    #[comptime] stride: usize,
+    #[comptime] per_unit: u32,
+) {
+    let (first, end) = unit_items(items, per_unit);
+    for item in first..end {
+        let i = item as usize;
+        y[i] = math::mul(f32::cast_from(i32::cast_from(x[i])), scales[i / stride % channels]);
+    }
+}
+
+/// Integers → 8 or 16 bits in fixed point; channels lie along the last axis.
+#[cube(launch_unchecked)]
+#[allow(clippy::too_many_arguments)]
+pub(crate) fn requantize<X: Int, Y: Int>(
+    x: &[X],
+    mantissas: &[i32],
+    shifts: &[i32],
+    y: &mut [Y],
+    items: u32,
+    #[comptime] channels: usize,
+    #[comptime] low: i32,
+    #[comptime] high: i32,
+    #[comptime] per_unit: u32,
+) {
+    let (first, end) = unit_items(items, per_unit);
+    for item in first..end {
+        let i = item as usize;
+        let c = i % channels;
+        y[i] = Y::cast_from(math::requantize(i32::cast_from(x[i]), mantissas[c], shifts[c], low, high));
+    }
+}

@@ -1,0 +1,254 @@
+//! Chooses the kernel of a specification, for launching and for compiling without a device alike.
+
+use super::{
+    attention, convert,
+    linear::{self, ROWS},
+    movement, norm, pointwise,
+};
+use crate::offline::Offline;
+use cubecl::prelude::*;
+use cubecl_core::server::Handle;
+use swint_compiler::plan::Kernel;
+use swint_ir::Elem;
+
+/// What becomes of a chosen kernel.
+pub enum Target<'a> {
+    /// It is launched on these buffers: the specification's inputs in order, then the output.
+    Launch {
+        /// The device.
+        client: &'a Client,
+        /// Inputs, then the output.
+        buffers: &'a [Handle],
+    },
+    /// It is compiled to PTX.
+    Offline(&'a mut Offline),
+}
+
+/// How work is spread over a device.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Work {
+    /// Units of a cube.
+    pub units: u32,
+    /// Whether a unit takes a block of items, as a processor core should, or a single one, as a GPU's thread should.
+    pub blocks: bool,
+}
+
+impl Work {
+    /// For the CPU runtime: as many units as cores, each with blocks of items.
+    pub fn cpu() -> Work {
+        let units = std::thread::available_parallelism().map_or(1, |n| n.get() as u32);
+        Work { units, blocks: true }
+    }
+
+    /// For a GPU: a thread an item.
+    pub fn gpu() -> Work {
+        Work { units: 128, blocks: false }
+    }
+
+    /// Items that a unit takes at a time, and the cubes that all items need.
+    fn split(self, items: usize, block: usize) -> (u32, CubeCount) {
+        let per_unit = if self.blocks { block.max(1) } else { 1 };
+        let cubes = items.div_ceil(per_unit * self.units as usize);
+        (per_unit as u32, CubeCount::Static(cubes as u32, 1, 1))
+    }
+}
+
+/// Elements that a processor core takes at a time in elementwise kernels.
+const ELEMENTS: usize = 1024;
+
+/// The widest vector, of at most 16 elements, that divides `n`.
+fn vector_width(n: usize) -> usize {
+    [16, 8, 4, 2].into_iter().find(|w| n % w == 0).unwrap_or(1)
+}
+
+/// Launches or compiles one kernel: its type arguments, vector widths, buffers, scalars and comptime arguments.
+macro_rules! kernel {
+    (
+        $target:ident, $work:ident, $module:ident :: $function:ident :: $kernel:ident < $($ty:ty),* >,
+        items: $items:expr, block: $block:expr, sizes: [$($size:expr),*], buffers: [$($buffer:expr),*],
+        scalars: [$($scalar:expr),*], comptime: [$($comptime:expr),*]
+    ) => {{
+        let items: usize = $items;
+        let (per_unit, count) = $work.split(items, $block);
+        let dim = CubeDim::new_1d($work.units);
+        match $target {
+            Target::Launch { client, buffers } => {
+                let argument = |i: usize| -> BufferArg {
+                    let handle: &Handle = &buffers[i];
+                    let bytes = handle.size_in_used() as usize;
+                    // SAFETY: the handle is a live allocation of this client.
+                    unsafe { BufferArg::from_raw_parts(handle.clone(), bytes) }
+                };
+                // SAFETY: buffers have the extents that the plan gave them, and units stay within `items`.
+                unsafe {
+                    $module::$function::launch_unchecked::<$($ty),*>(
+                        client, count, dim, $($size,)* $(argument($buffer),)* $($scalar,)* items as u32,
+                        $($comptime,)* per_unit,
+                    );
+                }
+            }
+            Target::Offline(offline) => {
+                let (settings, properties, target) = offline.environment($work.units);
+                offline.add($module::$function::$kernel::<$($ty),*>::new(
+                    settings, properties, target, $(kernel!(@buffer $buffer),)* $(kernel!(@scalar $scalar),)* (),
+                    $($size,)* $($comptime,)* per_unit,
+                ));
+            }
+        }
+    }};
+    (@buffer $buffer:expr) => { BufferCompilationArg { inplace: None } };
+    (@scalar $scalar:expr) => { () };
+}
+
+/// Runs an arm with `$t` standing for the Rust type of an element type.
+macro_rules! with_elem {
+    ($elem:expr, [$($name:ident => $ty:ty),*], $t:ident => $body:expr) => {
+        match $elem {
+            $( Elem::$name => { type $t = $ty; $body } )*
+            #[allow(unreachable_patterns)]
+            other => unreachable!("type inference excludes {other} here"),
+        }
+    };
+}
+
+/// Launches or compiles the kernel of a specification on `items` items.
+pub(crate) fn dispatch(kernel: &Kernel, items: usize, work: Work, target: Target<'_>) {
+    let range = |elem: Elem| elem.range().expect("an integer type");
+    match *kernel {
+        Kernel::Linear { x, k, n, bias } => {
+            let width = vector_width(n);
+            let vectors = n / width;
+            let blocks = items.div_ceil(ROWS) * vectors;
+            // Without a bias any buffer will do: the weights.
+            let bias_buffer = if bias { 2 } else { 1 };
+            let output = if bias { 3 } else { 2 };
+            macro_rules! linear {
+                ($x:ty, $w:ty, $a:ty, $float:literal) => {
+                    kernel!(
+                        target, work, linear::linear::Linear<$x, $w, $a>,
+                        items: blocks, block: vectors, sizes: [width], buffers: [0, 1, bias_buffer, output],
+                        scalars: [items as u32], comptime: [k, vectors, bias, $float]
+                    )
+                };
+            }
+            match x {
+                Elem::F32 => linear!(f32, f32, f32, true),
+                Elem::U8 => linear!(u8, i8, i32, false),
+                _ => linear!(i8, i8, i32, false),
+            }
+        }
+        Kernel::AttnScores { x, heads, tokens, channels } => {
+            macro_rules! scores {
+                ($x:ty, $y:ty, $a:ty, $float:literal) => {
+                    kernel!(
+                        target, work, attention::scores::Scores<$x, $y, $a>,
+                        items: items, block: 1, sizes: [1], buffers: [0, 1, 2],
+                        scalars: [], comptime: [heads, tokens, channels, $float]
+                    )
+                };
+            }
+            match x {
+                Elem::F32 => scores!(f32, f32, f32, true),
+                Elem::U8 => scores!(u8, i8, i32, false),
+                _ => scores!(i8, i8, i32, false),
+            }
+        }
+        Kernel::AttnValues { p, heads, tokens, channels } => {
+            let width = vector_width(channels / heads);
+            let vectors = channels / width;
+            macro_rules! values {
+                ($p:ty, $v:ty, $a:ty, $float:literal) => {
+                    kernel!(
+                        target, work, attention::values::Values<$p, $v, $a>,
+                        items: items * vectors, block: vectors, sizes: [width], buffers: [0, 1, 2],
+                        scalars: [], comptime: [heads, tokens, vectors, $float]
+                    )
+                };
+            }
+            match p {
+                Elem::F32 => values!(f32, f32, f32, true),
+                Elem::U8 => values!(u8, i8, i32, false),
+                _ => values!(i8, i8, i32, false),
+            }
+        }
+        Kernel::AttnBias { heads, tokens, masks, scale } => {
+            let (mask_buffer, output) = if masks > 0 { (2, 3) } else { (1, 2) };
+            kernel!(
+                target, work, attention::bias::Bias<>,
+                items: items, block: ELEMENTS, sizes: [], buffers: [0, 1, mask_buffer, output],
+                scalars: [scale.get()], comptime: [heads, tokens, masks]
+            )
+        }
+        Kernel::BiasAdd { elem, n } => with_elem!(elem, [F32 => f32, I32 => i32], T => kernel!(
+            target, work, pointwise::bias_add::BiasAdd<T>,
+            items: items, block: ELEMENTS, sizes: [], buffers: [0, 1, 2], scalars: [], comptime: [n]
+        )),
+        Kernel::Move { elem, chunk, period } => {
+            let width = vector_width(chunk);
+            let vectors = chunk / width;
+            with_elem!(elem, [F32 => f32, I32 => i32, I16 => i16, I8 => i8, U8 => u8], T => kernel!(
+                target, work, movement::gather::Gather<T>,
+                items: items, block: ELEMENTS.div_ceil(chunk), sizes: [width], buffers: [0, 1, 2],
+                scalars: [], comptime: [vectors, period]
+            ))
+        }
+        Kernel::Normalize { channels } => kernel!(
+            target, work, pointwise::normalize::Normalize<>,
+            items: items, block: ELEMENTS, sizes: [], buffers: [0, 1, 2, 3], scalars: [], comptime: [channels]
+        ),
+        Kernel::LayerNorm { channels, eps } => kernel!(
+            target, work, norm::layer_norm::LayerNorm<>,
+            items: items, block: ELEMENTS.div_ceil(channels), sizes: [], buffers: [0, 1, 2, 3],
+            scalars: [eps.get()], comptime: [channels]
+        ),
+        Kernel::Softmax { n } => kernel!(
+            target, work, norm::softmax::Softmax<>,
+            items: items, block: ELEMENTS.div_ceil(n), sizes: [], buffers: [0, 1], scalars: [], comptime: [n]
+        ),
+        Kernel::MeanPool { tokens, channels } => kernel!(
+            target, work, norm::mean_pool::MeanPool<>,
+            items: items, block: 16, sizes: [], buffers: [0, 1], scalars: [], comptime: [tokens, channels]
+        ),
+        Kernel::Gelu => kernel!(
+            target, work, pointwise::gelu::Gelu<>,
+            items: items, block: ELEMENTS, sizes: [], buffers: [0, 1], scalars: [], comptime: []
+        ),
+        Kernel::Relu => kernel!(
+            target, work, pointwise::relu::Relu<>,
+            items: items, block: ELEMENTS, sizes: [], buffers: [0, 1], scalars: [], comptime: []
+        ),
+        Kernel::Add => kernel!(
+            target, work, pointwise::add::Add<>,
+            items: items, block: ELEMENTS, sizes: [], buffers: [0, 1, 2], scalars: [], comptime: []
+        ),
+        Kernel::Quantize { elem, scale } => {
+            let (low, high) = range(elem);
+            with_elem!(elem, [I16 => i16, I8 => i8, U8 => u8], T => kernel!(
+                target, work, convert::quantize::Quantize<T>,
+                items: items, block: ELEMENTS, sizes: [], buffers: [0, 1], scalars: [scale.get()], comptime: [low, high]
+            ))
+        }
+        Kernel::Dequantize { elem, channels, stride } => {
+            with_elem!(elem, [I32 => i32, I16 => i16, I8 => i8, U8 => u8], T => kernel!(
+                target, work, convert::dequantize::Dequantize<T>,
+                items: items, block: ELEMENTS, sizes: [], buffers: [0, 1, 2], scalars: [], comptime: [channels, stride]
+            ))
+        }
+        Kernel::Requantize { from, to, channels } => {
+            let (low, high) = range(to);
+            with_elem!(from, [I32 => i32, I16 => i16, I8 => i8, U8 => u8], F =>
+                with_elem!(to, [I16 => i16, I8 => i8, U8 => u8], T => kernel!(
+                    target, work, convert::requantize::Requantize<F, T>,
+                    items: items, block: ELEMENTS, sizes: [], buffers: [0, 1, 2, 3],
+                    scalars: [], comptime: [channels, low, high]
+                )))
+        }
+        Kernel::Lut { from, to } => {
+            let (low, _) = range(from);
+            with_elem!(from, [I8 => i8, U8 => u8], F => with_elem!(to, [I8 => i8, U8 => u8], T => kernel!(
+                target, work, pointwise::lut::Lut<F, T>,
+                items: items, block: ELEMENTS, sizes: [], buffers: [0, 1, 2], scalars: [], comptime: [low]
+            )))
+        }
+    }
+}

@@ -1,0 +1,64 @@
+//! What the whole-program tests share.
+
+#![allow(dead_code)] // Each test file uses a part.
+
+use std::path::{Path, PathBuf};
+use swint_compiler::{
+    frontend::{Checkpoint, Spec, import},
+    pipeline::{Activation, Options, Precision, compile},
+};
+use swint_ir::{Data, Module, Tensor};
+
+/// A file of the repository.
+pub fn repo(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+}
+
+/// The folder of a fixture, or of the bundled model.
+pub fn model_dir(name: &str) -> PathBuf {
+    repo(&if name == "cifar10" { "examples/cifar10".to_owned() } else { format!("tests/fixtures/{name}") })
+}
+
+/// The float module of a fixture or of the bundled model.
+pub fn imported(name: &str) -> Module {
+    let dir = model_dir(name);
+    let text = std::fs::read_to_string(dir.join("swin.toml")).unwrap();
+    let bytes = std::fs::read(dir.join("model.safetensors")).unwrap();
+    import(&Spec::parse("swin.toml", &text).unwrap(), &Checkpoint::from_bytes(&bytes).unwrap()).unwrap()
+}
+
+/// Inputs of a model from a fixed pseudo-random sequence: `n` batches of one.
+pub fn noise(module: &Module, n: usize) -> Vec<Tensor> {
+    let ty = module.graph.inputs[0].ty.clone();
+    let mut state = 7u32;
+    let mut next = || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        state >> 24
+    };
+    (0..n)
+        .map(|_| {
+            let bytes: Vec<u8> = (0..ty.elements()).map(|_| next() as u8).collect();
+            let data = match ty.elem {
+                swint_ir::Elem::U8 => Data::U8(bytes),
+                _ => Data::F32(bytes.into_iter().map(|b| b as f32 / 64.0 - 2.0).collect()),
+            };
+            Tensor::new(ty.shape.clone(), data)
+        })
+        .collect()
+}
+
+/// Compiles a model; int8 is calibrated on noise.
+pub fn compiled(name: &str, precision: Precision, activation: Activation) -> Module {
+    let module = imported(name);
+    let calibration = noise(&module, 2);
+    let options = Options { precision, activation, calibration: &calibration, ..Options::default() };
+    compile(&module, &options, |_, _| {}).unwrap().0
+}
+
+/// Several batches of one as one batch.
+pub fn stacked(inputs: &[Tensor]) -> Tensor {
+    let mut shape = inputs[0].shape.clone();
+    shape[0] = inputs.len();
+    let bytes: Vec<u8> = inputs.iter().flat_map(|t| t.data.to_bytes()).collect();
+    Tensor::new(shape, Data::from_bytes(inputs[0].data.elem(), &bytes))
+}
