@@ -9,14 +9,14 @@ use std::{collections::HashMap, sync::Arc};
 use swint_ir::{ConstId, Graph, InputId, Module, Value, op::Op};
 
 /// A module as an e-graph.
-pub(super) struct Lowered {
+pub(crate) struct Lowered {
     pub egraph: SwinGraph,
     pub root: Id,
     /// The source's module names, by the class of the node that had them.
     pub locs: Vec<(Id, Arc<str>)>,
 }
 
-pub(super) fn to_egraph(module: &Module) -> Lowered {
+pub(crate) fn to_egraph(module: &Module) -> Lowered {
     let graph = &module.graph;
     let constants = Constants {
         inputs: graph.inputs.iter().map(|i| i.ty.clone()).collect(),

@@ -7,10 +7,12 @@ mod lang;
 mod rule;
 
 pub use cost::{Cost, Target};
-pub use lang::{ENode, Facts, SwinGraph};
+pub use lang::{Constants, ENode, Facts, SwinGraph};
 pub use rule::{Bound, Class, Match, Rule};
 
-use convert::{Lowered, from_egraph, to_egraph};
+pub(crate) use convert::to_egraph;
+
+use convert::{Lowered, from_egraph};
 use egg::{Runner, SimpleScheduler, StopReason};
 use std::{collections::BTreeMap, time::Duration};
 use swint_ir::Module;

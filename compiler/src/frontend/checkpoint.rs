@@ -20,7 +20,11 @@ pub enum CheckpointError {
 }
 
 /// Buffers that libraries store and that follow from the description.
-const DERIVED: [&str; 2] = [".attn.relative_position_index", ".attn_mask"];
+const DERIVED: [&str; 2] = [".relative_position_index", ".attn_mask"];
+
+fn is_derived(name: &str) -> bool {
+    DERIVED.iter().any(|suffix| name.ends_with(suffix))
+}
 
 impl Checkpoint {
     /// Reads a safetensors file's bytes: every `f32`, `i32`, `i16`, `i8` and `u8` tensor.
@@ -31,15 +35,13 @@ impl Checkpoint {
         let file = SafeTensors::deserialize(bytes).map_err(|e| CheckpointError::Format(e.to_string()))?;
         let mut tensors = BTreeMap::new();
         for (name, view) in file.iter() {
-            if DERIVED.iter().any(|suffix| name.ends_with(suffix)) {
-                continue;
-            }
             let elem = match view.dtype() {
                 Dtype::F32 => Elem::F32,
                 Dtype::I32 => Elem::I32,
                 Dtype::I16 => Elem::I16,
                 Dtype::I8 => Elem::I8,
                 Dtype::U8 => Elem::U8,
+                _ if is_derived(name) => continue,
                 other => {
                     let message = format!("tensor {name:?} is {other:?}, which is not supported");
                     return Err(CheckpointError::Format(message));
@@ -69,7 +71,7 @@ impl Checkpoint {
             }
             .expect("writing to a string");
         }
-        for (name, t) in self.0.iter().filter(|(name, _)| !expected.contains_key(*name)) {
+        for (name, t) in self.0.iter().filter(|(name, _)| !expected.contains_key(*name) && !is_derived(name)) {
             let name = name.escape_default();
             writeln!(differences, "  extra      {name} {}{:?}", t.data.elem(), t.shape).expect("writing to a string");
         }

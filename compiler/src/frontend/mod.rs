@@ -2,9 +2,11 @@
 
 mod attention;
 mod checkpoint;
+mod load;
 mod spec;
 mod swin;
 
 pub use checkpoint::{Checkpoint, CheckpointError};
+pub use load::{LoadError, load};
 pub use spec::{Interpolation, Preprocess, Resize, Spec, SpecError, Stage};
 pub use swin::import;

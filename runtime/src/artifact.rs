@@ -1,0 +1,265 @@
+//! `.swint` files: one compiled model, self-contained, versioned and checksummed.
+//!
+//! ```text
+//! magic    8 bytes    "\x89SWINT\r\n"
+//! version  u32        1
+//! sha256   32 bytes   of everything after it
+//! count    u32        sections; then for each
+//!   name     u32 length, UTF-8
+//!   content  u64 length, bytes
+//! ```
+//!
+//! Numbers are little-endian. Sections: `manifest.json`, `graph.ir` (IR text), `weights.safetensors` (constants, channel
+//! scales among them), `plan.txt` (launches and buffers for a batch of one).
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use std::{collections::BTreeMap, fs, io::Write, path::Path};
+use swint_compiler::{
+    frontend::{Checkpoint, Preprocess},
+    plan::plan,
+};
+use swint_ir::{Module, Weights, text};
+
+const MAGIC: &[u8; 8] = b"\x89SWINT\r\n";
+const VERSION: u32 = 1;
+
+/// What a file says of its model beside the program.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Manifest {
+    /// Name of the model.
+    pub name: String,
+    /// `f32` or `int8`.
+    pub precision: String,
+    /// `lut`, `relu` or `gelu`.
+    pub activation: String,
+    /// Activations replaced by an approximation: the model needs distillation.
+    pub approximated: usize,
+    /// How pictures become pixels, if the model takes pictures.
+    pub preprocess: Option<Preprocess>,
+    /// Ops of the float model.
+    pub ops_before: BTreeMap<String, usize>,
+    /// Ops of the compiled model.
+    pub ops_after: BTreeMap<String, usize>,
+    /// How often each rewrite rule fired.
+    pub rules: BTreeMap<String, usize>,
+}
+
+/// A compiled model.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Artifact {
+    /// What it says of itself.
+    pub manifest: Manifest,
+    /// The program and its constants, for a batch of one.
+    pub module: Module,
+}
+
+/// Why a file is no compiled model, or cannot be written.
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
+pub enum ArtifactError {
+    /// Reading or writing failed.
+    #[error("{0}")]
+    Io(String),
+    /// Not a compiled model, or a damaged one.
+    #[error("not a compiled model: {0}")]
+    Format(String),
+}
+
+fn format_error(message: impl ToString) -> ArtifactError {
+    ArtifactError::Format(message.to_string())
+}
+
+impl Artifact {
+    /// Writes the file: whole or not at all.
+    ///
+    /// # Errors
+    /// When the folder cannot be written.
+    pub fn save(&self, path: &Path) -> Result<(), ArtifactError> {
+        let bytes = self.to_bytes()?;
+        write_atomically(path, &bytes).map_err(|e| ArtifactError::Io(format!("cannot write {}: {e}", path.display())))
+    }
+
+    /// Reads a file.
+    ///
+    /// # Errors
+    /// When it is missing, damaged, of another version, or its program does not verify.
+    pub fn load(path: &Path) -> Result<Artifact, ArtifactError> {
+        let bytes =
+            fs::read(path).map_err(|e| ArtifactError::Io(format!("cannot read {}: {e}", path.display())))?;
+        Artifact::from_bytes(&bytes)
+    }
+
+    fn to_bytes(&self) -> Result<Vec<u8>, ArtifactError> {
+        let manifest = serde_json::to_vec_pretty(&self.manifest).map_err(format_error)?;
+        let plan = plan(&self.module.graph).map_err(format_error)?.to_string();
+        let weights = weights_to_bytes(&self.module.weights)?;
+        let graph = text::print(&self.module.graph);
+        let sections: [(&str, &[u8]); 4] = [
+            ("manifest.json", &manifest),
+            ("graph.ir", graph.as_bytes()),
+            ("weights.safetensors", &weights),
+            ("plan.txt", plan.as_bytes()),
+        ];
+        let mut body = (sections.len() as u32).to_le_bytes().to_vec();
+        for (name, content) in sections {
+            body.extend((name.len() as u32).to_le_bytes());
+            body.extend(name.as_bytes());
+            body.extend((content.len() as u64).to_le_bytes());
+            body.extend(content);
+        }
+        let mut file = MAGIC.to_vec();
+        file.extend(VERSION.to_le_bytes());
+        file.extend(Sha256::digest(&body));
+        file.extend(body);
+        Ok(file)
+    }
+
+    fn from_bytes(bytes: &[u8]) -> Result<Artifact, ArtifactError> {
+        let mut reader = Reader(bytes);
+        if reader.take(8)? != MAGIC {
+            return Err(format_error("it does not start with swint's mark"));
+        }
+        let version = reader.u32()?;
+        if version != VERSION {
+            return Err(format_error(format!("version {version}; this swint reads version {VERSION}")));
+        }
+        let checksum = reader.take(32)?;
+        if Sha256::digest(reader.0).as_slice() != checksum {
+            return Err(format_error("its checksum is wrong: the file is damaged or truncated"));
+        }
+        let mut sections = BTreeMap::new();
+        for _ in 0..reader.u32()? {
+            let length = reader.u32()? as u64;
+            let name = std::str::from_utf8(reader.take(length)?).map_err(format_error)?;
+            let length = reader.u64()?;
+            sections.insert(name, reader.take(length)?);
+        }
+        let section = |name: &str| sections.get(name).copied().ok_or_else(|| format_error(format!("no {name}")));
+        let utf8 = |name: &str| std::str::from_utf8(section(name)?).map_err(format_error);
+        let manifest: Manifest = serde_json::from_slice(section("manifest.json")?).map_err(format_error)?;
+        let graph = text::parse("graph.ir", utf8("graph.ir")?).map_err(|error| {
+            let (line, column) = error.line_column();
+            format_error(format!("graph.ir:{line}:{column}: {error}"))
+        })?;
+        let tensors = Checkpoint::from_bytes(section("weights.safetensors")?).map_err(format_error)?;
+        let mut weights = Weights::default();
+        for (name, tensor) in tensors.0 {
+            weights.insert(name, tensor);
+        }
+        let module = Module { graph, weights };
+        module.verify().map_err(format_error)?;
+        let planned = plan(&module.graph).map_err(format_error)?.to_string();
+        if planned != utf8("plan.txt")? {
+            return Err(format_error("another version of swint planned it; compile it again"));
+        }
+        Ok(Artifact { manifest, module })
+    }
+}
+
+/// Writes beside the target and renames: nobody sees half a file.
+///
+/// # Errors
+/// When the folder cannot be written.
+pub fn write_atomically(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    if path.is_dir() {
+        return Err(std::io::Error::new(std::io::ErrorKind::IsADirectory, "it is a folder"));
+    }
+    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut file = tempfile::NamedTempFile::new_in(folder)?;
+    file.write_all(bytes)?;
+    file.as_file().sync_all()?;
+    #[cfg(unix)]
+    {
+        // Temporary files are private; a result has a new file's usual permissions.
+        use std::os::unix::fs::PermissionsExt;
+        file.as_file().set_permissions(fs::Permissions::from_mode(0o644))?;
+    }
+    file.persist(path).map_err(|e| e.error)?;
+    Ok(())
+}
+
+fn weights_to_bytes(weights: &Weights) -> Result<Vec<u8>, ArtifactError> {
+    use safetensors::{Dtype, tensor::TensorView};
+    let bytes: Vec<(String, Dtype, Vec<usize>, Vec<u8>)> = weights
+        .0
+        .iter()
+        .map(|(name, t)| {
+            let dtype = match t.data.elem() {
+                swint_ir::Elem::F32 => Dtype::F32,
+                swint_ir::Elem::I32 => Dtype::I32,
+                swint_ir::Elem::I16 => Dtype::I16,
+                swint_ir::Elem::I8 => Dtype::I8,
+                swint_ir::Elem::U8 => Dtype::U8,
+            };
+            (name.to_string(), dtype, t.shape.clone(), t.data.to_bytes())
+        })
+        .collect();
+    let views = bytes
+        .iter()
+        .map(|(name, dtype, shape, data)| Ok((name.as_str(), TensorView::new(*dtype, shape.clone(), data)?)))
+        .collect::<Result<Vec<_>, safetensors::SafeTensorError>>()
+        .map_err(format_error)?;
+    safetensors::serialize(views, None).map_err(format_error)
+}
+
+struct Reader<'a>(&'a [u8]);
+
+impl<'a> Reader<'a> {
+    fn take(&mut self, length: u64) -> Result<&'a [u8], ArtifactError> {
+        let length = usize::try_from(length).ok().filter(|&n| n <= self.0.len());
+        let (taken, rest) = self.0.split_at(length.ok_or_else(|| format_error("it ends too early"))?);
+        self.0 = rest;
+        Ok(taken)
+    }
+
+    fn u32(&mut self) -> Result<u32, ArtifactError> {
+        Ok(u32::from_le_bytes(self.take(4)?.try_into().expect("four bytes")))
+    }
+
+    fn u64(&mut self) -> Result<u64, ArtifactError> {
+        Ok(u64::from_le_bytes(self.take(8)?.try_into().expect("eight bytes")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use swint_ir::{Decl, Graph, InputId, Tensor, Type, Value, op::Op};
+
+    fn sample() -> Artifact {
+        let input = Decl { name: "x".into(), ty: Type::f32([1, 4]) };
+        let mut module = Module { graph: Graph::new("sample", vec![input]), weights: Weights::default() };
+        let b = module.constant("layers.0.attn_mask", Type::f32([4]), Tensor::f32([4], vec![1.0, -2.5, 0.0, 3.0]));
+        module.graph.output = module.graph.push(Op::BiasAdd {}, vec![Value::Input(InputId(0)), b]).unwrap();
+        Artifact { manifest: Manifest { name: "sample".into(), ..Manifest::default() }, module }
+    }
+
+    #[test]
+    fn a_file_reads_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("sample.swint");
+        sample().save(&path).unwrap();
+        assert_eq!(Artifact::load(&path).unwrap(), sample());
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "no temporary file stays");
+    }
+
+    #[test]
+    fn damage_is_an_error_wherever_it_is() {
+        let bytes = sample().to_bytes().unwrap();
+        for i in (0..bytes.len()).step_by(7) {
+            let mut damaged = bytes.clone();
+            damaged[i] ^= 1;
+            assert!(Artifact::from_bytes(&damaged).is_err(), "byte {i}");
+            assert!(Artifact::from_bytes(&bytes[..i]).is_err(), "cut at {i}");
+        }
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_written_leaves_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let error = sample().save(&folder.path().join("missing/sample.swint")).unwrap_err();
+        assert!(error.to_string().contains("cannot write"), "{error}");
+        assert!(sample().save(folder.path()).is_err());
+    }
+}

@@ -1,0 +1,140 @@
+//! Model inputs: pictures, and tensors from safetensors files.
+
+use fast_image_resize::{
+    FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer,
+    images::Image,
+};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+use swint_compiler::frontend::{Checkpoint, Interpolation, Preprocess, Resize};
+use swint_ir::{Data, Elem, Tensor, Type};
+
+/// Why an input cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{path}: {message}")]
+pub struct InputError {
+    /// The file or folder.
+    pub path: String,
+    /// What is wrong.
+    pub message: String,
+}
+
+fn at(path: &Path, message: impl ToString) -> InputError {
+    InputError { path: path.display().to_string(), message: message.to_string() }
+}
+
+/// Reads a PNG or JPEG picture as raw `u8` pixels [1,side,side,3].
+///
+/// # Errors
+/// When the file is no such picture.
+pub fn read_image(path: &Path, side: usize, preprocess: &Preprocess) -> Result<Tensor, InputError> {
+    let bytes = fs::read(path).map_err(|e| at(path, e))?;
+    let picture = image::load_from_memory(&bytes).map_err(|e| at(path, format!("not a readable picture: {e}")))?;
+    let rgb = picture.to_rgb8();
+    let (width, height) = rgb.dimensions();
+    let pixels = resized(rgb.into_raw(), width, height, side as u32, preprocess).map_err(|e| at(path, e))?;
+    Ok(Tensor::new([1, side, side, 3], Data::U8(pixels)))
+}
+
+/// Resizes as PIL does (antialiased, 8-bit fixed point) and crops the centre as torchvision does.
+fn resized(pixels: Vec<u8>, width: u32, height: u32, side: u32, p: &Preprocess) -> Result<Vec<u8>, String> {
+    let (to_width, to_height) = match p.resize {
+        Resize::Exact => (side, side),
+        Resize::Short(short) => {
+            let long = |long: u32, other: u32| (short as u64 * long as u64 / other as u64) as u32;
+            if width <= height { (short, long(height, width)) } else { (long(width, height), short) }
+        }
+    };
+    if to_width > 1 << 15 || to_height > 1 << 15 {
+        return Err(format!("a picture of {width} by {height} is too long and narrow"));
+    }
+    let resized = if (to_width, to_height) == (width, height) {
+        pixels
+    } else {
+        let filter = match p.interpolation {
+            Interpolation::Bicubic => FilterType::CatmullRom,
+            Interpolation::Bilinear => FilterType::Bilinear,
+        };
+        let source = Image::from_vec_u8(width, height, pixels, PixelType::U8x3).map_err(|e| e.to_string())?;
+        let mut out = Image::new(to_width, to_height, PixelType::U8x3);
+        let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(filter));
+        Resizer::new().resize(&source, &mut out, &options).map_err(|e| e.to_string())?;
+        out.into_vec()
+    };
+    // torchvision's center_crop rounds half to even.
+    let offset = |extent: u32| ((extent - side) as f64 / 2.0).round_ties_even() as usize;
+    let (left, top, side) = (offset(to_width), offset(to_height), side as usize);
+    let rows = (top..top + side).flat_map(|row| {
+        let start = (row * to_width as usize + left) * 3;
+        &resized[start..start + side * 3]
+    });
+    Ok(rows.copied().collect())
+}
+
+/// The pictures of a folder, by name.
+///
+/// # Errors
+/// When the folder cannot be read or holds no picture.
+pub fn image_files(folder: &Path) -> Result<Vec<PathBuf>, InputError> {
+    let is_picture = |path: &PathBuf| {
+        let extension = path.extension().and_then(|e| e.to_str()).map(str::to_ascii_lowercase);
+        matches!(extension.as_deref(), Some("png" | "jpg" | "jpeg"))
+    };
+    let entries = fs::read_dir(folder).map_err(|e| at(folder, e))?;
+    let mut files: Vec<PathBuf> = entries.filter_map(|e| Some(e.ok()?.path())).filter(is_picture).collect();
+    files.sort();
+    if files.is_empty() { Err(at(folder, "no .png, .jpg or .jpeg files")) } else { Ok(files) }
+}
+
+/// Reads inputs of type `ty`, each a batch of one: every picture of a folder, or a safetensors file's `pixels` (u8,
+/// [N,H,W,C]) or `pixel_values` (f32, normalised, [N,C,H,W]), whichever the model takes.
+///
+/// # Errors
+/// When there are none, or they are not what the model takes.
+pub fn read_inputs(path: &Path, ty: &Type, preprocess: Option<&Preprocess>) -> Result<Vec<Tensor>, InputError> {
+    if path.is_dir() {
+        let Some(preprocess) = preprocess else {
+            return Err(at(path, "the model takes normalised pixel_values and no pictures: its description has no [preprocess]"));
+        };
+        return image_files(path)?.iter().map(|file| read_image(file, ty.shape[1], preprocess)).collect();
+    }
+    let bytes = fs::read(path).map_err(|e| at(path, e))?;
+    let file = Checkpoint::from_bytes(&bytes).map_err(|e| at(path, e))?;
+    let name = if ty.elem == Elem::U8 { "pixels" } else { "pixel_values" };
+    let Some(tensor) = file.0.get(name) else {
+        return Err(at(path, format!("no tensor {name:?}, which the model takes")));
+    };
+    let [_, h, w, c] = ty.shape[..] else { return Err(at(path, format!("the model takes {ty}"))) };
+    let wanted = if ty.elem == Elem::U8 { [h, w, c] } else { [c, h, w] };
+    if tensor.shape.len() != 4 || tensor.shape[1..] != wanted || tensor.shape[0] == 0 {
+        let message = format!("{name} is {}{:?}; the model takes [N, {}, {}, {}]", tensor.data.elem(), tensor.shape, wanted[0], wanted[1], wanted[2]);
+        return Err(at(path, message));
+    }
+    let image = h * w * c;
+    let split = |i: usize| match &tensor.data {
+        Data::U8(v) if ty.elem == Elem::U8 => Some(Data::U8(v[i * image..][..image].to_vec())),
+        Data::F32(v) if ty.elem == Elem::F32 => {
+            let v = &v[i * image..][..image];
+            Some(Data::F32((0..image).map(|e| v[e % c * h * w + e / c]).collect()))
+        }
+        _ => None,
+    };
+    (0..tensor.shape[0])
+        .map(|i| split(i).map(|data| Tensor::new(ty.shape.clone(), data)))
+        .collect::<Option<Vec<_>>>()
+        .ok_or_else(|| at(path, format!("{name} is {}, not {}", tensor.data.elem(), ty.elem)))
+}
+
+/// Batches of one as one batch.
+///
+/// # Panics
+/// When there are none, or they differ in shape or type.
+pub fn stack(inputs: &[Tensor]) -> Tensor {
+    let mut shape = inputs[0].shape.clone();
+    assert!(inputs.iter().all(|t| t.shape == shape && t.data.elem() == inputs[0].data.elem()), "inputs of one type");
+    shape[0] *= inputs.len();
+    let bytes: Vec<u8> = inputs.iter().flat_map(|t| t.data.to_bytes()).collect();
+    Tensor::new(shape, Data::from_bytes(inputs[0].data.elem(), &bytes))
+}

@@ -1,0 +1,119 @@
+//! Subcommands, one a file. Results go to stdout, progress and warnings to stderr.
+
+mod bench;
+mod compare;
+mod compile;
+mod run;
+
+use clap::{Parser, Subcommand, ValueEnum};
+use miette::{IntoDiagnostic, miette};
+use serde_json::Value as Json;
+use std::{io::Write, process::ExitCode};
+use swint::{
+    ir::{Module, Tensor, interp},
+    runtime::{device::Device, executor::Session},
+};
+
+/// Compiles a Swin Transformer into integer kernels.
+#[derive(Parser)]
+#[command(version, arg_required_else_help = true)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Compile a model description and its checkpoint.
+    Compile(compile::Args),
+    /// Classify pictures with a compiled model.
+    Run(run::Args),
+    /// Compare a compiled model with golden activations; exit code 1 where one is further off than the tolerance.
+    Compare(compare::Args),
+    /// Time inferences of a compiled model.
+    Bench(bench::Args),
+}
+
+impl Cli {
+    /// Runs the command.
+    pub fn run(self) -> miette::Result<ExitCode> {
+        match self.command {
+            Command::Compile(args) => args.run(),
+            Command::Run(args) => args.run(),
+            Command::Compare(args) => args.run(),
+            Command::Bench(args) => args.run(),
+        }
+    }
+}
+
+/// `--device`.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum DeviceArg {
+    /// The processor's cores.
+    Cpu,
+    /// The reference interpreter.
+    Interp,
+    /// The first NVIDIA GPU.
+    Cuda,
+}
+
+/// Something that runs a module: kernels on a device, or the interpreter.
+enum Engine {
+    Session(Box<Session>),
+    Interpreter(Module),
+}
+
+impl Engine {
+    /// For `batch` images at once.
+    fn new(module: &Module, device: DeviceArg, batch: usize) -> miette::Result<Engine> {
+        let session = |device| Session::new(module, device, batch).into_diagnostic().map(|s| Engine::Session(Box::new(s)));
+        match device {
+            DeviceArg::Cpu => session(Device::Cpu),
+            DeviceArg::Cuda => session(Device::Cuda(0)),
+            DeviceArg::Interp => {
+                let graph = module.graph.with_batch(batch).into_diagnostic()?;
+                Ok(Engine::Interpreter(Module { graph, weights: module.weights.clone() }))
+            }
+        }
+    }
+
+    /// The output as real numbers; `observe` sees the module's named results as real numbers, if asked for.
+    fn run(&self, input: Tensor, observe: Option<&mut dyn FnMut(&str, &[usize], Vec<f32>)>) -> miette::Result<Vec<f32>> {
+        let module = match self {
+            Engine::Session(session) => session.module(),
+            Engine::Interpreter(module) => module,
+        };
+        let output = match (self, observe) {
+            (Engine::Session(session), None) => session.run(&[input]).into_diagnostic()?,
+            (Engine::Session(session), Some(observe)) => session
+                .run_with(&[input], |launch, result| {
+                    let ty = &module.graph.nodes[launch.node.index()].ty;
+                    launch.locs.iter().for_each(|l| observe(l, &ty.shape, result.to_real(ty, &module.weights)));
+                })
+                .into_diagnostic()?,
+            (Engine::Interpreter(_), observe) => {
+                let mut observe = observe;
+                interp::run_with(&module.graph, &module.weights, &[input], |node, result| {
+                    if let Some(observe) = observe.as_mut() {
+                        let real = || result.to_real(&node.ty, &module.weights);
+                        node.locs.iter().for_each(|l| observe(l, &node.ty.shape, real()));
+                    }
+                })
+                .into_diagnostic()?
+            }
+        };
+        Ok(output.to_real(module.graph.ty(module.graph.output), &module.weights))
+    }
+}
+
+/// Writes to stdout; a closed pipe is no error.
+fn print(text: impl std::fmt::Display) -> miette::Result<()> {
+    match write!(std::io::stdout(), "{text}") {
+        Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => Err(miette!("cannot write to stdout: {e}")),
+        _ => Ok(()),
+    }
+}
+
+fn print_json(value: &Json) -> miette::Result<()> {
+    print(format_args!("{value:#}\n"))
+}

@@ -1,0 +1,68 @@
+//! `swint run`.
+
+use super::{DeviceArg, Engine, print, print_json};
+use miette::{IntoDiagnostic, miette};
+use serde_json::json;
+use std::{path::PathBuf, process::ExitCode};
+use swint::runtime::{artifact::Artifact, inputs::read_image};
+
+/// Arguments.
+#[derive(clap::Args)]
+pub struct Args {
+    /// Compiled model.
+    model: PathBuf,
+    /// PNG or JPEG pictures.
+    #[arg(required = true)]
+    images: Vec<PathBuf>,
+    /// Where to run.
+    #[arg(long, value_enum, default_value = "cpu")]
+    device: DeviceArg,
+    /// How many classes to print.
+    #[arg(long, default_value_t = 5)]
+    top: usize,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+impl Args {
+    /// Classifies.
+    pub fn run(self) -> miette::Result<ExitCode> {
+        let artifact = Artifact::load(&self.model).map_err(|e| miette!("{}: {e}", self.model.display()))?;
+        let Some(preprocess) = &artifact.manifest.preprocess else {
+            return Err(miette!("this model takes normalised pixel_values: its description has no [preprocess]"));
+        };
+        let side = artifact.module.graph.inputs[0].ty.shape[1];
+        // Every picture is read before the first is classified: a bad one stops the run with nothing printed.
+        let pictures: Vec<_> =
+            self.images.iter().map(|p| read_image(p, side, preprocess)).collect::<Result<_, _>>().into_diagnostic()?;
+        let engine = Engine::new(&artifact.module, self.device, 1)?;
+        let mut rows = Vec::new();
+        for (path, picture) in self.images.iter().zip(pictures) {
+            let logits = engine.run(picture, None)?;
+            let label = |class: usize| preprocess.labels.get(class).cloned().unwrap_or_else(|| class.to_string());
+            let best: Vec<_> = ranked(&logits).into_iter().take(self.top).collect();
+            if !self.json {
+                let classes: Vec<String> = best.iter().map(|(c, p)| format!("{} {:.1} %", label(*c), p * 100.0)).collect();
+                print(format_args!("{}: {}\n", path.display(), classes.join(", ")))?;
+            }
+            let classes: Vec<_> =
+                best.iter().map(|(c, p)| json!({"class": c, "label": label(*c), "probability": p, "logit": logits[*c]})).collect();
+            rows.push(json!({"image": path.display().to_string(), "top": classes}));
+        }
+        if self.json {
+            print_json(&json!(rows))?;
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// Classes with their probabilities, the likeliest first.
+fn ranked(logits: &[f32]) -> Vec<(usize, f64)> {
+    let max = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max) as f64;
+    let exps: Vec<f64> = logits.iter().map(|&x| (x as f64 - max).exp()).collect();
+    let sum: f64 = exps.iter().sum();
+    let mut all: Vec<(usize, f64)> = exps.into_iter().map(|e| e / sum).enumerate().collect();
+    all.sort_by(|a, b| b.1.total_cmp(&a.1));
+    all
+}

@@ -1,0 +1,213 @@
+//! The command line tool, as its users call it.
+
+mod common;
+
+use common::{model_dir, repo};
+use std::{
+    path::Path,
+    process::{Command, Output},
+};
+use tempfile::TempDir;
+
+fn swint(args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_swint")).args(args).env("NO_COLOR", "1").output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+fn succeed(args: &[&str]) -> String {
+    let out = swint(args);
+    assert!(out.status.success(), "swint {args:?}\n{}{}", text(&out.stdout), text(&out.stderr));
+    text(&out.stdout)
+}
+
+/// Fails with an exit code that is not 0 and no panic; returns what it said.
+fn fail(args: &[&str]) -> String {
+    let out = swint(args);
+    let said = text(&out.stderr);
+    assert!(matches!(out.status.code(), Some(1 | 2)), "swint {args:?}: {:?}\n{said}", out.status);
+    assert!(!said.contains("panicked"), "swint {args:?}\n{said}");
+    said
+}
+
+struct Model {
+    spec: String,
+    weights: String,
+    folder: TempDir,
+}
+
+fn model(name: &str) -> Model {
+    let path = |file: &str| model_dir(name).join(file).to_str().unwrap().to_owned();
+    Model { spec: path("swin.toml"), weights: path("model.safetensors"), folder: tempfile::tempdir().unwrap() }
+}
+
+impl Model {
+    fn file(&self, name: &str) -> String {
+        self.folder.path().join(name).to_str().unwrap().to_owned()
+    }
+
+    /// Compiles with more arguments; the model's file.
+    fn compile(&self, more: &[&str]) -> String {
+        let out = self.file("model.swint");
+        succeed(&[&["compile", &self.spec, "--weights", &self.weights, "-o", &out], more].concat());
+        out
+    }
+}
+
+fn shared_file(name: &str, file: &str) -> String {
+    model_dir(name).join(file).to_str().unwrap().to_owned()
+}
+
+#[test]
+fn compare_passes_on_the_fixtures_and_fails_where_it_should() {
+    for (name, tensors) in [("timm_micro", 10), ("timm_odd", 14)] {
+        let m = model(name);
+        let compiled = m.compile(&[]);
+        let (input, golden) = (shared_file(name, "input.safetensors"), shared_file(name, "golden.safetensors"));
+        let compare = ["compare", &compiled, "--input", &input, "--golden", &golden];
+        for device in ["cpu", "interp"] {
+            let said = succeed(&[&compare[..], &["--device", device]].concat());
+            assert!(said.contains(&format!("{tensors} of {tensors} within 1e-4")), "{said}");
+        }
+        let out = swint(&[&compare[..], &["--tolerance", "1e-9", "--json"]].concat());
+        assert_eq!(out.status.code(), Some(1));
+        let json: serde_json::Value = serde_json::from_slice(&out.stdout).unwrap();
+        assert_eq!(json["tensors"].as_array().unwrap().len(), tensors);
+        assert!(json["failures"].as_u64().unwrap() > 0);
+    }
+}
+
+#[test]
+fn int8_compiles_runs_and_benches_on_cpu_and_interpreter_alike() {
+    let m = model("cifar10");
+    let images = repo("examples/cifar10/images");
+    let out = m.compile(&["--precision", "int8", "--calib", images.to_str().unwrap()]);
+    let picture = images.join("test_0001_ship.png");
+    let run = |device: &str| succeed(&["run", &out, picture.to_str().unwrap(), "--device", device, "--json"]);
+    let cpu = run("cpu");
+    assert_eq!(cpu, run("interp"));
+    let json: serde_json::Value = serde_json::from_str(&cpu).unwrap();
+    assert_eq!(json[0]["top"][0]["label"], "ship");
+    assert_eq!(json[0]["top"].as_array().unwrap().len(), 5);
+    let bench = succeed(&["bench", &out, "--batch", "2", "--json"]);
+    let json: serde_json::Value = serde_json::from_str(&bench).unwrap();
+    assert!(json["timing"]["runs"].as_u64().unwrap() >= 10);
+}
+
+#[test]
+fn every_kernel_compiles_to_ptx_for_both_targets() {
+    for (name, calib) in [("timm_micro", "input.safetensors"), ("timm_odd", "input.safetensors"), ("cifar10", "images")] {
+        let m = model(name);
+        let calib = shared_file(name, calib);
+        for (target, int8) in [("sm_89", true), ("sm_90", true), ("sm_89", false)] {
+            let folder = m.file(&format!("{target}-{int8}"));
+            let compile = ["compile", &m.spec, "--weights", &m.weights, "--emit", "ptx", "--target", target];
+            let precision: &[&str] = if int8 { &["--precision", "int8", "--calib", &calib] } else { &[] };
+            succeed(&[&compile[..], precision, &["--emit-dir", &folder]].concat());
+            let files: Vec<_> = std::fs::read_dir(&folder).unwrap().map(|f| f.unwrap().path()).collect();
+            assert!(files.len() > 10, "{name} {target}: {} kernels", files.len());
+            for file in files {
+                let ptx = std::fs::read_to_string(&file).unwrap();
+                let entry = file.file_stem().unwrap().to_str().unwrap();
+                assert!(ptx.contains(&format!(".target {target}")), "{}", file.display());
+                assert!(ptx.contains(&format!(".entry {entry}")), "{}", file.display());
+            }
+        }
+    }
+}
+
+#[test]
+fn ir_and_plan_can_be_seen() {
+    let m = model("timm_micro");
+    let base = ["compile", &m.spec, "--weights", &m.weights];
+    let all = succeed(&[&base[..], &["--print-after", "all"]].concat());
+    assert!(all.contains("// after import\ngraph @timm_micro(") && all.contains("// after rewrite"), "{all}");
+    let plan = succeed(&[&base[..], &["--emit", "plan"]].concat());
+    assert!(plan.starts_with("plan @timm_micro: "), "{plan}");
+    let ir = succeed(&[&base[..], &["--emit", "ir"]].concat());
+    assert!(ir.starts_with("graph @timm_micro("), "{ir}");
+}
+
+#[test]
+fn bad_input_is_one_clear_error() {
+    let m = model("timm_micro");
+    let out = m.file("out.swint");
+    let compile = |spec: &str, weights: &str, more: &[&str]| {
+        let said = fail(&[&["compile", spec, "--weights", weights, "-o", &out], more].concat());
+        assert!(!Path::new(&out).exists(), "nothing half-written");
+        said
+    };
+    // A spec with `window = 0`, an unknown key, and none at all.
+    let spec_text = std::fs::read_to_string(&m.spec).unwrap();
+    let bad = m.file("bad.toml");
+    std::fs::write(&bad, spec_text.replace("window = 7", "window = 0")).unwrap();
+    let said = compile(&bad, &m.weights, &[]);
+    assert!(said.contains("the window's side must be between 1") && said.contains(":7:10"), "{said}");
+    std::fs::write(&bad, spec_text.replace("window = 7", "windows = 7")).unwrap();
+    let said = compile(&bad, &m.weights, &[]);
+    assert!(said.contains("unknown field `windows`") && said.contains(":7:1"), "{said}");
+    assert!(compile(&m.file("none.toml"), &m.weights, &[]).contains("none.toml"));
+    // A truncated checkpoint, another model's, and one that is a text.
+    let bytes = std::fs::read(&m.weights).unwrap();
+    let cut = m.file("cut.safetensors");
+    std::fs::write(&cut, &bytes[..bytes.len() / 2]).unwrap();
+    let said = compile(&m.spec, &cut, &[]);
+    assert!(said.contains("cut.safetensors") && said.contains("not a readable safetensors file"), "{said}");
+    let said = compile(&m.spec, &shared_file("timm_odd", "model.safetensors"), &[]);
+    for part in [
+        "missing    layers.0.blocks.0.attn.qkv.bias",
+        "mis-shaped layers.0.blocks.0.mlp.fc1.weight",
+        "extra      layers.2.blocks.0.attn.proj.bias",
+    ] {
+        assert!(said.contains(part), "{part}\n{said}");
+    }
+    compile(&m.spec, &m.spec, &[]);
+    // int8 without calibration, or with the wrong one.
+    let int8 = ["--precision", "int8"];
+    assert!(compile(&m.spec, &m.weights, &int8).contains("needs --calib"));
+    let empty = m.file("empty");
+    std::fs::create_dir(&empty).unwrap();
+    assert!(compile(&m.spec, &m.weights, &["--precision", "int8", "--calib", &empty]).contains("no .png"));
+    // An unwritable output, flags that make no sense.
+    let base = ["compile", &m.spec, "--weights", &m.weights];
+    let said = fail(&[&base[..], &["-o", &m.file("no/such/folder.swint")]].concat());
+    assert!(said.contains("cannot write") && said.contains("folder.swint"), "{said}");
+    assert!(fail(&base).contains("nothing to do"));
+    assert!(fail(&[&base[..], &["--emit", "ptx"]].concat()).contains("--emit-dir"));
+    assert!(fail(&[&base[..], &["--emit", "ptx", "--target", "sm_12"]].concat()).contains("sm_89, sm_90"));
+    assert!(fail(&[&base[..], &["--print-after", "nonsense"]].concat()).contains("fold-normalize"));
+}
+
+#[test]
+fn bad_models_and_pictures_are_clear_errors() {
+    let m = model("cifar10");
+    let compiled = m.compile(&[]);
+    let picture = m.file("picture.png");
+    std::fs::write(&picture, "this is no picture").unwrap();
+    let said = fail(&["run", &compiled, &picture]);
+    assert!(said.contains("picture.png") && said.contains("not a readable picture"), "{said}");
+    assert!(fail(&["run", &compiled, &m.file("none.png")]).contains("none.png"));
+    let said = fail(&["run", &picture, &picture]);
+    assert!(said.contains("not a compiled model"), "{said}");
+    let damaged = m.file("damaged.swint");
+    let mut bytes = std::fs::read(&compiled).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(&damaged, bytes).unwrap();
+    assert!(fail(&["bench", &damaged]).contains("checksum"));
+    let input = shared_file("timm_odd", "input.safetensors");
+    let said = fail(&["compare", &compiled, "--input", &input, "--golden", &input]);
+    assert!(said.contains("the model takes [N, 32, 32, 3]"), "{said}");
+}
+
+#[test]
+fn without_a_gpu_cuda_is_a_clear_error() {
+    let m = model("timm_micro");
+    let compiled = m.compile(&[]);
+    let out = swint(&["bench", &compiled, "--device", "cuda"]);
+    let said = text(&out.stderr);
+    assert!(out.status.success() || said.contains("no device cuda:0: no NVIDIA driver"), "{said}");
+    assert!(!said.contains("panicked"), "{said}");
+}
