@@ -98,7 +98,8 @@ fn int8_compiles_runs_and_benches_on_cpu_and_interpreter_alike() {
 
 #[test]
 fn every_kernel_compiles_to_ptx_for_both_targets() {
-    for (name, calib) in [("timm_micro", "input.safetensors"), ("timm_odd", "input.safetensors"), ("cifar10", "images")] {
+    for (name, calib) in [("timm_micro", "input.safetensors"), ("timm_odd", "input.safetensors"), ("cifar10", "images")]
+    {
         let m = model(name);
         let calib = shared_file(name, calib);
         for (target, int8) in [("sm_89", true), ("sm_90", true), ("sm_89", false)] {

@@ -62,7 +62,10 @@ fn main() -> Result<(), Box<dyn Error>> {
         let (g, q, d) = (arrow("gelu"), arrow("quantize"), arrow("dequantize"));
         println!("{:<11}{g:>15}{q:>15}{d:>15}{all:>15}{:>12}", v.name, v.module.graph.nodes.len());
     }
-    println!("\nint8 relu replaced {} GELUs by ReLU, an approximation: it needs distillation.", relu.report.approximated);
+    println!(
+        "\nint8 relu replaced {} GELUs by ReLU, an approximation: it needs distillation.",
+        relu.report.approximated
+    );
 
     println!("\nPredictions\n");
     println!("{:<28}{:<12}{:<12}{:<12}{:<12}", "picture", "label", "f32", "int8 lut", "int8 relu");
@@ -78,7 +81,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!("{:<40}{:<12}{:<12}{:<12}", "right", right[0], right[1], right[2]);
 
     println!("\nTime of an inference on the CPU, host clock\n");
-    println!("{:<11}{:>7}{:>12}{:>12}{:>12}{:>12}{:>11}", "", "batch", "first ms", "median ms", "p90 ms", "p99 ms", "images/s");
+    println!(
+        "{:<11}{:>7}{:>12}{:>12}{:>12}{:>12}{:>11}",
+        "", "batch", "first ms", "median ms", "p90 ms", "p99 ms", "images/s"
+    );
     for v in &variants {
         for t in &v.timings {
             println!(
@@ -98,7 +104,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     let agreeing = float.logits.iter().zip(&lut.logits).filter(|(a, b)| top(a) == top(b)).count();
     assert!(agreeing >= 11, "int8 lut agrees with f32 on {agreeing} of {} pictures", files.len());
     assert_eq!(gelu.logits, lut.logits, "the table is the float GELU, bit for bit");
-    println!("\nf32 equals PyTorch within 1e-3; int8 lut agrees with f32 on {agreeing} of {}; lut = gelu bit for bit.", files.len());
+    println!(
+        "\nf32 equals PyTorch within 1e-3; int8 lut agrees with f32 on {agreeing} of {}; lut = gelu bit for bit.",
+        files.len()
+    );
     Ok(())
 }
 

@@ -135,13 +135,7 @@ pub struct Graph {
 impl Graph {
     /// A graph with inputs and no nodes; it returns its first input until [`Graph::output`] is set.
     pub fn new(name: impl Into<Arc<str>>, inputs: Vec<Decl>) -> Graph {
-        Graph {
-            name: name.into(),
-            inputs,
-            consts: Vec::new(),
-            nodes: Vec::new(),
-            output: Value::Input(InputId(0)),
-        }
+        Graph { name: name.into(), inputs, consts: Vec::new(), nodes: Vec::new(), output: Value::Input(InputId(0)) }
     }
 
     /// The type of a value.

@@ -70,7 +70,8 @@ fn infer_checked(op: &Op, operands: &[&Type]) -> Result<Type, String> {
             let c = x.last();
             ensure!(x.rank() == 4, "takes [batch, height, width, channels], not {x}");
             ensure!(mean.len() == c && std.len() == c, "wants a mean and a std for each of {c} channels");
-            let ok = std.iter().all(|s| s.get() > 0.0 && s.get().is_finite()) && mean.iter().all(|m| m.get().is_finite());
+            let ok =
+                std.iter().all(|s| s.get() > 0.0 && s.get().is_finite()) && mean.iter().all(|m| m.get().is_finite());
             ensure!(ok, "mean must be finite and std positive");
             Ok(Type::f32(x.shape.clone()))
         }
@@ -107,7 +108,10 @@ fn infer_checked(op: &Op, operands: &[&Type]) -> Result<Type, String> {
             );
             if let Some(mask) = operands.get(2) {
                 let fits = mask.is_float() && mask.rank() == 3 && mask.shape[1..] == x.shape[2..];
-                ensure!(fits && mask.shape[0] > 0 && x.shape[0] % mask.shape[0] == 0, "mask {mask} does not fit scores {x}");
+                ensure!(
+                    fits && mask.shape[0] > 0 && x.shape[0] % mask.shape[0] == 0,
+                    "mask {mask} does not fit scores {x}"
+                );
             }
             Ok(x.clone())
         }
@@ -190,7 +194,11 @@ fn contract(a: &Type, b: &Type, shape: Vec<usize>, k: usize) -> Result<Type, Str
     ensure!(a.scale.channels.is_none(), "channel scales of {a} lie along the sum");
     ensure!(k <= MAX_K, "a sum of {k} products may overflow i32; at most {MAX_K}");
     let scale = b.scale.times(a.scale.factor).on_axis(shape.len() - 1);
-    ensure!(scale.factor.get() > 0.0 && scale.factor.get().is_finite(), "scale {} is not a positive number", scale.factor);
+    ensure!(
+        scale.factor.get() > 0.0 && scale.factor.get().is_finite(),
+        "scale {} is not a positive number",
+        scale.factor
+    );
     Ok(Type::int(Elem::I32, scale, shape))
 }
 

@@ -127,7 +127,13 @@ pub fn verify_weights(graph: &Graph, weights: &Weights) -> Result<(), VerifyErro
             continue;
         };
         if !tensor.is_of(&decl.ty) {
-            errors.push(format!("constant @{}: value is {}{:?}, not {}", decl.name, tensor.data.elem(), tensor.shape, decl.ty));
+            errors.push(format!(
+                "constant @{}: value is {}{:?}, not {}",
+                decl.name,
+                tensor.data.elem(),
+                tensor.shape,
+                decl.ty
+            ));
         } else if let Data::F32(values) = &tensor.data {
             if let Some(i) = values.iter().position(|x| !x.is_finite()) {
                 errors.push(format!("constant @{}: element {i} is {}", decl.name, values[i]));

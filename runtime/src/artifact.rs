@@ -85,8 +85,7 @@ impl Artifact {
     /// # Errors
     /// When it is missing, damaged, of another version, or its program does not verify.
     pub fn load(path: &Path) -> Result<Artifact, ArtifactError> {
-        let bytes =
-            fs::read(path).map_err(|e| ArtifactError::Io(format!("cannot read {}: {e}", path.display())))?;
+        let bytes = fs::read(path).map_err(|e| ArtifactError::Io(format!("cannot read {}: {e}", path.display())))?;
         Artifact::from_bytes(&bytes)
     }
 

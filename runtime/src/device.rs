@@ -40,6 +40,18 @@ impl Device {
         })
     }
 
+    /// How many launches to queue before waiting for them; `None` where the driver's own queue is best.
+    ///
+    /// cubecl's CPU runtime takes launches through a queue of 32. A client that fills it spins, and the core on which it
+    /// spins is one that the kernels need: waiting at half the queue made an inference of 249 launches on two cores 24
+    /// times faster (88 ms to 3.7 ms).
+    pub(crate) fn flush_after(self) -> Option<usize> {
+        match self {
+            Device::Cpu => Some(16),
+            Device::Cuda(_) => None,
+        }
+    }
+
     /// How work is spread over it.
     pub(crate) fn work(self) -> Work {
         match self {

@@ -38,6 +38,8 @@ pub enum ExecError {
 pub struct Session {
     client: Client,
     work: Work,
+    /// How many launches are queued before the client waits for them.
+    flush_after: Option<usize>,
     module: Module,
     plan: Plan,
     consts: Vec<Handle>,
@@ -57,7 +59,8 @@ impl Session {
         let consts = plan.consts.iter().map(|source| upload(source.materialize(&module.weights))).collect();
         let arena = client.empty(plan.arena);
         let module = Module { graph, weights: module.weights.clone() };
-        Ok(Session { work: device.work(), client, module, plan, consts, arena })
+        let (work, flush_after) = (device.work(), device.flush_after());
+        Ok(Session { work, flush_after, client, module, plan, consts, arena })
     }
 
     /// The plan that runs.
@@ -76,8 +79,11 @@ impl Session {
     /// When inputs do not fit or a kernel fails.
     pub fn run(&self, inputs: &[Tensor]) -> Result<Tensor, ExecError> {
         let inputs = self.upload(inputs)?;
-        for launch in &self.plan.launches {
+        for (i, launch) in self.plan.launches.iter().enumerate() {
             self.launch(launch, &inputs);
+            if self.flush_after.is_some_and(|n| i % n == n - 1) {
+                self.client.flush().map_err(|e| ExecError::Failed(format!("{e:?}")))?;
+            }
         }
         self.read(self.plan.output, &inputs, &self.plan.output_type)
     }

@@ -1,9 +1,6 @@
 //! Model inputs: pictures, and tensors from safetensors files.
 
-use fast_image_resize::{
-    FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer,
-    images::Image,
-};
+use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer, images::Image};
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -38,7 +35,7 @@ pub fn read_image(path: &Path, side: usize, preprocess: &Preprocess) -> Result<T
     Ok(Tensor::new([1, side, side, 3], Data::U8(pixels)))
 }
 
-/// Resizes as PIL does (antialiased, 8-bit fixed point) and crops the centre as torchvision does.
+/// Resizes as PIL does (antialiased, two passes of 8 bits) and crops the centre as torchvision does.
 fn resized(pixels: Vec<u8>, width: u32, height: u32, side: u32, p: &Preprocess) -> Result<Vec<u8>, String> {
     let (to_width, to_height) = match p.resize {
         Resize::Exact => (side, side),
@@ -50,19 +47,9 @@ fn resized(pixels: Vec<u8>, width: u32, height: u32, side: u32, p: &Preprocess) 
     if to_width > 1 << 15 || to_height > 1 << 15 {
         return Err(format!("a picture of {width} by {height} is too long and narrow"));
     }
-    let resized = if (to_width, to_height) == (width, height) {
-        pixels
-    } else {
-        let filter = match p.interpolation {
-            Interpolation::Bicubic => FilterType::CatmullRom,
-            Interpolation::Bilinear => FilterType::Bilinear,
-        };
-        let source = Image::from_vec_u8(width, height, pixels, PixelType::U8x3).map_err(|e| e.to_string())?;
-        let mut out = Image::new(to_width, to_height, PixelType::U8x3);
-        let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(filter));
-        Resizer::new().resize(&source, &mut out, &options).map_err(|e| e.to_string())?;
-        out.into_vec()
-    };
+    // As PIL: columns first, rounded to 8 bits, then rows.
+    let narrowed = convolved(pixels, (width, height), (to_width, height), p.interpolation)?;
+    let resized = convolved(narrowed, (to_width, height), (to_width, to_height), p.interpolation)?;
     // torchvision's center_crop rounds half to even.
     let offset = |extent: u32| ((extent - side) as f64 / 2.0).round_ties_even() as usize;
     let (left, top, side) = (offset(to_width), offset(to_height), side as usize);
@@ -71,6 +58,24 @@ fn resized(pixels: Vec<u8>, width: u32, height: u32, side: u32, p: &Preprocess) 
         &resized[start..start + side * 3]
     });
     Ok(rows.copied().collect())
+}
+
+/// Resizes along one axis in `f32` and rounds half up.
+fn convolved(pixels: Vec<u8>, from: (u32, u32), to: (u32, u32), how: Interpolation) -> Result<Vec<u8>, String> {
+    if from == to {
+        return Ok(pixels);
+    }
+    let filter = match how {
+        Interpolation::Bicubic => FilterType::CatmullRom,
+        Interpolation::Bilinear => FilterType::Bilinear,
+    };
+    let floats = pixels.iter().flat_map(|&p| f32::from(p).to_ne_bytes()).collect();
+    let source = Image::from_vec_u8(from.0, from.1, floats, PixelType::F32x3).map_err(|e| e.to_string())?;
+    let mut out = Image::new(to.0, to.1, PixelType::F32x3);
+    let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(filter));
+    Resizer::new().resize(&source, &mut out, &options).map_err(|e| e.to_string())?;
+    let Data::F32(values) = Data::from_bytes(Elem::F32, out.buffer()) else { unreachable!("asked for f32") };
+    Ok(values.into_iter().map(|v| (v + 0.5).floor().clamp(0.0, 255.0) as u8).collect())
 }
 
 /// The pictures of a folder, by name.
@@ -96,7 +101,10 @@ pub fn image_files(folder: &Path) -> Result<Vec<PathBuf>, InputError> {
 pub fn read_inputs(path: &Path, ty: &Type, preprocess: Option<&Preprocess>) -> Result<Vec<Tensor>, InputError> {
     if path.is_dir() {
         let Some(preprocess) = preprocess else {
-            return Err(at(path, "the model takes normalised pixel_values and no pictures: its description has no [preprocess]"));
+            return Err(at(
+                path,
+                "the model takes normalised pixel_values and no pictures: its description has no [preprocess]",
+            ));
         };
         return image_files(path)?.iter().map(|file| read_image(file, ty.shape[1], preprocess)).collect();
     }
@@ -109,7 +117,14 @@ pub fn read_inputs(path: &Path, ty: &Type, preprocess: Option<&Preprocess>) -> R
     let [_, h, w, c] = ty.shape[..] else { return Err(at(path, format!("the model takes {ty}"))) };
     let wanted = if ty.elem == Elem::U8 { [h, w, c] } else { [c, h, w] };
     if tensor.shape.len() != 4 || tensor.shape[1..] != wanted || tensor.shape[0] == 0 {
-        let message = format!("{name} is {}{:?}; the model takes [N, {}, {}, {}]", tensor.data.elem(), tensor.shape, wanted[0], wanted[1], wanted[2]);
+        let message = format!(
+            "{name} is {}{:?}; the model takes [N, {}, {}, {}]",
+            tensor.data.elem(),
+            tensor.shape,
+            wanted[0],
+            wanted[1],
+            wanted[2]
+        );
         return Err(at(path, message));
     }
     let image = h * w * c;

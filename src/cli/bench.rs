@@ -57,8 +57,17 @@ impl Args {
             print(format_args!(
                 "{} {} {}, batch {}, {} runs, host clock\nfirst {:.1} ms (kernels compiled), min {:.3} ms, median {:.3} ms, \
                  p90 {:.3} ms, p99 {:.3} ms, {:.0} images/s\n",
-                manifest.name, manifest.precision, manifest.activation, timing.batch, timing.runs, timing.first_ms,
-                timing.min_ms, timing.median_ms, timing.p90_ms, timing.p99_ms, timing.images_per_second
+                manifest.name,
+                manifest.precision,
+                manifest.activation,
+                timing.batch,
+                timing.runs,
+                timing.first_ms,
+                timing.min_ms,
+                timing.median_ms,
+                timing.p90_ms,
+                timing.p99_ms,
+                timing.images_per_second
             ))?;
         }
         Ok(ExitCode::SUCCESS)

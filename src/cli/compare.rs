@@ -62,7 +62,9 @@ impl Args {
             failures += usize::from(!passes);
             let mark = if passes { "" } else { "  above the tolerance" };
             match &difference {
-                Ok(d) => text += &format!("{name:<28}{:>12.2e}{:>12.8}{:>10.2}{mark}\n", d.max_abs, d.cosine, d.sqnr_db),
+                Ok(d) => {
+                    text += &format!("{name:<28}{:>12.2e}{:>12.8}{:>10.2}{mark}\n", d.max_abs, d.cosine, d.sqnr_db)
+                }
                 Err(message) => text += &format!("{name:<28}  {message}\n"),
             }
             rows.push(match difference {

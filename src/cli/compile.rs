@@ -203,9 +203,11 @@ impl Args {
                 "e_classes": report.rewrite.size.0, "e_nodes": report.rewrite.size.1, "seconds": seconds,
             }));
         }
-        let mut text = format!("{}: {} {}\n\n", module.graph.name, value_name(self.precision), value_name(self.activation));
+        let mut text =
+            format!("{}: {} {}\n\n", module.graph.name, value_name(self.precision), value_name(self.activation));
         text += &format!("{:<18}{:>10}{:>12}{:>10}\n", "op", "imported", "quantized", "compiled");
-        let ops: BTreeSet<&str> = before.keys().chain(report.quantized_ops.keys()).chain(after.keys()).copied().collect();
+        let ops: BTreeSet<&str> =
+            before.keys().chain(report.quantized_ops.keys()).chain(after.keys()).copied().collect();
         for op in ops {
             let count = |ops: &BTreeMap<&'static str, usize>| ops.get(op).copied().unwrap_or(0);
             text += &format!("{op:<18}{:>10}{:>12}{:>10}\n", count(before), count(&report.quantized_ops), count(after));
@@ -215,7 +217,10 @@ impl Args {
             text += &format!("  {rule:<34}{count:>6}\n");
         }
         if report.approximated > 0 {
-            text += &format!("\n{} GELUs replaced by ReLU: an approximation, the model needs distillation\n", report.approximated);
+            text += &format!(
+                "\n{} GELUs replaced by ReLU: an approximation, the model needs distillation\n",
+                report.approximated
+            );
         }
         text += &format!(
             "\n{} launches, arena {} KiB; predicted {:.0} us before the rewrites, {:.0} us after; compiled in {seconds:.2} s\n",

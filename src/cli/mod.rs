@@ -66,7 +66,8 @@ enum Engine {
 impl Engine {
     /// For `batch` images at once.
     fn new(module: &Module, device: DeviceArg, batch: usize) -> miette::Result<Engine> {
-        let session = |device| Session::new(module, device, batch).into_diagnostic().map(|s| Engine::Session(Box::new(s)));
+        let session =
+            |device| Session::new(module, device, batch).into_diagnostic().map(|s| Engine::Session(Box::new(s)));
         match device {
             DeviceArg::Cpu => session(Device::Cpu),
             DeviceArg::Cuda => session(Device::Cuda(0)),
@@ -78,7 +79,11 @@ impl Engine {
     }
 
     /// The output as real numbers; `observe` sees the module's named results as real numbers, if asked for.
-    fn run(&self, input: Tensor, observe: Option<&mut dyn FnMut(&str, &[usize], Vec<f32>)>) -> miette::Result<Vec<f32>> {
+    fn run(
+        &self,
+        input: Tensor,
+        observe: Option<&mut dyn FnMut(&str, &[usize], Vec<f32>)>,
+    ) -> miette::Result<Vec<f32>> {
         let module = match self {
             Engine::Session(session) => session.module(),
             Engine::Interpreter(module) => module,

@@ -43,11 +43,14 @@ impl Args {
             let label = |class: usize| preprocess.labels.get(class).cloned().unwrap_or_else(|| class.to_string());
             let best: Vec<_> = ranked(&logits).into_iter().take(self.top).collect();
             if !self.json {
-                let classes: Vec<String> = best.iter().map(|(c, p)| format!("{} {:.1} %", label(*c), p * 100.0)).collect();
+                let classes: Vec<String> =
+                    best.iter().map(|(c, p)| format!("{} {:.1} %", label(*c), p * 100.0)).collect();
                 print(format_args!("{}: {}\n", path.display(), classes.join(", ")))?;
             }
-            let classes: Vec<_> =
-                best.iter().map(|(c, p)| json!({"class": c, "label": label(*c), "probability": p, "logit": logits[*c]})).collect();
+            let classes: Vec<_> = best
+                .iter()
+                .map(|(c, p)| json!({"class": c, "label": label(*c), "probability": p, "logit": logits[*c]}))
+                .collect();
             rows.push(json!({"image": path.display().to_string(), "top": classes}));
         }
         if self.json {

@@ -51,8 +51,10 @@ pub(super) fn from_egraph(
     locs: &[(Id, Arc<str>)],
     source: &Module,
 ) -> Module {
-    let mut out =
-        Module { graph: Graph::new(source.graph.name.clone(), source.graph.inputs.clone()), weights: Default::default() };
+    let mut out = Module {
+        graph: Graph::new(source.graph.name.clone(), source.graph.inputs.clone()),
+        weights: Default::default(),
+    };
     let mut values: HashMap<Id, Value> = HashMap::new();
     // Children first, with an explicit stack: graphs are deep.
     let mut stack = vec![(egraph.find(root), false)];

@@ -1,7 +1,10 @@
 //! What a program costs: the roofline of each op on a described target.
 
 use std::iter::Sum;
-use swint_ir::{Graph, Type, op::{Class, OpKind}};
+use swint_ir::{
+    Graph, Type,
+    op::{Class, OpKind},
+};
 
 /// Estimated time in picoseconds; sums saturate.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Debug)]

@@ -3,8 +3,9 @@
 use egg::{DidMerge, EGraph, FromOp, Id, Language};
 use std::fmt;
 use swint_ir::{
-    ConstId, Elem, Type, Weights, infer,
+    ConstId, Elem, Type, Weights,
     graph::Decl,
+    infer,
     op::{Attr, Op, OpKind, Order},
 };
 
@@ -136,9 +137,7 @@ impl egg::Analysis<ENode> for Constants {
     fn make(egraph: &mut SwinGraph, node: &ENode, _: Id) -> Facts {
         match node {
             ENode::Attr(attr) => Facts::Attr(attr.clone()),
-            ENode::Const(c) => {
-                Facts::Tensor { ty: egraph.analysis.decls[c.index()].ty.clone(), constant: Some(*c) }
-            }
+            ENode::Const(c) => Facts::Tensor { ty: egraph.analysis.decls[c.index()].ty.clone(), constant: Some(*c) },
             ENode::Input(i) => Facts::Tensor { ty: egraph.analysis.inputs[*i as usize].clone(), constant: None },
             ENode::Op(kind, children) => {
                 let ty = infer_from(*kind, children.iter().map(|&c| &egraph[c].data));

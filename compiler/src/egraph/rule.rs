@@ -55,7 +55,8 @@ impl Rule {
     /// # Panics
     /// When a side is no pattern; a test walks every table.
     pub fn to_rewrite(&self) -> Rewrite<ENode, Constants> {
-        let pattern = |side: &str| -> Pattern<ENode> { side.parse().unwrap_or_else(|e| panic!("{}: {e:?}", self.name)) };
+        let pattern =
+            |side: &str| -> Pattern<ENode> { side.parse().unwrap_or_else(|e| panic!("{}: {e:?}", self.name)) };
         let (lhs, rhs) = (pattern(&self.lhs), pattern(&self.rhs));
         let applier = Guarded { rhs, when: self.when };
         Rewrite::new(self.name.as_str(), lhs, applier).unwrap_or_else(|e| panic!("{}: {e}", self.name))
@@ -123,7 +124,10 @@ impl Match<'_> {
                     constants.decls.push(Decl { name: candidate, ty });
                     break constants.decls.len() - 1;
                 }
-                Some(i) if constants.decls[i].ty == ty && constants.weights.get(&candidate).is_some_and(|t| **t == tensor) => {
+                Some(i)
+                    if constants.decls[i].ty == ty
+                        && constants.weights.get(&candidate).is_some_and(|t| **t == tensor) =>
+                {
                     break i;
                 }
                 Some(_) => {

@@ -27,7 +27,15 @@ pub(super) fn relative_position_bias(table: &[f32], window: usize, heads: usize)
 pub(super) fn shift_mask(stage: &Stage) -> Vec<f32> {
     let Stage { side, window, shift, .. } = *stage;
     // In the shifted grid, the last window of a row holds tokens of two opposite borders.
-    let band = |x: usize| if x < side - window { 0 } else if x < side - shift { 1 } else { 2 };
+    let band = |x: usize| {
+        if x < side - window {
+            0
+        } else if x < side - shift {
+            1
+        } else {
+            2
+        }
+    };
     let (tokens, columns) = (window * window, side / window);
     let mut mask = Vec::with_capacity(columns * columns * tokens * tokens);
     for tile in 0..columns * columns {

@@ -34,7 +34,8 @@ pub enum LoadError {
 /// # Errors
 /// When a file cannot be read, or is wrong.
 pub fn load(spec: &Path, weights: &Path) -> Result<(Spec, Module), LoadError> {
-    let io = |path: &Path, e: std::io::Error| LoadError::Io { path: path.display().to_string(), message: e.to_string() };
+    let io =
+        |path: &Path, e: std::io::Error| LoadError::Io { path: path.display().to_string(), message: e.to_string() };
     let text = fs::read_to_string(spec).map_err(|e| io(spec, e))?;
     let spec = Spec::parse(&spec.display().to_string(), &text)?;
     let bytes = fs::read(weights).map_err(|e| io(weights, e))?;

@@ -225,12 +225,18 @@ impl RawSpec {
             let mut side = image / patch;
             for i in 0..depths.len() {
                 if i > 0 && side % 2 != 0 {
-                    problem(m.image.span(), format!("stage {i}: a grid of {side} by {side} tokens cannot be merged by two"));
+                    problem(
+                        m.image.span(),
+                        format!("stage {i}: a grid of {side} by {side} tokens cannot be merged by two"),
+                    );
                     break;
                 }
                 side /= if i > 0 { 2 } else { 1 };
                 if side == 0 || (side > window && side % window != 0) {
-                    problem(m.window.span(), format!("stage {i}: windows of {window} do not tile {side} by {side} tokens"));
+                    problem(
+                        m.window.span(),
+                        format!("stage {i}: windows of {window} do not tile {side} by {side} tokens"),
+                    );
                     break;
                 }
             }
@@ -282,7 +288,10 @@ impl RawPreprocess {
             if values.len() != channels {
                 problem(list.span(), format!("{what} has {} values for {channels} channels", values.len()));
             } else if values.iter().any(|v| !v.is_finite() || (what == "std" && *v <= 0.0)) {
-                problem(list.span(), format!("{what} must be finite{}", if what == "std" { " and positive" } else { "" }));
+                problem(
+                    list.span(),
+                    format!("{what} must be finite{}", if what == "std" { " and positive" } else { "" }),
+                );
             }
         }
         let labels = self.labels.map_or_else(Vec::new, |labels| {

@@ -3,8 +3,7 @@
 use super::Ranges;
 use std::collections::HashMap;
 use swint_ir::{
-    Data, Elem, F32, Module, Node, Scale, Tensor, Type, Value,
-    arith,
+    Data, Elem, F32, Module, Node, Scale, Tensor, Type, Value, arith,
     op::{Class, Op, OpKind},
 };
 
@@ -131,7 +130,6 @@ fn quantize_rows(values: &[f32], k: usize) -> (Vec<i8>, Vec<f32>) {
     }
     (q, scales)
 }
-
 
 #[cfg(test)]
 mod tests {

@@ -32,4 +32,3 @@ fn gelu_table(m: &mut Match<'_>) -> bool {
     m.bind_constant("table", &format!("gelu.{}-{elem}", x.elem), ty, data);
     true
 }
-

@@ -1,6 +1,10 @@
 //! Conversions between float and integer.
 
-use crate::egraph::{Bound::Steps, Class::{Exact, Real}, Match, Rule};
+use crate::egraph::{
+    Bound::Steps,
+    Class::{Exact, Real},
+    Match, Rule,
+};
 
 /// The table.
 #[rustfmt::skip]

@@ -20,7 +20,8 @@ pub fn rules() -> Vec<Rule> {
     let mut rows = Vec::new();
     for (map, attrs) in INDEX_MAPS {
         for (f, rest) in ELEMENTWISE {
-            let (outside, inside) = (format!("({f} ({map} ?x {attrs}){rest})"), format!("({map} ({f} ?x{rest}) {attrs})"));
+            let (outside, inside) =
+                (format!("({f} ({map} ?x {attrs}){rest})"), format!("({map} ({f} ?x{rest}) {attrs})"));
             rows.push(Rule::new(format!("{f}-below-{map}"), Exact, outside.clone(), inside.clone()));
             rows.push(Rule::new(format!("{f}-above-{map}"), Exact, inside, outside));
         }

@@ -5,8 +5,9 @@ use crate::egraph::{Bound, Class, Constants, ENode, Facts, Rule, SwinGraph, to_e
 use egg::{Id, Runner, SimpleScheduler};
 use std::collections::{BTreeMap, HashSet};
 use swint_ir::{
-    Data, Elem, F32, Graph, Module, Node, Scale, Tensor, Type, Value, Weights, interp,
+    Data, Elem, F32, Graph, Module, Node, Scale, Tensor, Type, Value, Weights,
     graph::{Decl, InputId},
+    interp,
     op::{Op, Order},
 };
 
@@ -53,7 +54,8 @@ fn values(ty: &Type, seed: u32) -> Tensor {
 
 /// Builds an example: its inputs, and a function that adds nodes.
 fn example(inputs: &[Type], build: impl Fn(&mut Module, &[Value]) -> Value) -> Example {
-    let decls = inputs.iter().enumerate().map(|(i, ty)| Decl { name: format!("x{i}").into(), ty: ty.clone() }).collect();
+    let decls =
+        inputs.iter().enumerate().map(|(i, ty)| Decl { name: format!("x{i}").into(), ty: ty.clone() }).collect();
     let mut module = Module { graph: Graph::new("example", decls), weights: Weights::default() };
     let operands: Vec<Value> = (0..inputs.len()).map(|i| Value::Input(InputId(i as u32))).collect();
     module.graph.output = build(&mut module, &operands);

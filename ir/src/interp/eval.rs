@@ -20,7 +20,9 @@ pub(super) fn eval(node: &Node, operands: &[(&Tensor, &Type)], weights: &Weights
         Op::Normalize { mean, std } => {
             let c = mean.len();
             let pixels = ints(x);
-            Data::F32((0..pixels.len()).map(|i| (pixels[i] as f32 / 255.0 - mean[i % c].get()) / std[i % c].get()).collect())
+            Data::F32(
+                (0..pixels.len()).map(|i| (pixels[i] as f32 / 255.0 - mean[i % c].get()) / std[i % c].get()).collect(),
+            )
         }
         Op::LayerNorm { eps } => Data::F32(layer_norm(floats(x), floats(operand(1)), floats(operand(2)), eps.get())),
         Op::Linear {} => {
@@ -256,7 +258,8 @@ mod tests {
 
     #[test]
     fn integer_linear_equals_its_definition_at_the_extremes() {
-        let mut g = Graph::new("g", vec![Decl { name: "x".into(), ty: Type::int(Elem::U8, Scale::tensor(0.5), [1, 3]) }]);
+        let mut g =
+            Graph::new("g", vec![Decl { name: "x".into(), ty: Type::int(Elem::U8, Scale::tensor(0.5), [1, 3]) }]);
         let w = g.constant("w", Type::int(Elem::I8, Scale::tensor(0.25), [2, 3]));
         let b = g.constant("b", Type::int(Elem::I32, Scale::tensor(0.125), [2]));
         let y = g.push(Op::Linear {}, vec![Value::Input(InputId(0)), w, b]).unwrap();

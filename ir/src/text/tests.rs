@@ -31,7 +31,10 @@ fn parse_undoes_print() {
     verify(&g).unwrap();
     let text = print(&g);
     assert_eq!(parse("sample.ir", &text).unwrap(), g, "{text}");
-    assert!(text.contains(r#"%3 = linear %2, @w : i32<0.02*@w.scale:3>[1,2,2,16] loc "patch_embed.proj", "again""#), "{text}");
+    assert!(
+        text.contains(r#"%3 = linear %2, @w : i32<0.02*@w.scale:3>[1,2,2,16] loc "patch_embed.proj", "again""#),
+        "{text}"
+    );
 }
 
 #[test]

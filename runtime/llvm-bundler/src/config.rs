@@ -26,11 +26,10 @@ pub fn llvm_path() -> ConfigResult<PathBuf> {
         let prefix = PathBuf::from(prefix);
         return match version(&prefix) {
             Ok(found) if found.starts_with(LLVM_VERSION) => Ok(prefix),
-            Ok(found) => Err(format!(
-                "{PREFIX_VARIABLE}={} holds LLVM {found}; cubecl needs {LLVM_VERSION}x",
-                prefix.display()
-            )
-            .into()),
+            Ok(found) => {
+                Err(format!("{PREFIX_VARIABLE}={} holds LLVM {found}; cubecl needs {LLVM_VERSION}x", prefix.display())
+                    .into())
+            }
             Err(error) => Err(format!("{PREFIX_VARIABLE}={}: {error}", prefix.display()).into()),
         };
     }
@@ -50,10 +49,7 @@ pub fn llvm_path() -> ConfigResult<PathBuf> {
 /// When `llvm-config` cannot be run.
 pub fn get_cxxflags_args(prefix: Option<&OsString>) -> ConfigResult<Vec<String>> {
     let prefix = prefix.map_or_else(llvm_path, |p| Ok(PathBuf::from(p)))?;
-    Ok(llvm_config(&prefix, "--cxxflags")?
-        .split_whitespace()
-        .map(str::to_owned)
-        .collect())
+    Ok(llvm_config(&prefix, "--cxxflags")?.split_whitespace().map(str::to_owned).collect())
 }
 
 /// The version that a prefix's `llvm-config` reports.
@@ -63,9 +59,7 @@ pub(crate) fn version(prefix: &Path) -> ConfigResult<String> {
 
 /// What `llvm-config --link-static FLAG` prints, trimmed.
 pub(crate) fn llvm_config(prefix: &Path, flag: &str) -> ConfigResult<String> {
-    let program = prefix
-        .join("bin")
-        .join(format!("llvm-config{}", env::consts::EXE_SUFFIX));
+    let program = prefix.join("bin").join(format!("llvm-config{}", env::consts::EXE_SUFFIX));
     let out = Command::new(&program)
         .args(["--link-static", flag])
         .output()

@@ -13,11 +13,7 @@ pub fn link() -> ConfigResult<()> {
     // First: the wrappers refer to symbols of the LLVM archives, and a linker reads archives in order.
     let source = Path::new(&env::var("OUT_DIR")?).join("target.c");
     fs::write(&source, include_str!("target.c"))?;
-    cc::Build::new()
-        .file(&source)
-        .include(prefix.join("include"))
-        .opt_level(2)
-        .try_compile("swint_llvm_targets")?;
+    cc::Build::new().file(&source).include(prefix.join("include")).opt_level(2).try_compile("swint_llvm_targets")?;
 
     println!("cargo::rustc-link-search=native={}", prefix.join("lib").display());
     for library in library_names(&llvm_config(&prefix, "--libs")?) {

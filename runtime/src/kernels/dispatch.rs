@@ -237,11 +237,11 @@ pub(crate) fn dispatch(kernel: &Kernel, items: usize, work: Work, target: Target
         Kernel::Requantize { from, to, channels } => {
             let (low, high) = range(to);
             with_elem!(from, [I32 => i32, I16 => i16, I8 => i8, U8 => u8], F =>
-                with_elem!(to, [I16 => i16, I8 => i8, U8 => u8], T => kernel!(
-                    target, work, convert::requantize::Requantize<F, T>,
-                    items: items, block: ELEMENTS, sizes: [], buffers: [0, 1, 2, 3],
-                    scalars: [], comptime: [channels, low, high]
-                )))
+            with_elem!(to, [I16 => i16, I8 => i8, U8 => u8], T => kernel!(
+                target, work, convert::requantize::Requantize<F, T>,
+                items: items, block: ELEMENTS, sizes: [], buffers: [0, 1, 2, 3],
+                scalars: [], comptime: [channels, low, high]
+            )))
         }
         Kernel::Lut { from, to } => {
             let (low, _) = range(from);

@@ -1,9 +1,7 @@
 //! The float functions of `swint_ir::math` and the integer arithmetic of `swint_ir::arith`, operation for operation.
 
 use cubecl::prelude::*;
-use swint_ir::math::{
-    ERF_LARGE, ERF_LIMIT, ERF_SMALL, EXP, EXP_LIMIT, LN2_HIGH, LN2_LOW, LOG2_E,
-};
+use swint_ir::math::{ERF_LARGE, ERF_LIMIT, ERF_SMALL, EXP, EXP_LIMIT, LN2_HIGH, LN2_LOW, LOG2_E};
 
 /// `a · b`, rounded on its own: a compiler cannot fuse it into a following addition.
 ///
