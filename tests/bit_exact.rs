@@ -15,7 +15,7 @@ fn kernels_equal_the_interpreter(name: &str, precision: Precision, activation: A
     let session = Session::new(&module, Device::Cpu, 2).unwrap();
     let batched = session.module();
     let mut wanted: HashMap<NodeId, Tensor> = HashMap::new();
-    interp::run_with(&batched.graph, &batched.weights, &[input.clone()], |_, result| {
+    interp::run_with(&batched.graph, &batched.weights, std::slice::from_ref(&input), |_, result| {
         wanted.insert(NodeId(wanted.len() as u32), result.clone());
     })
     .unwrap();

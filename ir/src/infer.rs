@@ -109,7 +109,7 @@ fn infer_checked(op: &Op, operands: &[&Type]) -> Result<Type, String> {
             if let Some(mask) = operands.get(2) {
                 let fits = mask.is_float() && mask.rank() == 3 && mask.shape[1..] == x.shape[2..];
                 ensure!(
-                    fits && mask.shape[0] > 0 && x.shape[0] % mask.shape[0] == 0,
+                    fits && mask.shape[0] > 0 && x.shape[0].is_multiple_of(mask.shape[0]),
                     "mask {mask} does not fit scores {x}"
                 );
             }

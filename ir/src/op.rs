@@ -186,33 +186,33 @@ macro_rules! ops {
 
 // In the equations, `x` is the first operand, `b` a batch index, `c` a channel; shapes are in brackets.
 ops! {
-    /// `y[b,h,w,c] = (x[b,h,w,c] / 255 − mean[c]) / std[c]`; x: u8 pixels [B,H,W,C].
+    /// `y[b,h,w,c] = (x[b,h,w,c] / 255 − mean[c]) / std[c]`; x: u8 pixels `[B,H,W,C]`.
     Normalize "normalize" (1..=1) Pointwise { mean: Vec<F32>, std: Vec<F32> }
-    /// Blocks of side `block` become channels: [B,H,W,C] → [B,H/block,W/block,block²·C]. Channel of the result:
+    /// Blocks of side `block` become channels: `[B,H,W,C]` → `[B,H/block,W/block,block²·C]`. Channel of the result:
     /// `position · C + c`, with the block's positions in `order`.
     SpaceToDepth "space_to_depth" (1..=1) Index { block: usize, order: Order }
     /// `y[b,h,w,c] = x[b, (h + shift) mod H, (w + shift) mod W, c]`: Swin's cyclic shift for a positive `shift`, its
     /// reverse for a negative one.
     Roll "roll" (1..=1) Index { shift: i64 }
-    /// [B,H,W,C] → [B·H/window·W/window, window², C], windows row by row.
+    /// `[B,H,W,C]` → `[B·H/window·W/window, window², C]`, windows row by row.
     WindowPartition "window_partition" (1..=1) Index { window: usize }
-    /// The inverse: [B·height/window·width/window, window², C] → [B,height,width,C].
+    /// The inverse: `[B·height/window·width/window, window², C]` → `[B,height,width,C]`.
     WindowReverse "window_reverse" (1..=1) Index { window: usize, height: usize, width: usize }
     /// `y[r,c] = (x[r,c] − μ[r]) / √(σ²[r] + eps) · γ[c] + β[c]` over the last axis; operands x, γ, β. Sums run in
     /// order of c, in f32; σ² is the mean of squared deviations. (Ba et al., arXiv 1607.06450)
     LayerNorm "layer_norm" (3..=3) Row { eps: F32 }
-    /// `y[r,n] = Σₖ x[r,k] · w[n,k] (+ bias[n])`; x [..,K], w [N,K]. f32: the sum runs in order of k and the bias is
+    /// `y[r,n] = Σₖ x[r,k] · w[n,k] (+ bias[n])`; x `[..,K]`, w `[N,K]`. f32: the sum runs in order of k and the bias is
     /// added last. Integers: i8 or u8 by i8, into i32, exact.
     Linear "linear" (2..=3) Contract { }
     /// `y[r,n] = x[r,n] + bias[n]`; f32, or i32 (wrapping is excluded by the bounds on K and the bias).
     BiasAdd "bias_add" (2..=2) Pointwise { }
-    /// `y[w,h,i,j] = Σ_d q[w,i,h·D+d] · k[w,j,h·D+d]`, D = C/heads; q, k [W,N,C] → [W,heads,N,N].
+    /// `y[w,h,i,j] = Σ_d q[w,i,h·D+d] · k[w,j,h·D+d]`, D = C/heads; q, k `[W,N,C]` → `[W,heads,N,N]`.
     AttnScores "attn_scores" (2..=2) Contract { heads: usize }
-    /// `y[w,h,i,j] = x[w,h,i,j] · scale + bias[h,i,j] (+ mask[w mod M,i,j])`; bias [heads,N,N], mask [M,N,N].
+    /// `y[w,h,i,j] = x[w,h,i,j] · scale + bias[h,i,j] (+ mask[w mod M,i,j])`; bias `[heads,N,N]`, mask `[M,N,N]`.
     AttnBias "attn_bias" (2..=3) Pointwise { scale: F32 }
     /// `y[r,j] = exp(x[r,j] − max x[r]) / Σ exp(…)` over the last axis, with [`crate::math::exp`].
     Softmax "softmax" (1..=1) Row { }
-    /// `y[w,i,h·D+d] = Σ_j p[w,h,i,j] · v[w,j,h·D+d]`; p [W,heads,N,N], v [W,N,C] → [W,N,C].
+    /// `y[w,i,h·D+d] = Σ_j p[w,h,i,j] · v[w,j,h·D+d]`; p `[W,heads,N,N]`, v `[W,N,C]` → `[W,N,C]`.
     AttnValues "attn_values" (2..=2) Contract { }
     /// `y = x · Φ(x)`, with [`crate::math::gelu`]. (Hendrycks & Gimpel, arXiv 1606.08415)
     Gelu "gelu" (1..=1) Pointwise { }
@@ -229,7 +229,7 @@ ops! {
     /// `q' = clamp(⌊q · s / scale + 1/2⌋)` to the range of `elem`, s the scale of the operand's type, in fixed point:
     /// [`crate::arith::Multiplier`].
     Requantize "requantize" (1..=1) Convert { elem: Elem, scale: F32 }
-    /// `y = table[x]`; x i8 (entry 0 stands for −128) or u8, table [256] of an 8-bit type.
+    /// `y = table[x]`; x i8 (entry 0 stands for −128) or u8, table `[256]` of an 8-bit type.
     Lut "lut" (2..=2) Pointwise { }
 }
 

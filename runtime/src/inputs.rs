@@ -22,7 +22,7 @@ fn at(path: &Path, message: impl ToString) -> InputError {
     InputError { path: path.display().to_string(), message: message.to_string() }
 }
 
-/// Reads a PNG or JPEG picture as raw `u8` pixels [1,side,side,3].
+/// Reads a PNG or JPEG picture as raw `u8` pixels `[1,side,side,3]`.
 ///
 /// # Errors
 /// When the file is no such picture.
@@ -94,7 +94,7 @@ pub fn image_files(folder: &Path) -> Result<Vec<PathBuf>, InputError> {
 }
 
 /// Reads inputs of type `ty`, each a batch of one: every picture of a folder, or a safetensors file's `pixels` (u8,
-/// [N,H,W,C]) or `pixel_values` (f32, normalised, [N,C,H,W]), whichever the model takes.
+/// `[N,H,W,C]`) or `pixel_values` (f32, normalised, `[N,C,H,W]`), whichever the model takes.
 ///
 /// # Errors
 /// When there are none, or they are not what the model takes.

@@ -1,7 +1,7 @@
 //! The runtime of swint: CubeCL kernels, and what launches, compiles, stores and times them.
 //!
-//! - [`kernels`]: `#[cube]` kernels, bit-exact with the interpreter; [`offline`]: the same as PTX, without a device.
-//! - [`device`], [`executor`]: plans on a device. [`bench`], [`compare`]: how fast, and how far off.
+//! - `kernels`: `#[cube]` kernels, bit-exact with the interpreter; [`offline`]: the same as PTX, without a device.
+//! - [`device`], [`executor`]: plans on a device. [`mod@bench`], [`compare`]: how fast, and how far off.
 //! - [`artifact`]: compiled models as files; [`inputs`]: pictures and tensors for them.
 
 pub mod artifact;
@@ -10,5 +10,5 @@ pub mod compare;
 pub mod device;
 pub mod executor;
 pub mod inputs;
-pub mod kernels;
+mod kernels;
 pub mod offline;

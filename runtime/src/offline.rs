@@ -46,7 +46,7 @@ pub struct Ptx {
 }
 
 /// What [`Target::Offline`] compiles with, and what came of it.
-pub struct Offline {
+pub(crate) struct Offline {
     sm: Sm,
     properties: Arc<DeviceProperties>,
     target: Arc<TargetProperties>,

@@ -57,6 +57,9 @@ enum DeviceArg {
     Cuda,
 }
 
+/// Sees a named result: its name, shape and real values.
+type Observer<'a> = &'a mut dyn FnMut(&str, &[usize], Vec<f32>);
+
 /// Something that runs a module: kernels on a device, or the interpreter.
 enum Engine {
     Session(Box<Session>),
@@ -79,11 +82,7 @@ impl Engine {
     }
 
     /// The output as real numbers; `observe` sees the module's named results as real numbers, if asked for.
-    fn run(
-        &self,
-        input: Tensor,
-        observe: Option<&mut dyn FnMut(&str, &[usize], Vec<f32>)>,
-    ) -> miette::Result<Vec<f32>> {
+    fn run(&self, input: Tensor, observe: Option<Observer<'_>>) -> miette::Result<Vec<f32>> {
         let module = match self {
             Engine::Session(session) => session.module(),
             Engine::Interpreter(module) => module,

@@ -5,7 +5,7 @@ use super::{
     lang::{ENode, SwinGraph},
 };
 use egg::{Id, Language};
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque, hash_map::Entry};
 use swint_ir::Type;
 
 /// A node for every class that the root needs.
@@ -67,11 +67,11 @@ pub(super) fn extract(egraph: &SwinGraph, root: Id, target: &Target) -> Extracti
     let mut stack = vec![root];
     let mut cost = Cost::default();
     while let Some(id) = stack.pop() {
-        if !nodes.contains_key(&id) {
+        if let Entry::Vacant(entry) = nodes.entry(id) {
             let chosen = &best[&id];
             cost = cost + chosen.parts[&id];
             stack.extend(chosen.node.children().iter().map(|&c| egraph.find(c)));
-            nodes.insert(id, chosen.node.clone());
+            entry.insert(chosen.node.clone());
         }
     }
     Extraction { nodes, cost }

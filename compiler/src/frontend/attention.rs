@@ -5,7 +5,7 @@ use super::spec::Stage;
 /// What the mask adds to the scores of tokens that are no neighbours in the image.
 const MASKED: f32 = -100.0;
 
-/// The bias of every pair of tokens, [heads,N,N], from a table [(2·window−1)², heads].
+/// The bias of every pair of tokens, `[heads,N,N]`, from a table [(2·window−1)², heads].
 ///
 /// Entry `(Δh + w−1)·(2w−1) + (Δw + w−1)` holds tokens Δh rows and Δw columns apart. (Swin, arXiv 2103.14030, eq. 4)
 pub(super) fn relative_position_bias(table: &[f32], window: usize, heads: usize) -> Vec<f32> {
@@ -23,7 +23,7 @@ pub(super) fn relative_position_bias(table: &[f32], window: usize, heads: usize)
     bias
 }
 
-/// The mask of every window of a shifted grid, [windows,N,N]: 0 for tokens of one region, [`MASKED`] for others.
+/// The mask of every window of a shifted grid, `[windows,N,N]`: 0 for tokens of one region, [`MASKED`] for others.
 pub(super) fn shift_mask(stage: &Stage) -> Vec<f32> {
     let Stage { side, window, shift, .. } = *stage;
     // In the shifted grid, the last window of a row holds tokens of two opposite borders.

@@ -106,7 +106,7 @@ impl Spec {
     /// The stages, in order.
     pub fn stages(&self) -> impl Iterator<Item = Stage> + '_ {
         self.depths.iter().zip(&self.heads).enumerate().map(|(i, (&depth, &heads))| {
-            let side = self.image / self.patch >> i;
+            let side = (self.image / self.patch) >> i;
             let covered = side <= self.window;
             Stage {
                 side,

@@ -188,7 +188,7 @@ impl Builder<'_> {
         self.push(Op::Linear {}, &operands)
     }
 
-    /// The convolution's kernel [E,C,p,p] as a linear's weights [E, p·p·C] over pixels in row order.
+    /// The convolution's kernel `[E,C,p,p]` as a linear's weights `[E, p·p·C]` over pixels in row order.
     fn patch_weight(&mut self) -> Value {
         let name = "patch_embed.proj.weight";
         let kernel = self.tensor(name).as_f32().expect(CHECKED).to_vec();

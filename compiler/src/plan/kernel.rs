@@ -9,7 +9,7 @@ use swint_ir::{Data, Elem, F32, Tensor, Type, Weights, index_map::IndexMap, op::
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 #[allow(missing_docs)] // Fields are extents by their usual names; the variants' documentation uses them.
 pub enum Kernel {
-    /// A linear over rows of `k`, `n` results each; item: a row. Inputs: x, transposed weights [k,n], bias if any.
+    /// A linear over rows of `k`, `n` results each; item: a row. Inputs: x, transposed weights `[k,n]`, bias if any.
     Linear { x: Elem, k: usize, n: usize, bias: bool },
     /// Query·key of every pair of tokens; item: a row of a head's scores. Inputs: q, k.
     AttnScores { x: Elem, heads: usize, tokens: usize, channels: usize },
@@ -84,7 +84,7 @@ impl fmt::Display for Kernel {
 pub enum ConstSource {
     /// A constant of the graph.
     Weight(Arc<str>),
-    /// A matrix [n,k] of the graph as [k,n].
+    /// A matrix `[n,k]` of the graph as `[k,n]`.
     Transposed(Arc<str>),
     /// The scales of a type.
     Scales(Type),

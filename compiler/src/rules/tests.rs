@@ -68,7 +68,7 @@ fn int(elem: Elem, scale: f32, shape: &[usize]) -> Type {
     Type::int(elem, Scale::tensor(scale), shape)
 }
 
-/// Weights [n,k] with a scale for each row.
+/// Weights `[n,k]` with a scale for each row.
 fn weights(m: &mut Module, n: usize, k: usize) -> Value {
     let scales = (0..n).map(|i| 0.01 + 0.003 * i as f32).collect();
     m.constant("w.scale", Type::f32([n]), Tensor::f32([n], scales));

@@ -23,6 +23,9 @@ pub(super) enum Token<'a> {
     End,
 }
 
+/// A token and its bytes.
+pub(super) type Spanned<'a> = (Token<'a>, Range<usize>);
+
 impl Token<'_> {
     /// How a diagnostic names the token.
     pub(super) fn describe(&self) -> String {
@@ -52,7 +55,7 @@ pub(super) fn in_name(c: char) -> bool {
 ///
 /// # Errors
 /// What is wrong and where, at the first character that starts no token.
-pub(super) fn lex(source: &str) -> Result<Vec<(Token<'_>, Range<usize>)>, (String, Range<usize>)> {
+pub(super) fn lex(source: &str) -> Result<Vec<Spanned<'_>>, (String, Range<usize>)> {
     let mut tokens = Vec::new();
     let mut at = 0;
     while let Some(c) = source[at..].chars().next() {

@@ -1,6 +1,6 @@
 //! Parses graphs.
 
-use super::lex::{Token, lex, shortened};
+use super::lex::{Spanned, Token, lex, shortened};
 use crate::{
     diagnostic::SourceError,
     graph::{ConstId, Decl, Graph, InputId, Node, NodeId, Value},
@@ -14,8 +14,8 @@ use std::{collections::HashMap, ops::Range};
 ///
 /// # Errors
 /// At the first place that does not fit the grammar, names something unknown, or has another type than is written.
-pub fn parse(file: &str, source: &str) -> Result<Graph, SourceError> {
-    let error = |(message, span): Failure| SourceError::new(file, source, span, message);
+pub fn parse(file: &str, source: &str) -> Result<Graph, Box<SourceError>> {
+    let error = |(message, span): Failure| Box::new(SourceError::new(file, source, span, message));
     let tokens = lex(source).map_err(error)?;
     Parser { tokens, at: 0, values: HashMap::new() }.graph().map_err(error)
 }
@@ -24,7 +24,7 @@ type Failure = (String, Range<usize>);
 type Parsed<T> = Result<T, Failure>;
 
 struct Parser<'a> {
-    tokens: Vec<(Token<'a>, Range<usize>)>,
+    tokens: Vec<Spanned<'a>>,
     at: usize,
     /// What each `%name` and `@name` stands for, with its sigil.
     values: HashMap<(char, &'a str), Value>,
@@ -39,7 +39,7 @@ impl<'a> Parser<'a> {
         self.tokens[self.at].1.clone()
     }
 
-    fn advance(&mut self) -> (Token<'a>, Range<usize>) {
+    fn advance(&mut self) -> Spanned<'a> {
         let token = self.tokens[self.at].clone();
         self.at = (self.at + 1).min(self.tokens.len() - 1);
         token

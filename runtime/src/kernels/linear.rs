@@ -1,4 +1,4 @@
-//! Linears on weights packed [k,n].
+//! Linears on weights packed `[k,n]`.
 
 use super::unit_items;
 use cubecl::prelude::*;

@@ -1,4 +1,5 @@
-//! `#[cube]` kernels, one concern a file, and the one place that chooses a kernel for a [`Kernel`] specification.
+//! `#[cube]` kernels, one concern a file, and the one place that chooses a kernel for a
+//! [`swint_compiler::plan::Kernel`].
 //!
 //! Rules that keep every backend bit-exact with `swint_ir::interp`:
 //!
@@ -16,8 +17,7 @@ mod movement;
 mod norm;
 mod pointwise;
 
-pub(crate) use dispatch::dispatch;
-pub use dispatch::{Target, Work};
+pub(crate) use dispatch::{Target, Work, dispatch};
 
 use cubecl::prelude::*;
 

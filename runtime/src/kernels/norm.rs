@@ -57,7 +57,7 @@ pub(crate) fn softmax(x: &[f32], y: &mut [f32], items: u32, #[comptime] n: usize
             sum += e;
         }
         for i in 0..n {
-            y[start + i] = y[start + i] / sum;
+            y[start + i] /= sum;
         }
     }
 }
