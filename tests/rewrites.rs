@@ -56,7 +56,9 @@ fn exact_rules_change_no_bit() {
 fn real_rules_stay_within_one_quantization_step() {
     for name in ["timm_micro", "timm_odd", "cifar10"] {
         let before = quantized(name, Activation::Lut);
-        let (after, _) = rewrite(&before, &rules(RuleSet { gelu_table: true }), &Target::default());
+        // Unfused, so that every requantization's operand can be seen; fusing them is exact.
+        let unfused = rules(RuleSet { gelu_table: true }).into_iter().filter(|r| !r.name.starts_with("qlinear"));
+        let (after, _) = rewrite(&before, &unfused.collect::<Vec<_>>(), &Target::default());
         let mut requantized = 0;
         for input in noise(&before, 2) {
             let mut results: HashMap<Value, Tensor> = HashMap::new();

@@ -149,14 +149,8 @@ fn infer_checked(op: &Op, operands: &[&Type]) -> Result<Type, String> {
             ensure!(x.elem.is_int(), "takes integers, not {x}");
             Ok(Type::f32(x.shape.clone()))
         }
-        Op::Requantize { elem, scale } => {
-            ensure!(x.elem.is_int(), "takes integers, not {x}");
-            if let Some(channels) = &x.scale.channels {
-                ensure!(channels.axis + 1 == x.rank(), "wants channel scales on the last axis, not {x}");
-            }
-            let scale = target_scale(*elem, scale.get())?;
-            Ok(Type::int(*elem, scale, x.shape.clone()))
-        }
+        Op::Requantize { elem, scale } => requantize(x, *elem, scale.get()),
+        Op::QLinear { elem, scale } => requantize(&linear(operands)?, *elem, scale.get()),
         Op::Lut {} => {
             let table = operands[1];
             ensure!(x.elem.is_byte(), "takes i8 or u8, not {x}");
@@ -183,6 +177,14 @@ fn linear(operands: &[&Type]) -> Result<Type, String> {
         bias(&y, b)?;
     }
     Ok(y)
+}
+
+fn requantize(x: &Type, elem: Elem, scale: f32) -> Result<Type, String> {
+    ensure!(x.elem.is_int(), "takes integers, not {x}");
+    if let Some(channels) = &x.scale.channels {
+        ensure!(channels.axis + 1 == x.rank(), "wants channel scales on the last axis, not {x}");
+    }
+    Ok(Type::int(elem, target_scale(elem, scale)?, x.shape.clone()))
 }
 
 /// The result of a sum of `k` products of elements of `a` and `b`.

@@ -204,6 +204,8 @@ ops! {
     /// `y[r,n] = Σₖ x[r,k] · w[n,k] (+ bias[n])`; x `[..,K]`, w `[N,K]`. f32: the sum runs in order of k and the bias is
     /// added last. Integers: i8 or u8 by i8, into i32, exact.
     Linear "linear" (2..=3) Contract { }
+    /// `requantize(linear(x, w, bias))` of integers, in one: the accumulator never reaches memory.
+    QLinear "qlinear" (2..=3) Contract { elem: Elem, scale: F32 }
     /// `y[r,n] = x[r,n] + bias[n]`; f32, or i32 (wrapping is excluded by the bounds on K and the bias).
     BiasAdd "bias_add" (2..=2) Pointwise { }
     /// `y[w,h,i,j] = Σ_d q[w,i,h·D+d] · k[w,j,h·D+d]`, D = C/heads; q, k `[W,N,C]` → `[W,heads,N,N]`.

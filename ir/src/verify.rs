@@ -144,7 +144,7 @@ pub fn verify_weights(graph: &Graph, weights: &Weights) -> Result<(), VerifyErro
     }
     for (id, node) in graph.iter() {
         let bias = match node.op.kind() {
-            OpKind::Linear => node.operands.get(2),
+            OpKind::Linear | OpKind::QLinear => node.operands.get(2),
             OpKind::BiasAdd => node.operands.get(1),
             _ => None,
         };

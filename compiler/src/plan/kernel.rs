@@ -9,8 +9,9 @@ use swint_ir::{Data, Elem, F32, Tensor, Type, Weights, index_map::IndexMap, op::
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 #[allow(missing_docs)] // Fields are extents by their usual names; the variants' documentation uses them.
 pub enum Kernel {
-    /// A linear over rows of `k`, `n` results each; item: a row. Inputs: x, transposed weights `[k,n]`, bias if any.
-    Linear { x: Elem, k: usize, n: usize, bias: bool },
+    /// A linear over rows of `k`, `n` results each; item: a row. Inputs: x, transposed weights `[k,n]`, bias if any; to
+    /// requantize the sums to another type, multipliers' mantissas `[n]` and shifts `[n]`.
+    Linear { x: Elem, k: usize, n: usize, bias: bool, requantize: Option<Elem> },
     /// Query·key of every pair of tokens; item: a row of a head's scores. Inputs: q, k.
     AttnScores { x: Elem, heads: usize, tokens: usize, channels: usize },
     /// Probabilities·values; item: a token. Inputs: p, v.
@@ -39,8 +40,8 @@ pub enum Kernel {
     Quantize { elem: Elem, scale: F32 },
     /// Item: an element, whose channel is `index / stride mod channels`. Inputs: q, scales.
     Dequantize { elem: Elem, channels: usize, stride: usize },
-    /// Item: an element. Inputs: q, multipliers' mantissas, multipliers' shifts.
-    Requantize { from: Elem, to: Elem, channels: usize },
+    /// Item: a row of `n`. Inputs: q, multipliers' mantissas `[n]` and shifts `[n]`.
+    Requantize { from: Elem, to: Elem, n: usize },
     /// Item: an element. Inputs: x, table.
     Lut { from: Elem, to: Elem },
 }
@@ -50,7 +51,11 @@ impl fmt::Display for Kernel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let flag = |on: &bool, name: &'static str| if *on { name } else { "" };
         match self {
-            Kernel::Linear { x, k, n, bias } => write!(f, "linear[{x},k={k},n={n}{}]", flag(bias, ",bias")),
+            Kernel::Linear { x, k, n, bias, requantize } => {
+                write!(f, "linear[{x},k={k},n={n}{}", flag(bias, ",bias"))?;
+                requantize.iter().try_for_each(|to| write!(f, ",to={to}"))?;
+                f.write_str("]")
+            }
             Kernel::AttnScores { x, heads, tokens, channels } => {
                 write!(f, "attn_scores[{x},heads={heads},tokens={tokens},channels={channels}]")
             }
@@ -73,7 +78,7 @@ impl fmt::Display for Kernel {
             Kernel::Dequantize { elem, channels, stride } => {
                 write!(f, "dequantize[{elem},channels={channels},stride={stride}]")
             }
-            Kernel::Requantize { from, to, channels } => write!(f, "requantize[{from},{to},channels={channels}]"),
+            Kernel::Requantize { from, to, n } => write!(f, "requantize[{from},{to},n={n}]"),
             Kernel::Lut { from, to } => write!(f, "lut[{from},{to}]"),
         }
     }
@@ -88,10 +93,10 @@ pub enum ConstSource {
     Transposed(Arc<str>),
     /// The scales of a type.
     Scales(Type),
-    /// Mantissas of the multipliers from a type to a scale.
-    Mantissas(Type, F32),
+    /// Mantissas of the multipliers from a type to a scale, one for each of so many channels.
+    Mantissas(Type, F32, usize),
     /// Shifts of the same.
-    Shifts(Type, F32),
+    Shifts(Type, F32, usize),
     /// The chunks that an index map takes from an operand of a shape.
     Map(Op, Vec<usize>),
     /// Floats.
@@ -109,11 +114,13 @@ impl ConstSource {
             ConstSource::Weight(name) => weight(name).data.clone(),
             ConstSource::Transposed(name) => transposed(weight(name)),
             ConstSource::Scales(ty) => Data::F32(weights.scales(ty)),
-            ConstSource::Mantissas(ty, to) => {
-                Data::I32(weights.multipliers(ty, to.get()).into_iter().map(|m| m.mult).collect())
+            ConstSource::Mantissas(ty, to, n) => {
+                let all = weights.multipliers(ty, to.get());
+                Data::I32((0..*n).map(|i| all[i % all.len()].mult).collect())
             }
-            ConstSource::Shifts(ty, to) => {
-                Data::I32(weights.multipliers(ty, to.get()).into_iter().map(|m| m.shift as i32).collect())
+            ConstSource::Shifts(ty, to, n) => {
+                let all = weights.multipliers(ty, to.get());
+                Data::I32((0..*n).map(|i| all[i % all.len()].shift as i32).collect())
             }
             ConstSource::Map(op, shape) => {
                 Data::I32(IndexMap::of(op, shape).source.into_iter().map(|i| i as i32).collect())
@@ -141,8 +148,8 @@ impl fmt::Display for ConstSource {
             ConstSource::Weight(name) => write!(f, "@{name}"),
             ConstSource::Transposed(name) => write!(f, "transpose @{name}"),
             ConstSource::Scales(ty) => write!(f, "scales {ty}"),
-            ConstSource::Mantissas(ty, to) => write!(f, "mantissas {ty} to {to}"),
-            ConstSource::Shifts(ty, to) => write!(f, "shifts {ty} to {to}"),
+            ConstSource::Mantissas(ty, to, n) => write!(f, "{n} mantissas {ty} to {to}"),
+            ConstSource::Shifts(ty, to, n) => write!(f, "{n} shifts {ty} to {to}"),
             ConstSource::Map(op, shape) => {
                 write!(f, "map {}", op.kind())?;
                 op.attrs().iter().try_for_each(|attr| write!(f, " {attr}"))?;

@@ -10,9 +10,10 @@ use petgraph::{
 };
 use std::collections::HashMap;
 use swint_ir::{
-    Graph, NodeId, Type, Value,
+    F32, Graph, Node, NodeId, Type, Value,
     index_map::IndexMap,
-    op::{Class, Op},
+    infer,
+    op::{Class, Op, OpKind},
     tensor::channel_stride,
 };
 
@@ -33,7 +34,7 @@ pub enum PlanError {
 /// When the graph runs no op, or computes the weights of a linear.
 pub fn plan(graph: &Graph) -> Result<Plan, PlanError> {
     let Value::Node(output) = graph.output else { return Err(PlanError::Empty) };
-    let computed = |n: &swint_ir::Node| n.op == Op::Linear {} && !matches!(n.operands[1], Value::Const(_));
+    let computed = |n: &Node| is_linear(&n.op) && !matches!(n.operands[1], Value::Const(_));
     let order = schedule(graph);
     if let Some(&id) = order.iter().find(|id| computed(&graph.nodes[id.index()])) {
         return Err(PlanError::ComputedWeights(id));
@@ -112,6 +113,12 @@ impl Lowering<'_> {
         }))
     }
 
+    /// Mantissas and shifts that requantize values of a type, one for each of its channels.
+    fn multipliers(&mut self, from: &Type, to: F32) -> [Buffer; 2] {
+        let (ty, n) = (scale_only(from), from.last());
+        [ConstSource::Mantissas(ty.clone(), to, n), ConstSource::Shifts(ty, to, n)].map(|source| self.constant(source))
+    }
+
     fn launch(&mut self, id: NodeId, buffer: &dyn Fn(NodeId) -> Buffer) -> Launch {
         let graph = self.graph;
         let node = &graph.nodes[id.index()];
@@ -124,7 +131,7 @@ impl Lowering<'_> {
                 Value::Node(n) => buffer(n),
                 Value::Const(c) => {
                     let name = graph.consts[c.index()].name.clone();
-                    let weights = i == 1 && node.op == Op::Linear {};
+                    let weights = i == 1 && is_linear(&node.op);
                     self.constant(if weights { ConstSource::Transposed(name) } else { ConstSource::Weight(name) })
                 }
             });
@@ -137,9 +144,15 @@ impl Lowering<'_> {
                 let kernel = Kernel::Move { elem: x.elem, chunk: map.chunk, period: map.source.len() };
                 (kernel, y.elements() / map.chunk)
             }
-            Op::Linear {} => {
-                let kernel = Kernel::Linear { x: x.elem, k: x.last(), n: y.last(), bias: types.len() > 2 };
-                (kernel, y.rows())
+            Op::Linear {} | Op::QLinear { .. } => {
+                let mut requantize = None;
+                if let Op::QLinear { elem, scale } = &node.op {
+                    let sums = infer(&Op::Linear {}, &types).expect("the graph is verified");
+                    inputs.extend(self.multipliers(&sums, *scale));
+                    requantize = Some(*elem);
+                }
+                let bias = types.len() > 2;
+                (Kernel::Linear { x: x.elem, k: x.last(), n: y.last(), bias, requantize }, y.rows())
             }
             Op::AttnScores { heads } => {
                 let kernel = Kernel::AttnScores { x: x.elem, heads: *heads, tokens: x.shape[1], channels: x.last() };
@@ -176,9 +189,8 @@ impl Lowering<'_> {
                 (kernel, y.elements())
             }
             Op::Requantize { elem, scale } => {
-                inputs.push(self.constant(ConstSource::Mantissas(scale_only(x), *scale)));
-                inputs.push(self.constant(ConstSource::Shifts(scale_only(x), *scale)));
-                (Kernel::Requantize { from: x.elem, to: *elem, channels: channels(x) }, y.elements())
+                inputs.extend(self.multipliers(x, *scale));
+                (Kernel::Requantize { from: x.elem, to: *elem, n: x.last() }, y.rows())
             }
             Op::Lut {} => (Kernel::Lut { from: x.elem, to: y.elem }, y.elements()),
             Op::SpaceToDepth { .. } | Op::Roll { .. } | Op::WindowPartition { .. } | Op::WindowReverse { .. } => {
@@ -187,6 +199,10 @@ impl Lowering<'_> {
         };
         Launch { kernel, items, inputs, output: buffer(id), node: id, locs: node.locs.clone() }
     }
+}
+
+fn is_linear(op: &Op) -> bool {
+    matches!(op.kind(), OpKind::Linear | OpKind::QLinear)
 }
 
 /// The type reduced to what its scales depend on, so that equal constants are shared.

@@ -6,6 +6,7 @@
 
 mod activation;
 mod convert;
+mod fuse;
 mod layout;
 mod linear;
 
@@ -26,6 +27,7 @@ pub fn rules(set: RuleSet) -> Vec<Rule> {
     let mut all = convert::rules();
     all.extend(linear::rules());
     all.extend(layout::rules());
+    all.extend(fuse::rules());
     all.extend(activation::relu());
     if set.gelu_table {
         all.extend(activation::gelu());

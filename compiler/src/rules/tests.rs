@@ -116,6 +116,19 @@ fn examples() -> Vec<Example> {
                 push(m, quantize(to, 0.0123), &[y])
             }));
         }
+        // An integer linear requantized, with and without a bias.
+        for with_bias in [true, false] {
+            all.push(example(&[int(elem, scale, &[4, 7])], |m, x| {
+                let mut operands = vec![x[0], weights(m, 3, 7)];
+                if with_bias {
+                    let ty =
+                        Type::int(Elem::I32, Scale { factor: F32::new(scale), ..Scale::channels("w.scale", 0) }, [3]);
+                    operands.push(m.constant("b", ty, Tensor::new([3], Data::I32(vec![1 << 30, -(1 << 30), 77]))));
+                }
+                let acc = push(m, Op::Linear {}, &operands);
+                push(m, Op::Requantize { elem: Elem::I8, scale: F32::new(0.05) }, &[acc])
+            }));
+        }
         // Every 8-bit value, to the same scale and through a GELU.
         all.push(example(&[int(elem, scale, &[999])], |m, x| {
             let y = push(m, Op::Dequantize {}, &[x[0]]);

@@ -4,10 +4,11 @@ use crate::{
     arith,
     graph::Node,
     index_map::IndexMap,
+    infer::infer,
     math,
     op::{Class, Op},
     tensor::{Data, Tensor, Weights, channel_stride},
-    types::Type,
+    types::{Elem, F32, Type},
 };
 
 /// The result of a node; operands are of the types that its op was inferred from.
@@ -85,11 +86,16 @@ pub(super) fn eval(node: &Node, operands: &[(&Tensor, &Type)], weights: &Weights
             Data::from_i32(*elem, floats(x).iter().map(|&x| arith::quantize(x, scale.get(), *elem)))
         }
         Op::Dequantize {} => Data::F32(x.to_real(x_ty, weights)),
-        Op::Requantize { elem, scale } => {
-            let multipliers = weights.multipliers(x_ty, scale.get());
-            let stride = channel_stride(x_ty);
-            let at = |(i, q): (usize, i32)| multipliers[i / stride % multipliers.len()].requantize(q, *elem);
-            Data::from_i32(*elem, ints(x).into_iter().enumerate().map(at))
+        Op::Requantize { elem, scale } => requantize(&ints(x), x_ty, *elem, *scale, weights),
+        Op::QLinear { elem, scale } => {
+            let types: Vec<&Type> = operands.iter().map(|o| o.1).collect();
+            let ty = infer(&Op::Linear {}, &types).expect("type inference accepted the linear inside");
+            let sums = eval(
+                &Node { op: Op::Linear {}, operands: Vec::new(), ty: ty.clone(), locs: Vec::new() },
+                operands,
+                weights,
+            );
+            requantize(&ints(&sums), &ty, *elem, *scale, weights)
         }
         Op::Lut {} => {
             let table = ints(operand(1));
@@ -108,6 +114,13 @@ fn floats(t: &Tensor) -> &[f32] {
 
 fn ints(t: &Tensor) -> Vec<i32> {
     t.data.to_i32().expect("type inference gave integers")
+}
+
+fn requantize(q: &[i32], ty: &Type, elem: Elem, scale: F32, weights: &Weights) -> Data {
+    let multipliers = weights.multipliers(ty, scale.get());
+    let stride = channel_stride(ty);
+    let at = |(i, &q): (usize, &i32)| multipliers[i / stride % multipliers.len()].requantize(q, elem);
+    Data::from_i32(elem, q.iter().enumerate().map(at))
 }
 
 fn move_chunks(map: &IndexMap, data: &Data) -> Data {
@@ -253,7 +266,7 @@ mod tests {
     use crate::{
         graph::{Decl, Graph, InputId, Value},
         interp,
-        types::{Elem, F32, Scale},
+        types::Scale,
     };
 
     #[test]

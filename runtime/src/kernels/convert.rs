@@ -41,16 +41,16 @@ pub(crate) fn dequantize<X: Int>(
     }
 }
 
-/// Integers → 8 or 16 bits in fixed point; channels lie along the last axis.
+/// Integers → 8 or 16 bits in fixed point; an item is a vector of channels, of `vectors` in a row.
 #[cube(launch_unchecked)]
 #[allow(clippy::too_many_arguments)]
-pub(crate) fn requantize<X: Int, Y: Int>(
-    x: &[X],
-    mantissas: &[i32],
-    shifts: &[i32],
-    y: &mut [Y],
+pub(crate) fn requantize<X: Int, Y: Int, N: Size>(
+    x: &[Vector<X, N>],
+    mantissas: &[Vector<i32, N>],
+    shifts: &[Vector<i32, N>],
+    y: &mut [Vector<Y, N>],
     items: u32,
-    #[comptime] channels: usize,
+    #[comptime] vectors: usize,
     #[comptime] low: i32,
     #[comptime] high: i32,
     #[comptime] per_unit: u32,
@@ -58,7 +58,8 @@ pub(crate) fn requantize<X: Int, Y: Int>(
     let (first, end) = unit_items(items, per_unit);
     for item in first..end {
         let i = item as usize;
-        let c = i % channels;
-        y[i] = Y::cast_from(math::requantize(i32::cast_from(x[i]), mantissas[c], shifts[c], low, high));
+        let c = i % vectors;
+        let acc = Vector::<i32, N>::cast_from(x[i]);
+        y[i] = Vector::cast_from(math::requantize::<N>(acc, mantissas[c], shifts[c], low, high));
     }
 }

@@ -115,13 +115,24 @@ macro_rules! with_elem {
 pub(crate) fn dispatch(kernel: &Kernel, items: usize, work: Work, target: Target<'_>) {
     let range = |elem: Elem| elem.range().expect("an integer type");
     match *kernel {
-        Kernel::Linear { x, k, n, bias } => {
+        Kernel::Linear { x, k, n, bias, requantize } => {
             let width = vector_width(n);
             let vectors = n / width;
             let blocks = items.div_ceil(ROWS) * vectors;
             // Without a bias any buffer will do: the weights.
             let bias_buffer = if bias { 2 } else { 1 };
             let output = if bias { 3 } else { 2 };
+            if let Some(to) = requantize {
+                let (low, high) = range(to);
+                let (mantissas, shifts, output) = (output, output + 1, output + 2);
+                return with_elem!(x, [I8 => i8, U8 => u8], F =>
+                with_elem!(to, [I16 => i16, I8 => i8, U8 => u8], T => kernel!(
+                    target, work, linear::qlinear::Qlinear<F, T>,
+                    items: blocks, block: vectors, sizes: [width],
+                    buffers: [0, 1, bias_buffer, mantissas, shifts, output],
+                    scalars: [items as u32], comptime: [k, vectors, bias, low, high]
+                )));
+            }
             macro_rules! linear {
                 ($x:ty, $w:ty, $a:ty, $float:literal) => {
                     kernel!(
@@ -234,14 +245,16 @@ pub(crate) fn dispatch(kernel: &Kernel, items: usize, work: Work, target: Target
                 items: items, block: ELEMENTS, sizes: [], buffers: [0, 1, 2], scalars: [], comptime: [channels, stride]
             ))
         }
-        Kernel::Requantize { from, to, channels } => {
+        Kernel::Requantize { from, to, n } => {
             let (low, high) = range(to);
+            let width = vector_width(n);
+            let vectors = n / width;
             with_elem!(from, [I32 => i32, I16 => i16, I8 => i8, U8 => u8], F =>
             with_elem!(to, [I16 => i16, I8 => i8, U8 => u8], T => kernel!(
                 target, work, convert::requantize::Requantize<F, T>,
-                items: items, block: ELEMENTS, sizes: [], buffers: [0, 1, 2, 3],
-                scalars: [], comptime: [channels, low, high]
-            )))
+                        items: items * vectors, block: ELEMENTS.div_ceil(width), sizes: [width], buffers: [0, 1, 2, 3],
+                        scalars: [], comptime: [vectors, low, high]
+                    )))
         }
         Kernel::Lut { from, to } => {
             let (low, _) = range(from);

@@ -1,6 +1,6 @@
 //! Linears on weights packed `[k,n]`.
 
-use super::unit_items;
+use super::{math::requantize, unit_items};
 use cubecl::prelude::*;
 
 /// `acc + a · b`. Floats: product and sum are rounded apart. Integers: exact, for bounds on the length of a sum exclude
@@ -23,6 +23,37 @@ pub(crate) fn mul_add<A: Numeric, N: Size>(
 /// Rows that a unit computes at once: each weight that it loads serves as many.
 pub(crate) const ROWS: usize = 4;
 
+/// Sums of [`ROWS`] rows from `row` on, for one vector of results. Rows past the last repeat it.
+#[cube]
+#[allow(clippy::too_many_arguments)]
+fn sums<X: Numeric, W: Numeric, A: Numeric, N: Size>(
+    x: &[X],
+    w: &[Vector<W, N>],
+    row: usize,
+    last: usize,
+    column: usize,
+    #[comptime] k: usize,
+    #[comptime] vectors: usize,
+    #[comptime] float: bool,
+) -> Array<Vector<A, N>> {
+    let mut acc = Array::<Vector<A, N>>::new(ROWS);
+    let mut start = Array::<usize>::new(ROWS);
+    #[unroll]
+    for r in 0..ROWS {
+        acc[r] = Vector::new(A::from_int(0));
+        start[r] = min(row + r, last) * k;
+    }
+    for i in 0..k {
+        let weight = Vector::<A, N>::cast_from(w[i * vectors + column]);
+        #[unroll]
+        for r in 0..ROWS {
+            let value = Vector::<A, N>::new(A::cast_from(x[start[r] + i]));
+            acc[r] = mul_add::<A, N>(acc[r], value, weight, float);
+        }
+    }
+    acc
+}
+
 /// `y[r,n] = Σₖ x[r,k]·w[k,n] (+ bias[n])`. An item is [`ROWS`] rows of one vector of results; `bias` is any buffer where
 /// there is none.
 #[cube(launch_unchecked)]
@@ -42,26 +73,9 @@ pub(crate) fn linear<X: Numeric, W: Numeric, A: Numeric, N: Size>(
 ) {
     let (first, end) = unit_items(items, per_unit);
     for item in first..end {
-        let item = item as usize;
-        let column = item % vectors;
-        let row = item / vectors * ROWS;
+        let (row, column) = (item as usize / vectors * ROWS, item as usize % vectors);
         let last = rows as usize - 1;
-        let mut acc = Array::<Vector<A, N>>::new(ROWS);
-        let mut start = Array::<usize>::new(ROWS);
-        #[unroll]
-        for r in 0..ROWS {
-            acc[r] = Vector::new(A::from_int(0));
-            // Rows past the end repeat the last: loads stay inside, and nothing is stored.
-            start[r] = min(row + r, last) * k;
-        }
-        for i in 0..k {
-            let weight = Vector::<A, N>::cast_from(w[i * vectors + column]);
-            #[unroll]
-            for r in 0..ROWS {
-                let value = Vector::<A, N>::new(A::cast_from(x[start[r] + i]));
-                acc[r] = mul_add::<A, N>(acc[r], value, weight, float);
-            }
-        }
+        let acc = sums::<X, W, A, N>(x, w, row, last, column, k, vectors, float);
         #[unroll]
         for r in 0..ROWS {
             if row + r <= last {
@@ -70,6 +84,44 @@ pub(crate) fn linear<X: Numeric, W: Numeric, A: Numeric, N: Size>(
                 } else {
                     y[(row + r) * vectors + column] = acc[r];
                 }
+            }
+        }
+    }
+}
+
+/// [`linear`] on integers, with its sums requantized.
+#[cube(launch_unchecked)]
+#[allow(clippy::too_many_arguments)]
+pub(crate) fn qlinear<X: Int, Y: Int, N: Size>(
+    x: &[X],
+    w: &[Vector<i8, N>],
+    bias: &[Vector<i32, N>],
+    mantissas: &[Vector<i32, N>],
+    shifts: &[Vector<i32, N>],
+    y: &mut [Vector<Y, N>],
+    rows: u32,
+    items: u32,
+    #[comptime] k: usize,
+    #[comptime] vectors: usize,
+    #[comptime] has_bias: bool,
+    #[comptime] low: i32,
+    #[comptime] high: i32,
+    #[comptime] per_unit: u32,
+) {
+    let (first, end) = unit_items(items, per_unit);
+    for item in first..end {
+        let (row, column) = (item as usize / vectors * ROWS, item as usize % vectors);
+        let last = rows as usize - 1;
+        let acc = sums::<X, i8, i32, N>(x, w, row, last, column, k, vectors, false);
+        #[unroll]
+        for r in 0..ROWS {
+            if row + r <= last {
+                let mut sum = acc[r];
+                if has_bias {
+                    sum += bias[column];
+                }
+                let q = requantize::<N>(sum, mantissas[column], shifts[column], low, high);
+                y[(row + r) * vectors + column] = Vector::cast_from(q);
             }
         }
     }

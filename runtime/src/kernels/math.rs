@@ -77,11 +77,24 @@ pub(crate) fn quantize(x: f32, scale: f32, #[comptime] low: i32, #[comptime] hig
     i32::cast_from(min(q, comptime!(high as f32)))
 }
 
-/// `swint_ir::arith::Multiplier::requantize` to the range `low..=high`.
+/// `swint_ir::arith::Multiplier::requantize` to the range `low..=high`, elementwise.
+///
+/// cubecl shifts vectors of signed integers as if they were unsigned. So the product is raised by 2^62, which makes it
+/// positive, and what the raise becomes is taken off again: `⌊(v + 2^62) / 2^s⌋ − 2^(62−s) = ⌊v / 2^s⌋`.
 #[cube]
-pub(crate) fn requantize(acc: i32, mult: i32, shift: i32, #[comptime] low: i32, #[comptime] high: i32) -> i32 {
-    let half = i64::cast_from(1i32) << (i64::cast_from(shift) - 1i64);
-    let q = (i64::cast_from(acc) * i64::cast_from(mult) + half) >> i64::cast_from(shift);
-    let q = max(q, comptime!(low as i64));
-    i32::cast_from(min(q, comptime!(high as i64)))
+pub(crate) fn requantize<N: Size>(
+    acc: Vector<i32, N>,
+    mantissa: Vector<i32, N>,
+    shift: Vector<i32, N>,
+    #[comptime] low: i32,
+    #[comptime] high: i32,
+) -> Vector<i32, N> {
+    let one = Vector::<u64, N>::new(1u64);
+    let raise = Vector::<u64, N>::new(comptime!(1u64 << 62));
+    let shift = Vector::<u64, N>::cast_from(shift);
+    let product = Vector::<i64, N>::cast_from(acc) * Vector::<i64, N>::cast_from(mantissa);
+    let raised = Vector::<u64, N>::cast_from(product) + (one << (shift - one)) + raise;
+    let q = Vector::<i64, N>::cast_from((raised >> shift) - (raise >> shift));
+    let q = max(q, Vector::new(comptime!(low as i64)));
+    Vector::<i32, N>::cast_from(min(q, Vector::new(comptime!(high as i64))))
 }
