@@ -34,7 +34,7 @@ impl Device {
         found.map(|device| device.client()).map_err(|error| {
             let reason = match self {
                 Device::Cpu => format!("{error:?}"),
-                Device::Cuda(_) => format!("no NVIDIA driver (libcuda) or no such GPU was found ({error:?})"),
+                Device::Cuda(_) => "no NVIDIA driver (libcuda) was found, or no GPU has this number".to_owned(),
             };
             NoDevice { device: self, reason }
         })

@@ -14,7 +14,7 @@ use cubecl_llvm::{LlvmTarget, PlironArtifact, PlironCompiler, PlironOptions, nvp
 use cubecl_runtime::kernel::CubeKernel;
 use cubecl_server::runtime::Runtime;
 use std::{ffi::CStr, sync::Arc};
-use swint_compiler::plan::{Kernel, Plan};
+use swint_compiler::plan::Plan;
 
 /// A CUDA target by its compute capability.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -86,19 +86,25 @@ impl Offline {
     }
 }
 
-/// Compiles every different kernel of a plan.
+/// Compiles every kernel of a plan. Specifications that differ only in what is an argument of the code share it, so there
+/// may be fewer kernels than [`Plan::kernels`] lists.
 ///
 /// # Errors
 /// At the first kernel that does not compile, by name.
-pub fn compile(plan: &Plan, sm: Sm) -> Result<Vec<(&Kernel, Ptx)>, String> {
-    let compile_one = |kernel| {
+pub fn compile(plan: &Plan, sm: Sm) -> Result<Vec<Ptx>, String> {
+    let mut all: Vec<Ptx> = Vec::new();
+    for kernel in plan.kernels() {
         let mut offline = Offline::new(sm);
         // Extents that shape code are in the specification; the number of items is an argument.
         kernels::dispatch(kernel, 1, Work::gpu(), Target::Offline(&mut offline));
         let ptx = offline.result.expect("dispatch compiles one kernel").map_err(|e| format!("{kernel}: {e}"))?;
-        Ok((kernel, ptx))
-    };
-    plan.kernels().into_iter().map(compile_one).collect()
+        match all.iter().find(|known| known.entry == ptx.entry) {
+            None => all.push(ptx),
+            Some(known) if *known == ptx => {}
+            Some(_) => return Err(format!("{kernel}: another kernel has the entry {}, too", ptx.entry)),
+        }
+    }
+    Ok(all)
 }
 
 /// A device as the compiler must see it; nothing here asks a driver.

@@ -173,7 +173,7 @@ impl Args {
             Emit::Ptx => {
                 let plan = plan(&module.graph).into_diagnostic()?;
                 let compiled = offline::compile(&plan, self.target).map_err(|e| miette!("{e}"))?;
-                compiled.into_iter().map(|(_, ptx)| (format!("{}.ptx", ptx.entry), ptx.text)).collect()
+                compiled.into_iter().map(|ptx| (format!("{}.ptx", ptx.entry), ptx.text)).collect()
             }
         };
         let Some(folder) = &self.emit_dir else {

@@ -5,7 +5,7 @@ use super::{
     lang::{ENode, SwinGraph},
 };
 use egg::{Id, Language};
-use std::collections::{BTreeMap, HashMap, VecDeque, hash_map::Entry};
+use std::collections::{BTreeSet, HashMap, HashSet, hash_map::Entry};
 use swint_ir::Type;
 
 /// A node for every class that the root needs.
@@ -22,29 +22,30 @@ impl Extraction {
     }
 }
 
-/// The best known program of a class: what every class below it costs, its own included.
+/// The best known program of a class: what every class below it costs, its own included, in order of class.
 struct Best {
     node: ENode,
-    parts: BTreeMap<Id, Cost>,
+    parts: Vec<(Id, Cost)>,
     total: Cost,
 }
 
 /// Greedy DAG extraction: each class keeps the set of classes that its program needs, so that shared ones count once;
 /// improvements travel to parents until none is left. (The bottom-up method of extraction-gym's `faster-greedy-dag`.)
+///
+/// Classes are taken children first, so that without cycles each is looked at once.
 pub(super) fn extract(egraph: &SwinGraph, root: Id, target: &Target) -> Extraction {
-    let mut ids: Vec<Id> = egraph.classes().map(|c| c.id).collect();
-    ids.sort();
-    let mut parents: HashMap<Id, Vec<Id>> = HashMap::new();
-    for &id in &ids {
+    let order = children_first(egraph, egraph.find(root));
+    let rank: HashMap<Id, usize> = order.iter().enumerate().map(|(rank, &id)| (id, rank)).collect();
+    let mut parents: HashMap<Id, Vec<usize>> = HashMap::new();
+    for (rank, &id) in order.iter().enumerate() {
         for child in egraph[id].nodes.iter().flat_map(|n| n.children()) {
-            parents.entry(egraph.find(*child)).or_default().push(id);
+            parents.entry(egraph.find(*child)).or_default().push(rank);
         }
     }
     let mut best: HashMap<Id, Best> = HashMap::new();
-    let mut queue: VecDeque<Id> = ids.iter().copied().collect();
-    let mut queued: HashMap<Id, bool> = ids.iter().map(|&id| (id, true)).collect();
-    while let Some(id) = queue.pop_front() {
-        queued.insert(id, false);
+    let mut queue: BTreeSet<usize> = rank.values().copied().collect();
+    while let Some(next) = queue.pop_first() {
+        let id = order[next];
         let mut improved = false;
         for node in &egraph[id].nodes {
             if let Some(found) = candidate(egraph, id, node, &best, target)
@@ -55,11 +56,7 @@ pub(super) fn extract(egraph: &SwinGraph, root: Id, target: &Target) -> Extracti
             }
         }
         if improved {
-            for &parent in parents.get(&id).into_iter().flatten() {
-                if queued.insert(parent, true) != Some(true) {
-                    queue.push_back(parent);
-                }
-            }
+            queue.extend(parents.get(&id).into_iter().flatten());
         }
     }
     let root = egraph.find(root);
@@ -69,7 +66,7 @@ pub(super) fn extract(egraph: &SwinGraph, root: Id, target: &Target) -> Extracti
     while let Some(id) = stack.pop() {
         if let Entry::Vacant(entry) = nodes.entry(id) {
             let chosen = &best[&id];
-            cost = cost + chosen.parts[&id];
+            cost = cost + chosen.own(id);
             stack.extend(chosen.node.children().iter().map(|&c| egraph.find(c)));
             entry.insert(chosen.node.clone());
         }
@@ -77,20 +74,32 @@ pub(super) fn extract(egraph: &SwinGraph, root: Id, target: &Target) -> Extracti
     Extraction { nodes, cost }
 }
 
-/// The program that takes `node` for its class; `None` while a child has none or needs the class itself.
-fn candidate(egraph: &SwinGraph, id: Id, node: &ENode, best: &HashMap<Id, Best>, target: &Target) -> Option<Best> {
-    let mut parts = BTreeMap::new();
-    for &child in node.children() {
-        let below = best.get(&egraph.find(child))?;
-        if below.parts.contains_key(&id) {
-            return None;
-        }
-        if parts.is_empty() {
-            parts.clone_from(&below.parts);
-        } else {
-            parts.extend(below.parts.iter().map(|(&id, &cost)| (id, cost)));
+impl Best {
+    /// The cost of a class's own node.
+    fn own(&self, id: Id) -> Cost {
+        self.parts.binary_search_by_key(&id, |p| p.0).map_or(Cost::default(), |i| self.parts[i].1)
+    }
+}
+
+/// The classes that `root` reaches, each after its children where there is no cycle.
+fn children_first(egraph: &SwinGraph, root: Id) -> Vec<Id> {
+    let mut order = Vec::new();
+    let mut seen = HashSet::new();
+    let mut stack = vec![(root, false)];
+    while let Some((id, done)) = stack.pop() {
+        if done {
+            order.push(id);
+        } else if seen.insert(id) {
+            stack.push((id, true));
+            let children = egraph[id].nodes.iter().flat_map(|n| n.children());
+            stack.extend(children.map(|&c| (egraph.find(c), false)));
         }
     }
+    order
+}
+
+/// The program that takes `node` for its class; `None` while a child has none or needs the class itself.
+fn candidate(egraph: &SwinGraph, id: Id, node: &ENode, best: &HashMap<Id, Best>, target: &Target) -> Option<Best> {
     let own = match node {
         ENode::Op(kind, children) => {
             let operands: Vec<&Type> = children.iter().filter_map(|&c| egraph[c].data.ty()).collect();
@@ -98,7 +107,29 @@ fn candidate(egraph: &SwinGraph, id: Id, node: &ENode, best: &HashMap<Id, Best>,
         }
         _ => Cost::default(),
     };
-    parts.insert(id, own);
-    let total = parts.values().copied().sum();
+    let mut parts: Vec<(Id, Cost)> = Vec::new();
+    for &child in node.children() {
+        let below = best.get(&egraph.find(child))?;
+        if below.parts.binary_search_by_key(&id, |p| p.0).is_ok() {
+            return None;
+        }
+        parts = union(&parts, &below.parts);
+    }
+    let at = parts.partition_point(|p| p.0 < id);
+    parts.insert(at, (id, own));
+    let total = parts.iter().map(|p| p.1).sum();
     Some(Best { node: node.clone(), parts, total })
+}
+
+/// The union of two sets in order of class; the first's costs where both have one.
+fn union(a: &[(Id, Cost)], b: &[(Id, Cost)]) -> Vec<(Id, Cost)> {
+    let mut all = Vec::with_capacity(a.len() + b.len());
+    let (mut i, mut j) = (0, 0);
+    while i < a.len() && j < b.len() {
+        all.push(if b[j].0 < a[i].0 { b[j] } else { a[i] });
+        (i, j) = (i + usize::from(a[i].0 <= b[j].0), j + usize::from(b[j].0 <= a[i].0));
+    }
+    all.extend_from_slice(&a[i..]);
+    all.extend_from_slice(&b[j..]);
+    all
 }
