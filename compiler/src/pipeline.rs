@@ -3,7 +3,7 @@
 use crate::{
     approximate::gelu_to_relu,
     egraph::{RewriteReport, Target, rewrite},
-    quantize::{Ranges, calibrate, fold_normalize, insert_quantization},
+    quantize::{calibrate, fold_normalize, insert_quantization},
     rules::{RuleSet, rules},
 };
 use std::collections::BTreeMap;
@@ -63,8 +63,8 @@ pub enum PipelineError {
     /// int8 without calibration inputs.
     #[error("int8 needs calibration inputs: they set the scales of the activations")]
     NoCalibration,
-    /// A calibration input does not fit.
-    #[error("calibration: {0}")]
+    /// A calibration input does not fit, or drives an activation out of range.
+    #[error("{0}")]
     Calibration(String),
     /// A pass gave an invalid graph: a defect of the pass.
     #[error("pass {pass} gave an invalid graph: {error}")]
@@ -83,7 +83,7 @@ pub const PASSES: [&str; 5] = ["import", "fold-normalize", "approximate", "quant
 /// ran, verified.
 ///
 /// # Errors
-/// When calibration inputs are missing or do not fit.
+/// When calibration inputs are missing or do not fit, or a pass is defective.
 pub fn compile(
     imported: &Module,
     options: &Options<'_>,
@@ -111,8 +111,7 @@ pub fn compile(
         approximated = count;
     }
     if int8 {
-        let ranges: Ranges =
-            calibrate(&module, options.calibration).map_err(|e| PipelineError::Calibration(e.to_string()))?;
+        let ranges = calibrate(&module, options.calibration).map_err(PipelineError::Calibration)?;
         let quantized = insert_quantization(&module, &ranges).map_err(PipelineError::Calibration)?;
         module = after("quantize", quantized)?;
     }

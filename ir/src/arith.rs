@@ -25,8 +25,8 @@ impl Multiplier {
         if factor >= (1u64 << 30) as f64 {
             return largest;
         }
-        // factor = mantissa · 2^exponent with mantissa in [1/2, 1).
-        let mut exponent = if factor < f64::MIN_POSITIVE { -1100 } else { factor.log2().floor() as i32 + 1 };
+        // factor = mantissa · 2^exponent with mantissa in [1/2, 1), by its bits.
+        let mut exponent = (factor.to_bits() >> 52) as i32 - 1022;
         if exponent < -31 {
             return Multiplier { mult: 0, shift: 62 };
         }
@@ -34,9 +34,6 @@ impl Multiplier {
         if mult >= (1u64 << 31) as f64 {
             mult /= 2.0;
             exponent += 1;
-        } else if mult < (1u64 << 30) as f64 {
-            mult = (factor * 2f64.powi(32 - exponent)).round();
-            exponent -= 1;
         }
         if exponent > 30 {
             return largest;

@@ -37,7 +37,7 @@ impl IndexMap {
             }
             Op::Roll { shift } => {
                 let (height, width) = (shape[1], shape[2]);
-                let shifted = |i: usize, extent: usize| (i as i64 + shift).rem_euclid(extent as i64) as usize;
+                let shifted = |i: usize, extent: usize| (i + shift.rem_euclid(extent as i64) as usize) % extent;
                 chunks(height * width, |i| shifted(i / width, height) * width + shifted(i % width, width))
             }
             Op::WindowPartition { window } => {

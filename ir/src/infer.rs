@@ -5,6 +5,15 @@ use crate::{
     types::{Elem, Scale, Type},
 };
 
+/// `ensure!(condition, "message")`: an `Err` when the condition does not hold.
+macro_rules! ensure {
+    ($condition:expr, $($message:tt)*) => {
+        if !$condition {
+            return Err(format!($($message)*));
+        }
+    };
+}
+
 /// Longest sum of products of 8-bit integers. With a bias within [`MAX_BIAS`] an accumulator cannot overflow:
 /// `32768 · 255 · 128 + 2^30 = 2,143,289,344 < 2^31`.
 pub const MAX_K: usize = 32_768;
@@ -14,6 +23,30 @@ pub const MAX_BIAS: i32 = 1 << 30;
 
 /// Most elements of one tensor: indices fit in `i32` on every backend.
 pub const MAX_ELEMENTS: usize = i32::MAX as usize;
+
+/// Whether a number can be a scale: within 1e±24, so that neither `q · scale` nor a product of two scales that passes
+/// leaves the normal numbers of `f32`, for any 32-bit q.
+pub fn is_scale(scale: f32) -> bool {
+    (1e-24..=1e24).contains(&scale)
+}
+
+/// Checks a type on its own: extents, number of elements, scale.
+///
+/// # Errors
+/// What is wrong.
+pub fn well_formed(ty: &Type) -> Result<(), String> {
+    let elements = ty.shape.iter().try_fold(1usize, |n, &d| n.checked_mul(d));
+    ensure!(
+        elements.is_some_and(|n| (1..=MAX_ELEMENTS).contains(&n)),
+        "{ty} has no elements or more than {MAX_ELEMENTS}"
+    );
+    ensure!(!ty.is_float() || ty.scale == Scale::UNIT, "f32 has no scale");
+    ensure!(is_scale(ty.scale.factor.get()), "scale {} is not between 1e-24 and 1e24", ty.scale.factor);
+    if let Some(channels) = &ty.scale.channels {
+        ensure!(channels.axis < ty.rank(), "{ty} has no axis {}", channels.axis);
+    }
+    Ok(())
+}
 
 /// Why an op cannot be applied to operands.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
@@ -45,21 +78,14 @@ pub fn infer(op: &Op, operands: &[&Type]) -> Result<Type, TypeError> {
     }
 }
 
-/// `ensure!(condition, "message")`: an `Err` when the condition does not hold.
-macro_rules! ensure {
-    ($condition:expr, $($message:tt)*) => {
-        if !$condition {
-            return Err(format!($($message)*));
-        }
-    };
-}
-
 fn infer_checked(op: &Op, operands: &[&Type]) -> Result<Type, String> {
     let x = operands[0];
     if op.kind().class() == Class::Index {
         return index_shape(op, &x.shape).and_then(|shape| {
-            let channels_moved = x.scale.channels.is_some() && matches!(op, Op::SpaceToDepth { .. });
-            ensure!(!channels_moved, "cannot move channels that have scales of their own");
+            if let Some(channels) = &x.scale.channels {
+                let kept = channels.axis + 1 == x.rank() && !matches!(op, Op::SpaceToDepth { .. });
+                ensure!(kept, "cannot move channels that have scales of their own");
+            }
             let scale = x.scale.on_axis(shape.len() - 1);
             Ok(Type { shape, elem: x.elem, scale })
         });
@@ -94,6 +120,7 @@ fn infer_checked(op: &Op, operands: &[&Type]) -> Result<Type, String> {
             let (q, k) = (x, operands[1]);
             ensure!(q.rank() == 3 && q.shape == k.shape, "takes q and k of one shape [W,N,C], not {q} and {k}");
             ensure!(*heads > 0 && q.last() % heads == 0, "{heads} heads do not divide {} channels", q.last());
+            ensure!(k.scale.channels.is_none(), "channel scales of {k} lie along the sum");
             contract(q, k, vec![q.shape[0], *heads, q.shape[1], q.shape[1]], q.last() / heads)
         }
         Op::AttnBias { scale } => {
@@ -125,9 +152,10 @@ fn infer_checked(op: &Op, operands: &[&Type]) -> Result<Type, String> {
             ensure!(p.rank() == 4 && v.rank() == 3, "takes p [W,heads,N,N] and v [W,N,C], not {p} and {v}");
             let (w, h, n) = (p.shape[0], p.shape[1], p.shape[2]);
             ensure!(
-                p.shape[3] == n && v.shape[0] == w && v.shape[1] == n && v.last() % h == 0,
+                p.shape[3] == n && v.shape[0] == w && v.shape[1] == n && h > 0 && v.last() % h == 0,
                 "p {p} does not fit v {v}"
             );
+            ensure!(v.scale.channels.is_none(), "takes one scale for v, not {v}");
             contract(p, v, v.shape.clone(), n)
         }
         Op::Add {} => {
@@ -154,7 +182,8 @@ fn infer_checked(op: &Op, operands: &[&Type]) -> Result<Type, String> {
         Op::Lut {} => {
             let table = operands[1];
             ensure!(x.elem.is_byte(), "takes i8 or u8, not {x}");
-            ensure!(table.elem.is_byte() && table.shape == [256], "wants a table of 256 bytes, not {table}");
+            let fits = table.elem.is_byte() && table.shape == [256] && table.scale.channels.is_none();
+            ensure!(fits, "wants a table of 256 bytes with one scale, not {table}");
             Ok(table.with_shape(x.shape.clone()))
         }
         Op::SpaceToDepth { .. } | Op::Roll { .. } | Op::WindowPartition { .. } | Op::WindowReverse { .. } => {
@@ -196,11 +225,7 @@ fn contract(a: &Type, b: &Type, shape: Vec<usize>, k: usize) -> Result<Type, Str
     ensure!(a.scale.channels.is_none(), "channel scales of {a} lie along the sum");
     ensure!(k <= MAX_K, "a sum of {k} products may overflow i32; at most {MAX_K}");
     let scale = b.scale.times(a.scale.factor).on_axis(shape.len() - 1);
-    ensure!(
-        scale.factor.get() > 0.0 && scale.factor.get().is_finite(),
-        "scale {} is not a positive number",
-        scale.factor
-    );
+    ensure!(is_scale(scale.factor.get()), "scale {} is not between 1e-24 and 1e24", scale.factor);
     Ok(Type::int(Elem::I32, scale, shape))
 }
 
@@ -219,7 +244,7 @@ fn float(x: &Type) -> Result<(), String> {
 fn target_scale(elem: Elem, scale: f32) -> Result<Scale, String> {
     // 32 bits are for accumulators: a float cannot even hold their range.
     ensure!(elem.bytes() <= 2, "cannot quantize to {elem}");
-    ensure!(scale.is_normal() && scale > 0.0, "scale must be a positive normal number, not {scale}");
+    ensure!(is_scale(scale), "scale {scale} is not between 1e-24 and 1e24");
     Ok(Scale::tensor(scale))
 }
 

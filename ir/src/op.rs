@@ -218,7 +218,7 @@ ops! {
     AttnValues "attn_values" (2..=2) Contract { }
     /// `y = x · Φ(x)`, with [`crate::math::gelu`]. (Hendrycks & Gimpel, arXiv 1606.08415)
     Gelu "gelu" (1..=1) Pointwise { }
-    /// `y = max(x, 0)`.
+    /// `y = x` where x > 0, else +0.
     Relu "relu" (1..=1) Pointwise { }
     /// `y = a + b`, elementwise.
     Add "add" (2..=2) Pointwise { }

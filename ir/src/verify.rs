@@ -1,24 +1,28 @@
 //! Checks a graph against the invariants that every later stage relies on.
 //!
-//! 1. The graph has at least one input; input and constant names are unique, not empty and made of name characters.
-//! 2. Every type is well formed: extents positive, at most [`MAX_ELEMENTS`] elements, scale factor a positive normal
-//!    number, `f32` with unit scale, channel scales naming a declared `f32` vector as long as the axis they run along.
+//! 1. The graph has at least one input; the names of graph, inputs and constants are names ([`is_name`]), those of inputs
+//!    and those of constants unique, and no input's is a number.
+//! 2. Every type is well formed ([`well_formed`]): extents positive, not too many elements, a scale within bounds, `f32`
+//!    with unit scale; channel scales name a declared `f32` vector as long as the axis they run along.
 //! 3. Operands exist and come before their user.
 //! 4. Every node's type is the inferred one.
 //! 5. The output exists.
 //! 6. `loc` strings hold no quote and no control character.
+//! 7. Integer biases are constants, and a sum of products gets at most one.
 //!
 //! [`verify_weights`] adds what needs the constants' values:
 //!
-//! 7. Every constant has a tensor of its type, floats finite, channel scales positive.
-//! 8. Integer biases lie within ±[`MAX_BIAS`].
+//! 8. Every constant has a tensor of its type, floats finite.
+//! 9. Every scale, factor times channel, is within the bounds of [`is_scale`].
+//! 10. Integer biases lie within ±[`MAX_BIAS`].
 
 use crate::{
-    graph::{Decl, Graph, Value},
-    infer::{MAX_BIAS, MAX_ELEMENTS, infer},
-    op::OpKind,
+    graph::{Decl, Graph, Node, Value},
+    infer::{MAX_BIAS, infer, is_scale, well_formed},
+    op::{Op, OpKind},
     tensor::{Data, Weights},
-    types::{Scale, Type},
+    text::is_name,
+    types::{F32, Type},
 };
 use std::{collections::HashSet, fmt};
 
@@ -34,7 +38,7 @@ impl fmt::Display for VerifyError {
 
 impl std::error::Error for VerifyError {}
 
-/// Checks invariants 1 to 6. `Ok` promises that no later stage panics on the graph.
+/// Checks invariants 1 to 7. `Ok` promises that no later stage panics on the graph.
 ///
 /// # Errors
 /// All that is wrong.
@@ -43,20 +47,27 @@ pub fn verify(graph: &Graph) -> Result<(), VerifyError> {
     if graph.inputs.is_empty() {
         errors.push("no input".to_owned());
     }
+    if !is_name(&graph.name) {
+        errors.push(format!("graph name {:?} is not a name", graph.name));
+    }
     for (kind, decls) in [("input", &graph.inputs), ("constant", &graph.consts)] {
         let mut seen = HashSet::new();
         for decl in decls {
-            let fits = !decl.name.is_empty()
-                && decl.name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-'));
-            if !fits {
+            // `%12` is a node.
+            let number = kind == "input" && decl.name.chars().all(|c| c.is_ascii_digit());
+            if number || !is_name(&decl.name) {
                 errors.push(format!("{kind} name {:?} is not a name", decl.name));
             } else if !seen.insert(&decl.name) {
                 errors.push(format!("{kind} {} is declared twice", decl.name));
             }
-            if let Err(message) = well_formed(graph, &decl.ty) {
+            if let Err(message) = declared(graph, &decl.ty) {
                 errors.push(format!("{kind} {}: {message}", decl.name));
             }
         }
+    }
+    // What follows asks `infer`, which takes well-formed types.
+    if !errors.is_empty() {
+        return Err(VerifyError(errors));
     }
     let exists = |value: Value, before: usize| match value {
         Value::Input(i) => i.index() < graph.inputs.len(),
@@ -72,8 +83,9 @@ pub fn verify(graph: &Graph) -> Result<(), VerifyError> {
         match infer(&node.op, &types) {
             Err(error) => errors.push(format!("{id}: {error}")),
             Ok(ty) if ty != node.ty => errors.push(format!("{id}: has type {}, but gives {ty}", node.ty)),
-            Ok(ty) => errors.extend(well_formed(graph, &ty).err().map(|message| format!("{id}: {message}"))),
+            Ok(ty) => errors.extend(declared(graph, &ty).err().map(|message| format!("{id}: {message}"))),
         }
+        errors.extend(bounded_bias(graph, node).err().map(|message| format!("{id}: {message}")));
         if node.locs.iter().any(|loc| loc.chars().any(|c| c == '"' || c.is_control())) {
             errors.push(format!("{id}: loc holds a quote or a control character"));
         }
@@ -84,23 +96,11 @@ pub fn verify(graph: &Graph) -> Result<(), VerifyError> {
     if errors.is_empty() { Ok(()) } else { Err(VerifyError(errors)) }
 }
 
-fn well_formed(graph: &Graph, ty: &Type) -> Result<(), String> {
-    let elements = ty.shape.iter().try_fold(1usize, |n, &d| n.checked_mul(d));
-    if !elements.is_some_and(|n| (1..=MAX_ELEMENTS).contains(&n)) {
-        return Err(format!("{ty} has no elements or more than {MAX_ELEMENTS}"));
-    }
-    if ty.is_float() && ty.scale != Scale::UNIT {
-        return Err("f32 has no scale".to_owned());
-    }
-    let factor = ty.scale.factor.get();
-    if !(factor.is_normal() && factor > 0.0) {
-        return Err(format!("scale {factor} is not a positive normal number"));
-    }
+/// Checks a type on its own, and that its channel scales are declared.
+fn declared(graph: &Graph, ty: &Type) -> Result<(), String> {
+    well_formed(ty)?;
     if let Some(channels) = &ty.scale.channels {
-        let Some(&extent) = ty.shape.get(channels.axis) else {
-            return Err(format!("{ty} has no axis {}", channels.axis));
-        };
-        let wanted = Type::f32([extent]);
+        let wanted = Type::f32([ty.shape[channels.axis]]);
         match graph.consts.iter().find(|c| c.name == channels.name) {
             None => return Err(format!("channel scales @{} are not declared", channels.name)),
             Some(Decl { ty: found, .. }) if *found != wanted => {
@@ -112,15 +112,30 @@ fn well_formed(graph: &Graph, ty: &Type) -> Result<(), String> {
     Ok(())
 }
 
-/// Checks invariants 7 and 8 on a graph that [`verify`] accepts.
+/// Checks that an integer bias is a constant, and added once: the bounds on overflow count on it.
+fn bounded_bias(graph: &Graph, node: &Node) -> Result<(), String> {
+    let constant = |i: usize| node.operands.get(i).is_none_or(|v| matches!(v, Value::Const(_)));
+    match node.op.kind() {
+        OpKind::Linear if node.ty.is_float() => Ok(()),
+        OpKind::Linear | OpKind::QLinear if !constant(2) => Err("an integer bias must be a constant".to_owned()),
+        OpKind::BiasAdd if !node.ty.is_float() => {
+            let sums = graph.node(node.operands[0]).is_some_and(|n| n.op == Op::Linear {} && n.operands.len() == 2);
+            if sums && constant(1) {
+                Ok(())
+            } else {
+                Err("an integer bias must be a constant, added to a linear without one".to_owned())
+            }
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Checks invariants 8 to 10 on a graph that [`verify`] accepts.
 ///
 /// # Errors
 /// All that is wrong.
 pub fn verify_weights(graph: &Graph, weights: &Weights) -> Result<(), VerifyError> {
     let mut errors = Vec::new();
-    let scales: HashSet<&str> = (graph.consts.iter().map(|c| &c.ty).chain(graph.nodes.iter().map(|n| &n.ty)))
-        .filter_map(|ty| ty.scale.channels.as_ref().map(|c| &*c.name))
-        .collect();
     for decl in &graph.consts {
         let Some(tensor) = weights.get(&decl.name) else {
             errors.push(format!("constant @{} has no value", decl.name));
@@ -137,9 +152,21 @@ pub fn verify_weights(graph: &Graph, weights: &Weights) -> Result<(), VerifyErro
         } else if let Data::F32(values) = &tensor.data {
             if let Some(i) = values.iter().position(|x| !x.is_finite()) {
                 errors.push(format!("constant @{}: element {i} is {}", decl.name, values[i]));
-            } else if scales.contains(&*decl.name) && values.iter().any(|x| *x <= 0.0) {
-                errors.push(format!("channel scales @{} are not all positive", decl.name));
             }
+        }
+    }
+    if !errors.is_empty() {
+        return Err(VerifyError(errors));
+    }
+    let decls = graph.inputs.iter().chain(&graph.consts).map(|d| &d.ty);
+    let scaled: HashSet<(F32, &str)> = decls
+        .chain(graph.nodes.iter().map(|n| &n.ty))
+        .filter_map(|ty| Some((ty.scale.factor, &*ty.scale.channels.as_ref()?.name)))
+        .collect();
+    for (factor, name) in scaled {
+        let channels = weights.get(name).and_then(|t| t.as_f32()).unwrap_or_default();
+        if !channels.iter().all(|c| is_scale(*c) && is_scale(factor.get() * c)) {
+            errors.push(format!("channel scales @{name} times {factor} are not all between 1e-24 and 1e24"));
         }
     }
     for (id, node) in graph.iter() {
@@ -164,9 +191,8 @@ mod tests {
     use super::*;
     use crate::{
         graph::InputId,
-        op::Op,
         tensor::Tensor,
-        types::{Elem, F32},
+        types::{Elem, Scale},
     };
 
     fn relu_graph() -> Graph {
@@ -191,6 +217,8 @@ mod tests {
         broken(|g| g.inputs.clear(), "no input");
         broken(|g| g.consts.push(g.consts[0].clone()), "declared twice");
         broken(|g| g.consts[0].name = "a b".into(), "is not a name");
+        broken(|g| g.inputs[0].name = "0".into(), "is not a name");
+        broken(|g| g.name = "".into(), "is not a name");
         broken(|g| g.consts[0].ty.shape = vec![0], "no elements");
         broken(|g| g.inputs[0].ty.shape = vec![usize::MAX, 4], "no elements or more than");
         broken(|g| g.consts[0].ty.scale.factor = F32::new(-1.0), "f32 has no scale");
@@ -199,6 +227,34 @@ mod tests {
         broken(|g| g.nodes[1].ty.shape = vec![2, 3], "has type");
         broken(|g| g.output = Value::Const(crate::ConstId(7)), "the output does not exist");
         broken(|g| g.nodes[0].locs = vec!["a\"b".into()], "loc holds a quote");
+    }
+
+    #[test]
+    fn an_accumulator_gets_one_constant_bias() {
+        let mut g = Graph::new("g", vec![Decl { name: "x".into(), ty: Type::int(Elem::I8, Scale::UNIT, [1, 4]) }]);
+        let w = g.constant("w", Type::int(Elem::I8, Scale::UNIT, [4, 4]));
+        let b = g.constant("b", Type::int(Elem::I32, Scale::UNIT, [4]));
+        let y = g.push(Op::Linear {}, vec![Value::Input(InputId(0)), w]).unwrap();
+        g.output = g.push(Op::BiasAdd {}, vec![y, b]).unwrap();
+        verify(&g).unwrap();
+        g.output = g.push(Op::BiasAdd {}, vec![g.output, b]).unwrap();
+        assert!(verify(&g).unwrap_err().to_string().contains("added to a linear without one"));
+    }
+
+    #[test]
+    fn channel_scales_are_checked_with_their_factors() {
+        let mut g =
+            Graph::new("g", vec![Decl { name: "x".into(), ty: Type::int(Elem::I8, Scale::tensor(1e20), [1, 2]) }]);
+        g.constant("s", Type::f32([2]));
+        let w = g.constant("w", Type::int(Elem::I8, Scale::channels("s", 0), [2, 2]));
+        g.output = g.push(Op::Linear {}, vec![Value::Input(InputId(0)), w]).unwrap();
+        verify(&g).unwrap();
+        let mut weights = Weights::default();
+        weights.insert("w", Tensor::new([2, 2], Data::I8(vec![1; 4])));
+        weights.insert("s", Tensor::f32([2], vec![1.0, 0.5]));
+        verify_weights(&g, &weights).unwrap();
+        weights.insert("s", Tensor::f32([2], vec![1.0, 1e20]));
+        assert!(verify_weights(&g, &weights).unwrap_err().to_string().contains("channel scales @s"));
     }
 
     #[test]

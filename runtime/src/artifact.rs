@@ -16,10 +16,10 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::{collections::BTreeMap, fs, io::Write, path::Path};
 use swint_compiler::{
-    frontend::{Checkpoint, Preprocess},
+    frontend::{Checkpoint, Preprocess, Resize},
     plan::plan,
 };
-use swint_ir::{Module, Weights, text};
+use swint_ir::{Elem, Module, Weights, text};
 
 const MAGIC: &[u8; 8] = b"\x89SWINT\r\n";
 const VERSION: u32 = 1;
@@ -132,7 +132,12 @@ impl Artifact {
             let length = reader.u32()? as u64;
             let name = std::str::from_utf8(reader.take(length)?).map_err(format_error)?;
             let length = reader.u64()?;
-            sections.insert(name, reader.take(length)?);
+            if sections.insert(name, reader.take(length)?).is_some() {
+                return Err(format_error(format!("two sections {name}")));
+            }
+        }
+        if !reader.0.is_empty() {
+            return Err(format_error("bytes follow its last section"));
         }
         let section = |name: &str| sections.get(name).copied().ok_or_else(|| format_error(format!("no {name}")));
         let utf8 = |name: &str| std::str::from_utf8(section(name)?).map_err(format_error);
@@ -152,28 +157,55 @@ impl Artifact {
         if planned != utf8("plan.txt")? {
             return Err(format_error("another version of swint planned it; compile it again"));
         }
+        manifest.check(&module).map_err(format_error)?;
         Ok(Artifact { manifest, module })
     }
 }
 
-/// Writes beside the target and renames: nobody sees half a file.
+impl Manifest {
+    /// Checks that the program takes one image or one set of pixel values, and that the preprocessing fits it.
+    fn check(&self, module: &Module) -> Result<(), String> {
+        let [input] = &module.graph.inputs[..] else { return Err("its program does not take one input".to_owned()) };
+        let output = module.graph.ty(module.graph.output);
+        let ([1, height, width, channels], [1, classes]) = (&input.ty.shape[..], &output.shape[..]) else {
+            return Err(format!("its program takes {} and returns {output}", input.ty));
+        };
+        let Some(p) = &self.preprocess else { return Ok(()) };
+        if (height, *channels) != (width, 3) || input.ty.elem != Elem::U8 {
+            return Err(format!("it preprocesses pictures, but its program takes {}", input.ty));
+        }
+        let resized = match p.resize {
+            Resize::Exact => true,
+            Resize::Short(side) => (*height..=1 << 15).contains(&(side as usize)),
+        };
+        if !resized || p.mean.len() != 3 || p.std.len() != 3 || !(p.labels.is_empty() || p.labels.len() == *classes) {
+            return Err("its preprocessing does not fit its program".to_owned());
+        }
+        Ok(())
+    }
+}
+
+/// Writes beside the target and renames: nobody sees half a file. A link is followed.
 ///
 /// # Errors
-/// When the folder cannot be written.
+/// When the folder cannot be written, or the target is something else than a file.
 pub fn write_atomically(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    if path.is_dir() {
-        return Err(std::io::Error::new(std::io::ErrorKind::IsADirectory, "it is a folder"));
+    let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    if path.exists() && !path.is_file() {
+        return Err(std::io::Error::other("there is something that is no file"));
     }
     let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut file = tempfile::NamedTempFile::new_in(folder)?;
-    file.write_all(bytes)?;
-    file.as_file().sync_all()?;
+    let mut builder = tempfile::Builder::new();
     #[cfg(unix)]
     {
-        // Temporary files are private; a result has a new file's usual permissions.
+        // Temporary files are private; the umask decides about a result.
         use std::os::unix::fs::PermissionsExt;
-        file.as_file().set_permissions(fs::Permissions::from_mode(0o644))?;
+        builder.permissions(fs::Permissions::from_mode(0o666));
     }
+    // The error would name the temporary file.
+    let mut file = builder.tempfile_in(folder).map_err(|e| std::io::Error::from(e.kind()))?;
+    file.write_all(bytes)?;
+    file.as_file().sync_all()?;
     file.persist(path).map_err(|e| e.error)?;
     Ok(())
 }
@@ -185,11 +217,11 @@ fn weights_to_bytes(weights: &Weights) -> Result<Vec<u8>, ArtifactError> {
         .iter()
         .map(|(name, t)| {
             let dtype = match t.data.elem() {
-                swint_ir::Elem::F32 => Dtype::F32,
-                swint_ir::Elem::I32 => Dtype::I32,
-                swint_ir::Elem::I16 => Dtype::I16,
-                swint_ir::Elem::I8 => Dtype::I8,
-                swint_ir::Elem::U8 => Dtype::U8,
+                Elem::F32 => Dtype::F32,
+                Elem::I32 => Dtype::I32,
+                Elem::I16 => Dtype::I16,
+                Elem::I8 => Dtype::I8,
+                Elem::U8 => Dtype::U8,
             };
             (name.to_string(), dtype, t.shape.clone(), t.data.to_bytes())
         })
@@ -227,10 +259,11 @@ mod tests {
     use swint_ir::{Decl, Graph, InputId, Tensor, Type, Value, op::Op};
 
     fn sample() -> Artifact {
-        let input = Decl { name: "x".into(), ty: Type::f32([1, 4]) };
+        let input = Decl { name: "x".into(), ty: Type::f32([1, 1, 1, 4]) };
         let mut module = Module { graph: Graph::new("sample", vec![input]), weights: Weights::default() };
         let b = module.constant("layers.0.attn_mask", Type::f32([4]), Tensor::f32([4], vec![1.0, -2.5, 0.0, 3.0]));
-        module.graph.output = module.graph.push(Op::BiasAdd {}, vec![Value::Input(InputId(0)), b]).unwrap();
+        let y = module.graph.push(Op::MeanPool {}, vec![Value::Input(InputId(0))]).unwrap();
+        module.graph.output = module.graph.push(Op::BiasAdd {}, vec![y, b]).unwrap();
         Artifact { manifest: Manifest { name: "sample".into(), ..Manifest::default() }, module }
     }
 

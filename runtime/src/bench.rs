@@ -21,7 +21,7 @@ impl Default for Settings {
     }
 }
 
-/// Times of one inference, host clock: copy in, kernels, copy out.
+/// Times of one inference by the host's clock: copy in, kernels, copy out, logits to floats.
 #[derive(Clone, PartialEq, Debug, Serialize)]
 pub struct Timing {
     /// Images of an inference.

@@ -83,12 +83,13 @@ fn convolved(pixels: Vec<u8>, from: (u32, u32), to: (u32, u32), how: Interpolati
 /// # Errors
 /// When the folder cannot be read or holds no picture.
 pub fn image_files(folder: &Path) -> Result<Vec<PathBuf>, InputError> {
-    let is_picture = |path: &PathBuf| {
+    let is_picture = |path: &Path| {
         let extension = path.extension().and_then(|e| e.to_str()).map(str::to_ascii_lowercase);
         matches!(extension.as_deref(), Some("png" | "jpg" | "jpeg"))
     };
-    let entries = fs::read_dir(folder).map_err(|e| at(folder, e))?;
-    let mut files: Vec<PathBuf> = entries.filter_map(|e| Some(e.ok()?.path())).filter(is_picture).collect();
+    let entries = fs::read_dir(folder).and_then(|entries| entries.collect::<Result<Vec<_>, _>>());
+    let entries = entries.map_err(|e| at(folder, e))?;
+    let mut files: Vec<PathBuf> = entries.iter().map(|e| e.path()).filter(|p| is_picture(p) && p.is_file()).collect();
     files.sort();
     if files.is_empty() { Err(at(folder, "no .png, .jpg or .jpeg files")) } else { Ok(files) }
 }

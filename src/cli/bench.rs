@@ -1,6 +1,6 @@
 //! `swint bench`.
 
-use super::{DeviceArg, Engine, print, print_json};
+use super::{DeviceArg, Engine, print, print_json, say};
 use miette::miette;
 use serde_json::json;
 use std::{path::PathBuf, process::ExitCode};
@@ -43,9 +43,9 @@ impl Args {
             swint::ir::Elem::U8 => Tensor::new(shape, Data::U8(bytes)),
             _ => Tensor::f32(shape, bytes.into_iter().map(|b| b as f32 / 64.0 - 2.0).collect()),
         };
-        let timing = time(batch, Settings::default(), || engine.run(input.clone(), None).map(drop))?;
+        let timing = time(batch, Settings::default(), || engine.run(&input, None).map(drop))?;
         if timing.p90_ms > timing.median_ms * 1.1 {
-            eprintln!("warning: noisy: the 90th percentile is more than 10 % above the median");
+            say("warning: noisy: the 90th percentile is more than 10 % above the median");
         }
         let manifest = &artifact.manifest;
         if self.json {

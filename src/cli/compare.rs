@@ -25,7 +25,7 @@ pub struct Args {
     #[arg(long)]
     golden: PathBuf,
     /// Largest absolute difference that passes.
-    #[arg(long, default_value_t = 1e-4)]
+    #[arg(long, default_value_t = 1e-4, value_parser = tolerance)]
     tolerance: f64,
     /// Where to run.
     #[arg(long, value_enum, default_value = "cpu")]
@@ -33,6 +33,10 @@ pub struct Args {
     /// Print JSON.
     #[arg(long)]
     json: bool,
+}
+
+fn tolerance(text: &str) -> Result<f64, String> {
+    text.parse().ok().filter(|t| (0.0..f64::INFINITY).contains(t)).ok_or("a finite number, at least 0".to_owned())
 }
 
 impl Args {
@@ -48,14 +52,17 @@ impl Args {
         let mut observe = |name: &str, shape: &[usize], values: Vec<f32>| {
             found.insert(name.to_owned(), (shape.to_vec(), values));
         };
-        engine.run(stack(&inputs), Some(&mut observe))?;
+        engine.run(&stack(&inputs), Some(&mut observe))?;
         let mut rows = Vec::new();
         let mut failures = 0;
         let mut text = format!("{:<28}{:>12}{:>12}{:>10}\n", "tensor", "max abs", "cosine", "SQNR dB");
         for (name, tensor) in &golden.0 {
+            let name = &name.escape_debug().to_string();
             let difference = match (tensor.as_f32(), found.get(name)) {
                 (Some(wanted), Some((shape, values))) if *shape == tensor.shape => Ok(Difference::of(wanted, values)),
-                (_, Some((shape, _))) => Err(format!("has shape {shape:?}, golden {:?}", tensor.shape)),
+                (_, Some((shape, _))) => {
+                    Err(format!("is f32{shape:?}, golden {}{:?}", tensor.data.elem(), tensor.shape))
+                }
                 (_, None) => Err("is not in the compiled model".to_owned()),
             };
             let passes = difference.as_ref().is_ok_and(|d| d.max_abs <= self.tolerance);

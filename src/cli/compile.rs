@@ -1,6 +1,6 @@
 //! `swint compile`.
 
-use super::{print, print_json};
+use super::{print, say};
 use clap::ValueEnum;
 use miette::{IntoDiagnostic, WrapErr, miette};
 use serde_json::json;
@@ -39,9 +39,9 @@ pub struct Args {
     /// Numbers of the compiled model.
     #[arg(long, value_enum, default_value = "f32")]
     precision: PrecisionArg,
-    /// What becomes of the GELU: its exact table, a ReLU (needs distillation), or nothing.
-    #[arg(long, value_enum, default_value = "lut")]
-    activation: ActivationArg,
+    /// What becomes of the GELU: its exact table (int8 only, and the default there), a ReLU (needs distillation), or nothing.
+    #[arg(long, value_enum)]
+    activation: Option<ActivationArg>,
     /// Write the compiled model here.
     #[arg(short, long)]
     output: Option<PathBuf>,
@@ -82,6 +82,16 @@ enum Emit {
     Ptx,
 }
 
+impl From<ActivationArg> for Activation {
+    fn from(arg: ActivationArg) -> Activation {
+        match arg {
+            ActivationArg::Lut => Activation::Lut,
+            ActivationArg::Relu => Activation::Relu,
+            ActivationArg::Gelu => Activation::Gelu,
+        }
+    }
+}
+
 fn pass_name(name: &str) -> Result<String, String> {
     if name == "all" || PASSES.contains(&name) {
         Ok(name.to_owned())
@@ -104,6 +114,16 @@ impl Args {
         if self.emit == Some(Emit::Ptx) && self.emit_dir.is_none() {
             return Err(miette!("--emit ptx writes a file for each kernel: give --emit-dir"));
         }
+        let stdout_is_taken = self.print_after.is_some() || (self.emit.is_some() && self.emit_dir.is_none());
+        if self.json && stdout_is_taken {
+            return Err(miette!(
+                "--json and the IR or plan would both go to stdout: give --emit-dir, or leave one out"
+            ));
+        }
+        if let Some(output) = &self.output {
+            self.refuse_to_overwrite_inputs(output)?;
+        }
+        let activation = self.activation()?;
         let start = Instant::now();
         let (spec, imported) = frontend::load(&self.spec, &self.weights)?;
         let precision = match self.precision {
@@ -121,14 +141,15 @@ impl Args {
                      safetensors file with `pixels` or `pixel_values`; they set the scales of the activations"
                 ));
             }
-            (_, Precision::F32) => Vec::new(),
+            (calib, Precision::F32) => {
+                if calib.is_some() {
+                    say("warning: --calib is for --precision int8 and not used");
+                }
+                Vec::new()
+            }
         };
-        let activation = match self.activation {
-            ActivationArg::Lut => Activation::Lut,
-            ActivationArg::Relu => Activation::Relu,
-            ActivationArg::Gelu => Activation::Gelu,
-        };
-        let options = Options { precision, activation, calibration: &calibration, ..Options::default() };
+        let options =
+            Options { precision, activation: activation.into(), calibration: &calibration, ..Options::default() };
         let mut dumps = String::new();
         let (module, report) = pipeline::compile(&imported, &options, |pass, module| {
             if self.print_after.as_deref().is_some_and(|wanted| wanted == "all" || wanted == pass) {
@@ -138,25 +159,53 @@ impl Args {
         .into_diagnostic()?;
         print(dumps)?;
         if let Some(reason) = &report.rewrite.stopped {
-            eprintln!("warning: the rewrites stopped early ({reason}); the result is valid, but may not be the best");
+            say(format_args!(
+                "warning: the rewrites stopped early ({reason}); the result is valid, but may not be the best"
+            ));
         }
         if let Some(emit) = self.emit {
             self.emit(emit, &module)?;
         }
         if let Some(path) = &self.output {
-            let manifest = self.manifest(&spec, &report);
+            let manifest = self.manifest(&spec, &report, activation);
             Artifact { manifest, module: module.clone() }.save(path).into_diagnostic()?;
         }
-        self.summary(&module, &report, start.elapsed().as_secs_f64())?;
+        let summary = self.summary(&module, &report, activation, start.elapsed().as_secs_f64())?;
+        if stdout_is_taken {
+            say(summary);
+        } else {
+            print(summary)?;
+        }
         Ok(ExitCode::SUCCESS)
     }
 
-    fn manifest(&self, spec: &frontend::Spec, report: &Report) -> Manifest {
+    /// What becomes of the GELU, by default the best that changes no result.
+    fn activation(&self) -> miette::Result<ActivationArg> {
+        match (self.activation, self.precision) {
+            (Some(ActivationArg::Lut), PrecisionArg::F32) => {
+                Err(miette!("--activation lut is a table between 8-bit integers: it needs --precision int8"))
+            }
+            (Some(chosen), _) => Ok(chosen),
+            (None, PrecisionArg::F32) => Ok(ActivationArg::Gelu),
+            (None, PrecisionArg::Int8) => Ok(ActivationArg::Lut),
+        }
+    }
+
+    fn refuse_to_overwrite_inputs(&self, output: &Path) -> miette::Result<()> {
+        let same =
+            |input: &Path| fs::canonicalize(input).ok().is_some_and(|i| fs::canonicalize(output).ok() == Some(i));
+        match [Some(&self.spec), Some(&self.weights), self.calib.as_ref()].into_iter().flatten().find(|i| same(i)) {
+            Some(input) => Err(miette!("-o {} would overwrite an input", input.display())),
+            None => Ok(()),
+        }
+    }
+
+    fn manifest(&self, spec: &frontend::Spec, report: &Report, activation: ActivationArg) -> Manifest {
         let named = |ops: &BTreeMap<&'static str, usize>| ops.iter().map(|(&k, &n)| (k.to_owned(), n)).collect();
         Manifest {
             name: spec.name.clone(),
             precision: value_name(self.precision),
-            activation: value_name(self.activation),
+            activation: value_name(activation),
             approximated: report.approximated,
             preprocess: spec.preprocess.clone(),
             ops_before: named(&report.ops.0),
@@ -185,26 +234,32 @@ impl Args {
             let written = write_atomically(&path, text.as_bytes());
             written.into_diagnostic().wrap_err_with(|| format!("cannot write {}", path.display()))?;
         }
-        eprintln!("{} files in {}", files.len(), folder.display());
+        say(format_args!("{} files in {}", files.len(), folder.display()));
         Ok(())
     }
 
-    fn summary(&self, module: &Module, report: &Report, seconds: f64) -> miette::Result<()> {
+    fn summary(
+        &self,
+        module: &Module,
+        report: &Report,
+        activation: ActivationArg,
+        seconds: f64,
+    ) -> miette::Result<String> {
         let plan = plan(&module.graph).into_diagnostic()?;
         let (before, after) = &report.ops;
         let (cost_before, cost_after) = report.rewrite.cost;
         if self.json {
-            return print_json(&json!({
+            let summary = json!({
                 "name": &*module.graph.name, "precision": value_name(self.precision),
-                "activation": value_name(self.activation), "ops_imported": before,
+                "activation": value_name(activation), "ops_imported": before,
                 "ops_before_rewrites": report.quantized_ops, "ops_compiled": after, "rules": report.rewrite.applied,
                 "approximated_activations": report.approximated, "launches": plan.launches.len(),
                 "arena_bytes": plan.arena, "predicted_us": [cost_before.micros(), cost_after.micros()],
                 "e_classes": report.rewrite.size.0, "e_nodes": report.rewrite.size.1, "seconds": seconds,
-            }));
+            });
+            return Ok(format!("{summary:#}\n"));
         }
-        let mut text =
-            format!("{}: {} {}\n\n", module.graph.name, value_name(self.precision), value_name(self.activation));
+        let mut text = format!("{}: {} {}\n\n", module.graph.name, value_name(self.precision), value_name(activation));
         text += &format!("{:<18}{:>10}{:>12}{:>10}\n", "op", "imported", "quantized", "compiled");
         let ops: BTreeSet<&str> =
             before.keys().chain(report.quantized_ops.keys()).chain(after.keys()).copied().collect();
@@ -229,6 +284,6 @@ impl Args {
             cost_before.micros(),
             cost_after.micros(),
         );
-        print(text)
+        Ok(text)
     }
 }

@@ -8,7 +8,7 @@ mod run;
 use clap::{Parser, Subcommand, ValueEnum};
 use miette::{IntoDiagnostic, miette};
 use serde_json::Value as Json;
-use std::{io::Write, process::ExitCode};
+use std::{io::Write, process::ExitCode, slice};
 use swint::{
     ir::{Module, Tensor, interp},
     runtime::{device::Device, executor::Session},
@@ -82,22 +82,22 @@ impl Engine {
     }
 
     /// The output as real numbers; `observe` sees the module's named results as real numbers, if asked for.
-    fn run(&self, input: Tensor, observe: Option<Observer<'_>>) -> miette::Result<Vec<f32>> {
+    fn run(&self, input: &Tensor, observe: Option<Observer<'_>>) -> miette::Result<Vec<f32>> {
         let module = match self {
             Engine::Session(session) => session.module(),
             Engine::Interpreter(module) => module,
         };
         let output = match (self, observe) {
-            (Engine::Session(session), None) => session.run(&[input]).into_diagnostic()?,
+            (Engine::Session(session), None) => session.run(slice::from_ref(input)).into_diagnostic()?,
             (Engine::Session(session), Some(observe)) => session
-                .run_with(&[input], |launch, result| {
+                .run_with(slice::from_ref(input), |launch, result| {
                     let ty = &module.graph.nodes[launch.node.index()].ty;
                     launch.locs.iter().for_each(|l| observe(l, &ty.shape, result.to_real(ty, &module.weights)));
                 })
                 .into_diagnostic()?,
             (Engine::Interpreter(_), observe) => {
                 let mut observe = observe;
-                interp::run_with(&module.graph, &module.weights, &[input], |node, result| {
+                interp::run_with(&module.graph, &module.weights, slice::from_ref(input), |node, result| {
                     if let Some(observe) = observe.as_mut() {
                         let real = || result.to_real(&node.ty, &module.weights);
                         node.locs.iter().for_each(|l| observe(l, &node.ty.shape, real()));
@@ -116,6 +116,11 @@ fn print(text: impl std::fmt::Display) -> miette::Result<()> {
         Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => Err(miette!("cannot write to stdout: {e}")),
         _ => Ok(()),
     }
+}
+
+/// Says something on stderr, if anybody listens.
+fn say(text: impl std::fmt::Display) {
+    let _ = writeln!(std::io::stderr(), "{text}");
 }
 
 fn print_json(value: &Json) -> miette::Result<()> {

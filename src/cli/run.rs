@@ -18,8 +18,8 @@ pub struct Args {
     #[arg(long, value_enum, default_value = "cpu")]
     device: DeviceArg,
     /// How many classes to print.
-    #[arg(long, default_value_t = 5)]
-    top: usize,
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
+    top: u32,
     /// Print JSON.
     #[arg(long)]
     json: bool,
@@ -39,9 +39,12 @@ impl Args {
         let engine = Engine::new(&artifact.module, self.device, 1)?;
         let mut rows = Vec::new();
         for (path, picture) in self.images.iter().zip(pictures) {
-            let logits = engine.run(picture, None)?;
+            let logits = engine.run(&picture, None)?;
+            if logits.iter().any(|x| !x.is_finite()) {
+                return Err(miette!("{}: the model's logits are not finite", path.display()));
+            }
             let label = |class: usize| preprocess.labels.get(class).cloned().unwrap_or_else(|| class.to_string());
-            let best: Vec<_> = ranked(&logits).into_iter().take(self.top).collect();
+            let best: Vec<_> = ranked(&logits).into_iter().take(self.top as usize).collect();
             if !self.json {
                 let classes: Vec<String> =
                     best.iter().map(|(c, p)| format!("{} {:.1} %", label(*c), p * 100.0)).collect();

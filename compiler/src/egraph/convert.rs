@@ -5,7 +5,10 @@ use super::{
     lang::{Constants, ENode, Facts, SwinGraph},
 };
 use egg::Id;
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 use swint_ir::{ConstId, Graph, InputId, Module, Value, op::Op};
 
 /// A module as an e-graph.
@@ -56,6 +59,7 @@ pub(super) fn from_egraph(
         weights: Default::default(),
     };
     let mut values: HashMap<Id, Value> = HashMap::new();
+    let mut open: HashSet<Id> = HashSet::new();
     // Children first, with an explicit stack: graphs are deep.
     let mut stack = vec![(egraph.find(root), false)];
     while let Some((id, ready)) = stack.pop() {
@@ -69,6 +73,7 @@ pub(super) fn from_egraph(
             ENode::Op(kind, children) => {
                 let children: Vec<Id> = children.iter().map(|&c| egraph.find(c)).collect();
                 if !ready {
+                    assert!(open.insert(id), "the extraction chose a cycle");
                     stack.push((id, true));
                     stack.extend(children.iter().rev().map(|&c| (c, false)));
                     continue;

@@ -32,7 +32,8 @@ struct Best {
 /// Greedy DAG extraction: each class keeps the set of classes that its program needs, so that shared ones count once;
 /// improvements travel to parents until none is left. (The bottom-up method of extraction-gym's `faster-greedy-dag`.)
 ///
-/// Classes are taken children first, so that without cycles each is looked at once.
+/// Classes are taken children first, so that without cycles each is looked at once. What costs nothing (attributes, inputs,
+/// constants) is left out of the sets; they still grow with the depth of the graph, so memory is quadratic in it.
 pub(super) fn extract(egraph: &SwinGraph, root: Id, target: &Target) -> Extraction {
     let order = children_first(egraph, egraph.find(root));
     let rank: HashMap<Id, usize> = order.iter().enumerate().map(|(rank, &id)| (id, rank)).collect();
@@ -115,8 +116,10 @@ fn candidate(egraph: &SwinGraph, id: Id, node: &ENode, best: &HashMap<Id, Best>,
         }
         parts = union(&parts, &below.parts);
     }
-    let at = parts.partition_point(|p| p.0 < id);
-    parts.insert(at, (id, own));
+    if matches!(node, ENode::Op(..)) {
+        let at = parts.partition_point(|p| p.0 < id);
+        parts.insert(at, (id, own));
+    }
     let total = parts.iter().map(|p| p.1).sum();
     Some(Best { node: node.clone(), parts, total })
 }

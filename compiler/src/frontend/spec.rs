@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 use std::{fmt, ops::Range};
-use swint_ir::SourceError;
+use swint_ir::{SourceError, infer::MAX_ELEMENTS, text::is_name};
 use toml::Spanned;
 
 /// A Swin Transformer's hyperparameters, checked: every stage can be built.
@@ -119,6 +119,20 @@ impl Spec {
         })
     }
 
+    /// Elements of the largest tensor of the graph or the checkpoint, for one image.
+    fn largest_tensor(&self) -> f64 {
+        let area = |side: usize| (side as f64).powi(2);
+        let stage = |s: Stage| {
+            let (c, tokens) = (s.channels as f64, area(s.window));
+            let wide = (c * self.mlp_ratio).max(3.0 * c);
+            let scores = area(s.side).max(tokens) * tokens * s.heads as f64;
+            (area(s.side) * wide).max(scores).max(wide * c)
+        };
+        let pixels = area(self.image) * self.channels as f64;
+        let kernel = (self.embed * self.channels) as f64 * area(self.patch);
+        self.stages().map(stage).fold(pixels.max(kernel), f64::max)
+    }
+
     /// Hidden channels of an MLP on `channels`.
     pub fn hidden(&self, channels: usize) -> usize {
         (channels as f64 * self.mlp_ratio) as usize
@@ -174,7 +188,7 @@ struct RawPreprocess {
 }
 
 #[derive(Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "resize must be \"exact\" or a number of pixels")]
 enum RawResize {
     Side(u32),
     Name(String),
@@ -198,7 +212,7 @@ impl RawSpec {
             v.clamp(1, MAX_EXTENT) as usize
         };
         let name = m.name.get_ref().clone();
-        if name.is_empty() || !name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-')) {
+        if !is_name(&name) {
             problem(m.name.span(), "the name may hold letters, digits, `_`, `.` and `-`".to_owned());
         }
         let image = positive(&m.image, "the image's side", problem);
@@ -248,8 +262,13 @@ impl RawSpec {
         {
             problem(r.span(), format!("mlp_ratio must be positive, at most 64, and give whole channels, not {hidden}"));
         }
+        if self.preprocess.is_some() && channels != 3 {
+            let message =
+                "[preprocess] is for pictures, which have 3 channels; leave it out for pixel_values of others";
+            problem(m.channels.span(), message.to_owned());
+        }
         let preprocess = self.preprocess.map(|p| p.check(image, channels, classes, problem));
-        Spec {
+        let spec = Spec {
             name,
             image,
             channels,
@@ -262,7 +281,12 @@ impl RawSpec {
             qkv_bias: m.qkv_bias.unwrap_or(true),
             classes,
             preprocess,
+        };
+        let largest = spec.largest_tensor();
+        if largest > MAX_ELEMENTS as f64 {
+            problem(m.image.span(), format!("a tensor would have {largest:.2e} elements, more than {MAX_ELEMENTS}"));
         }
+        spec
     }
 }
 
@@ -287,11 +311,11 @@ impl RawPreprocess {
             let values = list.get_ref();
             if values.len() != channels {
                 problem(list.span(), format!("{what} has {} values for {channels} channels", values.len()));
-            } else if values.iter().any(|v| !v.is_finite() || (what == "std" && *v <= 0.0)) {
-                problem(
-                    list.span(),
-                    format!("{what} must be finite{}", if what == "std" { " and positive" } else { "" }),
-                );
+            } else {
+                let low = if what == "std" { 1e-6 } else { -1e6 };
+                if !values.iter().all(|v| (low..=1e6).contains(v)) {
+                    problem(list.span(), format!("{what} must lie between {low:e} and 1e6"));
+                }
             }
         }
         let labels = self.labels.map_or_else(Vec::new, |labels| {
@@ -351,15 +375,20 @@ std = [0.229, 0.224, 0.225]
             ("image = 224", "image = -3", (3, 9), "invalid value"),
             ("[3, 6, 12, 24]", "[3, 6, 12]", (9, 9), "heads lists 3 stages, depths 4"),
             ("[3, 6, 12, 24]", "[5, 6, 12, 24]", (9, 9), "5 heads do not divide 96 channels"),
+            ("channels = 3", "channels = 4", (4, 12), "pictures, which have 3 channels"),
             ("resize = 248", "resize = \"fit\"", (12, 10), "resize must be"),
+            ("resize = 248", "resize = -1", (12, 10), "resize must be"),
+            ("image = 224", "image = 28672", (3, 9), "a tensor would have"),
+            ("[0.229, 0.224, 0.225]", "[0.229, 0.224, 1e-40]", (14, 7), "std must lie between"),
             ("[0.229, 0.224, 0.225]", "[0.229, 0.224]", (14, 7), "std has 2 values"),
             ("patch = 4", "patch = 4 4", (5, 9), ""),
             ("classes = 1000", "", (1, 1), "missing field `classes`"),
         ];
         for (from, to, at, message) in cases {
             let error = Spec::parse("swin.toml", &TINY.replace(from, to)).unwrap_err();
-            assert!(error.0[0].message.contains(message), "{to}: {}", error.0[0].message);
-            assert_eq!(error.0[0].line_column(), at, "{to}: {}", error.0[0].message);
+            let found = error.0.iter().find(|e| e.message.contains(message));
+            let found = found.unwrap_or_else(|| panic!("{to}: {:?}", error.0));
+            assert_eq!(found.line_column(), at, "{to}: {}", found.message);
         }
     }
 

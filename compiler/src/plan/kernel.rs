@@ -47,7 +47,7 @@ pub enum Kernel {
 }
 
 impl fmt::Display for Kernel {
-    /// `linear[k=96,n=384,x=i8,bias]`: also a part of file names.
+    /// `linear[i8,k=96,n=384,bias,to=i8]`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let flag = |on: &bool, name: &'static str| if *on { name } else { "" };
         match self {

@@ -10,9 +10,7 @@ use petgraph::{
 };
 use std::collections::HashMap;
 use swint_ir::{
-    F32, Graph, Node, NodeId, Type, Value,
-    index_map::IndexMap,
-    infer,
+    F32, Graph, Node, NodeId, Type, Value, infer,
     op::{Class, Op, OpKind},
     tensor::channel_stride,
 };
@@ -40,7 +38,7 @@ pub fn plan(graph: &Graph) -> Result<Plan, PlanError> {
         return Err(PlanError::ComputedWeights(id));
     }
     let position: HashMap<NodeId, usize> = order.iter().enumerate().map(|(i, &id)| (id, i)).collect();
-    let lifetimes: Vec<Lifetime> = order.iter().map(|&id| lifetime(graph, id, output, &position)).collect();
+    let lifetimes = lifetimes(graph, &order, output);
     let (offsets, arena) = allocate(&lifetimes);
     let buffer = |id: NodeId| {
         let i = position[&id];
@@ -90,12 +88,22 @@ fn schedule(graph: &Graph) -> Vec<NodeId> {
 }
 
 /// A result lives from its launch to its last user's; the output to the end.
-fn lifetime(graph: &Graph, id: NodeId, output: NodeId, position: &HashMap<NodeId, usize>) -> Lifetime {
-    let first = position[&id];
-    let users = graph.iter().filter(|(user, n)| position.contains_key(user) && n.operands.contains(&Value::Node(id)));
-    let last = users.map(|(user, _)| position[&user]).max().unwrap_or(first);
-    let last = if id == output { position.len() - 1 } else { last };
-    Lifetime { bytes: graph.ty(Value::Node(id)).bytes(), first, last }
+fn lifetimes(graph: &Graph, order: &[NodeId], output: NodeId) -> Vec<Lifetime> {
+    let mut last_use = vec![0; graph.nodes.len()];
+    for (i, &id) in order.iter().enumerate() {
+        last_use[id.index()] = i;
+        for operand in &graph.nodes[id.index()].operands {
+            if let Value::Node(n) = operand {
+                last_use[n.index()] = i;
+            }
+        }
+    }
+    last_use[output.index()] = order.len() - 1;
+    let lifetime = |(first, id): (usize, &NodeId)| {
+        let bytes = graph.ty(Value::Node(*id)).bytes();
+        Lifetime { bytes, first, last: last_use[id.index()] }
+    };
+    order.iter().enumerate().map(lifetime).collect()
 }
 
 struct Lowering<'a> {
@@ -139,10 +147,10 @@ impl Lowering<'_> {
         let channels = |ty: &Type| ty.scale.channels.as_ref().map_or(1, |c| ty.shape[c.axis]);
         let (kernel, items) = match &node.op {
             op if op.kind().class() == Class::Index => {
-                let map = IndexMap::of(op, &x.shape);
-                inputs.push(self.constant(ConstSource::Map(op.clone(), map_shape(op, &x.shape))));
-                let kernel = Kernel::Move { elem: x.elem, chunk: map.chunk, period: map.source.len() };
-                (kernel, y.elements() / map.chunk)
+                let (shape, chunk) = (map_shape(op, &x.shape), x.last());
+                let period = shape.iter().product::<usize>() / chunk;
+                inputs.push(self.constant(ConstSource::Map(op.clone(), shape)));
+                (Kernel::Move { elem: x.elem, chunk, period }, y.elements() / chunk)
             }
             Op::Linear {} | Op::QLinear { .. } => {
                 let mut requantize = None;

@@ -1,7 +1,7 @@
 //! Observes the ranges of activations.
 
 use std::collections::HashMap;
-use swint_ir::{Graph, Module, NodeId, Tensor, Value, interp};
+use swint_ir::{InputId, Module, NodeId, Tensor, Value, interp};
 
 /// The smallest and the largest value of each float activation, over all calibration inputs.
 #[derive(Clone, Default, PartialEq, Debug)]
@@ -13,11 +13,13 @@ impl Ranges {
         self.0.get(&value).map(|(low, high)| low.abs().max(high.abs()))
     }
 
-    fn observe(&mut self, value: Value, data: &[f32]) {
+    /// Records a value; `false` when it is not finite everywhere.
+    fn observe(&mut self, value: Value, data: &[f32]) -> bool {
         let range = self.0.entry(value).or_insert((f32::INFINITY, f32::NEG_INFINITY));
         for &x in data {
             *range = (range.0.min(x), range.1.max(x));
         }
+        data.iter().all(|x| x.is_finite())
     }
 
     fn merge(&mut self, other: Ranges) {
@@ -31,12 +33,14 @@ impl Ranges {
 /// Runs a float module on each input and records the ranges; inputs are spread over the machine's cores.
 ///
 /// # Errors
-/// When an input does not fit the graph.
-pub fn calibrate(module: &Module, inputs: &[Tensor]) -> Result<Ranges, interp::InterpError> {
+/// When an input does not fit the graph, or an activation is not finite.
+pub fn calibrate(module: &Module, inputs: &[Tensor]) -> Result<Ranges, String> {
     let workers = std::thread::available_parallelism().map_or(1, |n| n.get()).min(inputs.len().max(1));
     let share = inputs.len().div_ceil(workers).max(1);
-    let partial: Vec<Result<Ranges, interp::InterpError>> = std::thread::scope(|scope| {
-        let threads: Vec<_> = inputs.chunks(share).map(|chunk| scope.spawn(|| observe_all(module, chunk))).collect();
+    let partial: Vec<Result<Ranges, String>> = std::thread::scope(|scope| {
+        let threads: Vec<_> = (inputs.chunks(share).enumerate())
+            .map(|(i, chunk)| scope.spawn(move || observe_all(module, chunk, i * share)))
+            .collect();
         threads.into_iter().map(|t| t.join().expect("the interpreter does not panic on a verified module")).collect()
     });
     let mut all = Ranges::default();
@@ -46,26 +50,27 @@ pub fn calibrate(module: &Module, inputs: &[Tensor]) -> Result<Ranges, interp::I
     Ok(all)
 }
 
-fn observe_all(module: &Module, inputs: &[Tensor]) -> Result<Ranges, interp::InterpError> {
+/// Observes some of the inputs; `first` is the number of the first.
+fn observe_all(module: &Module, inputs: &[Tensor], first: usize) -> Result<Ranges, String> {
     let Module { graph, weights } = module;
     let mut ranges = Ranges::default();
-    for input in inputs {
-        observe_input(graph, input, &mut ranges);
-        let mut id = 0;
-        interp::run_with(graph, weights, std::slice::from_ref(input), |_, result| {
-            if let Some(data) = result.as_f32() {
-                ranges.observe(Value::Node(NodeId(id)), data);
+    for (number, input) in inputs.iter().enumerate() {
+        let number = first + number;
+        let pixels = Value::Input(InputId(0));
+        if input.as_f32().is_some_and(|data| !ranges.observe(pixels, data)) {
+            return Err(format!("calibration input {number} is not finite"));
+        }
+        let (mut id, mut bad) = (NodeId(0), None);
+        interp::run_with(graph, weights, std::slice::from_ref(input), |node, result| {
+            if result.as_f32().is_some_and(|data| !ranges.observe(Value::Node(id), data)) && bad.is_none() {
+                bad = Some(format!("calibration input {number}: {id} ({}) is not finite", node.op.kind()));
             }
-            id += 1;
-        })?;
+            id.0 += 1;
+        })
+        .map_err(|e| format!("calibration input {number}: {e}"))?;
+        if let Some(message) = bad {
+            return Err(message);
+        }
     }
     Ok(ranges)
-}
-
-fn observe_input(graph: &Graph, input: &Tensor, ranges: &mut Ranges) {
-    if graph.inputs.len() == 1
-        && let Some(data) = input.as_f32()
-    {
-        ranges.observe(Value::Input(swint_ir::InputId(0)), data);
-    }
 }

@@ -13,7 +13,7 @@ use swint_ir::{
 /// Scales: `max|x| / 127` for `i8`; `max x / 255` for the `u8` after a ReLU; 1/255 for probabilities, which are `u8`, too.
 ///
 /// # Errors
-/// When a range was not observed.
+/// When a range was not observed, or is too large.
 pub fn insert_quantization(module: &Module, ranges: &Ranges) -> Result<Module, String> {
     let mut out = Module { graph: module.graph.clone(), weights: module.weights.clone() };
     out.graph.nodes.clear();
@@ -50,7 +50,7 @@ impl Pass<'_> {
         let mut operands: Vec<Value> = node.operands.iter().map(|&v| self.moved_value(v)).collect();
         let quantized = match node.op.kind() {
             OpKind::Linear => {
-                operands[1] = self.weight(node.operands[1]).unwrap_or(operands[1]);
+                operands[1] = self.weight(node.operands[1])?.unwrap_or(operands[1]);
                 1
             }
             OpKind::AttnScores | OpKind::AttnValues => 2,
@@ -87,10 +87,10 @@ impl Pass<'_> {
         Ok(pair)
     }
 
-    /// The largest magnitude observed; 1 where it is too small to divide by.
+    /// The largest magnitude observed, as a scale may divide it.
     fn max_abs(&self, value: Value) -> Result<f32, String> {
         let max = self.ranges.max_abs(value).ok_or_else(|| format!("{value:?} was not observed in calibration"))?;
-        Ok(if max > 1e-30 && max.is_finite() { max } else { 1.0 })
+        divisible(max).ok_or_else(|| format!("an activation reaches {max:e} in calibration, too much to quantize"))
     }
 
     /// Whether a value is a `dequantize`, perhaps moved: raw pixels.
@@ -106,29 +106,39 @@ impl Pass<'_> {
     }
 
     /// `dequantize` of a constant's integers; `None` when it is no float constant.
-    fn weight(&mut self, source: Value) -> Option<Value> {
-        let Value::Const(c) = source else { return None };
+    fn weight(&mut self, source: Value) -> Result<Option<Value>, String> {
+        let Value::Const(c) = source else { return Ok(None) };
         let decl = self.source.graph.consts[c.index()].clone();
-        let values = self.source.weights.get(&decl.name)?.as_f32()?;
-        let (q, scales) = quantize_rows(values, decl.ty.last());
+        let Some(values) = self.source.weights.get(&decl.name).and_then(|t| t.as_f32()) else { return Ok(None) };
+        let (q, scales) = quantize_rows(values, decl.ty.last())
+            .ok_or_else(|| format!("weights @{} are too large to quantize", decl.name))?;
         let name = format!("{}.scale", decl.name);
         self.out.constant(name.as_str(), Type::f32([scales.len()]), Tensor::f32([scales.len()], scales));
         let ty = Type::int(Elem::I8, Scale::channels(name, 0), decl.ty.shape.clone());
         let q = self.out.constant(format!("{}.i8", decl.name), ty, Tensor::new(decl.ty.shape, Data::I8(q)));
-        Some(self.push(Op::Dequantize {}, vec![q]))
+        Ok(Some(self.push(Op::Dequantize {}, vec![q])))
     }
 }
 
-/// Symmetric 8-bit integers in ±127 and a scale for each row of `k` values.
-fn quantize_rows(values: &[f32], k: usize) -> (Vec<i8>, Vec<f32>) {
+/// A largest magnitude as a scale may divide it: 1 where it is as good as zero, `None` where it is too large.
+fn divisible(max: f32) -> Option<f32> {
+    match max {
+        m if m < 1e-20 => Some(1.0),
+        m if m <= 1e20 => Some(m),
+        _ => None,
+    }
+}
+
+/// Symmetric 8-bit integers in ±127 and a scale for each row of `k` values; `None` where values are too large.
+fn quantize_rows(values: &[f32], k: usize) -> Option<(Vec<i8>, Vec<f32>)> {
     let (mut q, mut scales) = (Vec::with_capacity(values.len()), Vec::new());
     for row in values.chunks_exact(k) {
         let max = row.iter().fold(0f32, |m, x| m.max(x.abs()));
-        let scale = if max > 1e-30 { max / 127.0 } else { 1.0 };
+        let scale = divisible(max)? / 127.0;
         q.extend(row.iter().map(|&x| arith::quantize(x, scale, Elem::I8).max(-127) as i8));
         scales.push(scale);
     }
-    (q, scales)
+    Some((q, scales))
 }
 
 #[cfg(test)]
@@ -137,8 +147,9 @@ mod tests {
 
     #[test]
     fn rows_get_scales_of_their_own() {
-        let (q, scales) = quantize_rows(&[1.0, -0.5, 0.0, 0.0, -254.0, 3.0], 2);
+        let (q, scales) = quantize_rows(&[1.0, -0.5, 0.0, 0.0, -254.0, 3.0], 2).unwrap();
         assert_eq!(q, [127, -63, 0, 0, -127, 2]);
-        assert_eq!(scales, [1.0 / 127.0, 1.0, 2.0]);
+        assert_eq!(scales, [1.0 / 127.0, 1.0 / 127.0, 2.0]);
+        assert_eq!(quantize_rows(&[1e30], 1), None);
     }
 }

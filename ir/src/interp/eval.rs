@@ -79,7 +79,7 @@ pub(super) fn eval(node: &Node, operands: &[(&Tensor, &Type)], weights: &Weights
         }
         Op::Softmax {} => Data::F32(floats(x).chunks_exact(x_ty.last()).flat_map(softmax_row).collect()),
         Op::Gelu {} => Data::F32(floats(x).iter().map(|&x| math::gelu(x)).collect()),
-        Op::Relu {} => Data::F32(floats(x).iter().map(|&x| x.max(0.0)).collect()),
+        Op::Relu {} => Data::F32(floats(x).iter().map(|&x| if x > 0.0 { x } else { 0.0 }).collect()),
         Op::Add {} => Data::F32(floats(x).iter().zip(floats(operand(1))).map(|(a, b)| a + b).collect()),
         Op::MeanPool {} => Data::F32(mean_pool(floats(x), x.shape[1] * x.shape[2], x.shape[3])),
         Op::Quantize { elem, scale } => {

@@ -46,8 +46,13 @@ pub(super) fn shortened(s: &str) -> String {
     if s.chars().count() <= 40 { s.to_owned() } else { s.chars().take(40).chain(['…']).collect() }
 }
 
+/// Whether a text is a name: not empty, of ASCII letters, digits, `_`, `.` and `-`.
+pub fn is_name(name: &str) -> bool {
+    !name.is_empty() && name.chars().all(in_name)
+}
+
 /// Whether a character can stand in a name.
-pub(super) fn in_name(c: char) -> bool {
+fn in_name(c: char) -> bool {
     c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-')
 }
 

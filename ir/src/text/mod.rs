@@ -17,6 +17,7 @@ mod lex;
 mod parse;
 mod print;
 
+pub use lex::is_name;
 pub use parse::parse;
 pub use print::print;
 

@@ -4,7 +4,7 @@ use super::lex::{Spanned, Token, lex, shortened};
 use crate::{
     diagnostic::SourceError,
     graph::{ConstId, Decl, Graph, InputId, Node, NodeId, Value},
-    infer::infer,
+    infer::{infer, well_formed},
     op::{Attr, Op, OpKind, Order},
     types::{Channels, Elem, F32, Scale, Type},
 };
@@ -269,7 +269,9 @@ impl<'a> Parser<'a> {
             }
         }
         self.sign(']')?;
-        Ok(Type { shape, elem, scale })
+        let ty = Type { shape, elem, scale };
+        well_formed(&ty).map_err(|message| (message, span))?;
+        Ok(ty)
     }
 
     fn scale(&mut self) -> Parsed<Scale> {

@@ -65,7 +65,8 @@ pub(crate) fn relu(x: &[f32], y: &mut [f32], items: u32, #[comptime] per_unit: u
     let (first, end) = unit_items(items, per_unit);
     for item in first..end {
         let i = item as usize;
-        y[i] = max(x[i], 0.0f32);
+        let value = x[i];
+        y[i] = select(value > 0.0f32, value, 0.0f32);
     }
 }
 
