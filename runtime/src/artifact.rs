@@ -17,7 +17,7 @@ use sha2::{Digest, Sha256};
 use std::{collections::BTreeMap, fs, io::Write, path::Path};
 use swint_compiler::{
     frontend::{Checkpoint, Preprocess, Resize},
-    plan::plan,
+    plan::{PlanError, plan},
 };
 use swint_ir::{Elem, Module, Weights, text};
 
@@ -61,6 +61,9 @@ pub enum ArtifactError {
     /// Reading or writing failed.
     #[error("{0}")]
     Io(String),
+    /// The program cannot be planned.
+    #[error("this program cannot run: {0}")]
+    Plan(PlanError),
     /// Not a compiled model, or a damaged one.
     #[error("not a compiled model: {0}")]
     Format(String),
@@ -91,7 +94,7 @@ impl Artifact {
 
     fn to_bytes(&self) -> Result<Vec<u8>, ArtifactError> {
         let manifest = serde_json::to_vec_pretty(&self.manifest).map_err(format_error)?;
-        let plan = plan(&self.module.graph).map_err(format_error)?.to_string();
+        let plan = plan(&self.module.graph).map_err(ArtifactError::Plan)?.to_string();
         let weights = weights_to_bytes(&self.module.weights)?;
         let graph = text::print(&self.module.graph);
         let sections: [(&str, &[u8]); 4] = [

@@ -40,6 +40,14 @@ impl Device {
         })
     }
 
+    /// Bytes of memory that are free, where the system says so.
+    pub(crate) fn available_memory(self) -> Option<u64> {
+        let Device::Cpu = self else { return None };
+        let text = std::fs::read_to_string("/proc/meminfo").ok()?;
+        let line = text.lines().find(|l| l.starts_with("MemAvailable:"))?;
+        Some(line.split_whitespace().nth(1)?.parse::<u64>().ok()? << 10)
+    }
+
     /// How many launches to queue before waiting for them; `None` where the driver's own queue is best.
     ///
     /// cubecl's CPU runtime takes launches through a queue of 32. A client that fills it spins, and the core on which it

@@ -26,6 +26,18 @@ pub enum ExecError {
         /// What is too large.
         error: TypeError,
     },
+    /// The device's memory is too small.
+    #[error("a batch of {batch} needs {} MB, and {device} has {} MB available", wanted >> 20, available >> 20)]
+    Memory {
+        /// The batch.
+        batch: usize,
+        /// Where.
+        device: Device,
+        /// Bytes needed.
+        wanted: u64,
+        /// Bytes that there are.
+        available: u64,
+    },
     /// An input does not fit.
     #[error(transparent)]
     Input(#[from] interp::InterpError),
@@ -54,6 +66,11 @@ impl Session {
     pub fn new(module: &Module, device: Device, batch: usize) -> Result<Session, ExecError> {
         let graph = module.graph.with_batch(batch).map_err(|error| ExecError::Batch { batch, error })?;
         let plan = plan(&graph)?;
+        let constants: usize = module.weights.0.values().map(|t| t.data.len() * t.data.elem().bytes()).sum();
+        let wanted = (plan.arena + constants) as u64;
+        if let Some(available) = device.available_memory().filter(|&available| available < wanted) {
+            return Err(ExecError::Memory { batch, device, wanted, available });
+        }
         let client = device.open()?;
         let upload = |data: Data| client.create_from_slice(&data.to_bytes());
         let consts = plan.consts.iter().map(|source| upload(source.materialize(&module.weights))).collect();

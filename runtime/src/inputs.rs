@@ -35,6 +35,9 @@ pub fn read_image(path: &Path, side: usize, preprocess: &Preprocess) -> Result<T
     Ok(Tensor::new([1, side, side, 3], Data::U8(pixels)))
 }
 
+/// Most pixels of a resized picture: 800 MB while it is resized.
+const MAX_PIXELS: u64 = 1 << 26;
+
 /// Resizes as PIL does (antialiased, two passes of 8 bits) and crops the centre as torchvision does.
 fn resized(pixels: Vec<u8>, width: u32, height: u32, side: u32, p: &Preprocess) -> Result<Vec<u8>, String> {
     let (to_width, to_height) = match p.resize {
@@ -44,8 +47,9 @@ fn resized(pixels: Vec<u8>, width: u32, height: u32, side: u32, p: &Preprocess) 
             if width <= height { (short, long(height, width)) } else { (long(width, height), short) }
         }
     };
-    if to_width > 1 << 15 || to_height > 1 << 15 {
-        return Err(format!("a picture of {width} by {height} is too long and narrow"));
+    // One intermediate is [height, to_width, 3] in f32.
+    if to_width as u64 * height.max(to_height) as u64 > MAX_PIXELS {
+        return Err(format!("resizing {width} by {height} to {to_width} by {to_height} would take too much memory"));
     }
     // As PIL: columns first, rounded to 8 bits, then rows.
     let narrowed = convolved(pixels, (width, height), (to_width, height), p.interpolation)?;

@@ -43,7 +43,11 @@ impl Args {
             if logits.iter().any(|x| !x.is_finite()) {
                 return Err(miette!("{}: the model's logits are not finite", path.display()));
             }
-            let label = |class: usize| preprocess.labels.get(class).cloned().unwrap_or_else(|| class.to_string());
+            let label = |class: usize| match preprocess.labels.get(class) {
+                // A model file may come from anywhere: no control characters reach the terminal.
+                Some(label) => label.escape_debug().to_string(),
+                None => class.to_string(),
+            };
             let best: Vec<_> = ranked(&logits).into_iter().take(self.top as usize).collect();
             if !self.json {
                 let classes: Vec<String> =
