@@ -68,7 +68,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     );
 
     println!("\nPredictions\n");
-    println!("{:<28}{:<12}{:<12}{:<12}{:<12}", "picture", "label", "f32", "int8 lut", "int8 relu");
+    println!("{:<28}{:<12}{:<12}{:<12}{}", "picture", "label", "f32", "int8 lut", "int8 relu");
     let label = |logits: &Vec<f32>| preprocess.labels[top(logits)].as_str();
     let mut right = [0; 3];
     for (i, file) in files.iter().enumerate() {
@@ -76,9 +76,9 @@ fn main() -> Result<(), Box<dyn Error>> {
         let truth = stem.rsplit('_').next().ok_or("a label")?;
         let found = [float, lut, relu].map(|v| label(&v.logits[i]));
         found.iter().zip(&mut right).for_each(|(found, right)| *right += usize::from(*found == truth));
-        println!("{stem:<28}{truth:<12}{:<12}{:<12}{:<12}", found[0], found[1], found[2]);
+        println!("{stem:<28}{truth:<12}{:<12}{:<12}{}", found[0], found[1], found[2]);
     }
-    println!("{:<40}{:<12}{:<12}{:<12}", "right", right[0], right[1], right[2]);
+    println!("{:<40}{:<12}{:<12}{}", "right", right[0], right[1], right[2]);
 
     println!("\nTime of an inference on the CPU, host clock\n");
     println!(
