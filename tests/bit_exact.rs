@@ -2,16 +2,16 @@
 
 mod common;
 
-use common::{compiled, noise, stacked};
+use common::{compiled, noise};
 use std::collections::HashMap;
 use swint_compiler::pipeline::{Activation, Precision};
 use swint_ir::{NodeId, Tensor, interp};
-use swint_runtime::{device::Device, executor::Session};
+use swint_runtime::{device::Device, executor::Session, inputs::stack};
 
 /// Every kernel's result on a batch of two equals the interpreter's.
 fn kernels_equal_the_interpreter(name: &str, precision: Precision, activation: Activation) {
     let module = compiled(name, precision, activation);
-    let input = stacked(&noise(&module, 2));
+    let input = stack(&noise(&module, 2));
     let session = Session::new(&module, Device::Cpu, 2).unwrap();
     let batched = session.module();
     let mut wanted: HashMap<NodeId, Tensor> = HashMap::new();

@@ -54,11 +54,3 @@ pub fn compiled(name: &str, precision: Precision, activation: Activation) -> Mod
     let options = Options { precision, activation, calibration: &calibration, ..Options::default() };
     compile(&module, &options, |_, _| {}).unwrap().0
 }
-
-/// Several batches of one as one batch.
-pub fn stacked(inputs: &[Tensor]) -> Tensor {
-    let mut shape = inputs[0].shape.clone();
-    shape[0] = inputs.len();
-    let bytes: Vec<u8> = inputs.iter().flat_map(|t| t.data.to_bytes()).collect();
-    Tensor::new(shape, Data::from_bytes(inputs[0].data.elem(), &bytes))
-}
