@@ -149,10 +149,10 @@ pub fn verify_weights(graph: &Graph, weights: &Weights) -> Result<(), VerifyErro
                 tensor.shape,
                 decl.ty
             ));
-        } else if let Data::F32(values) = &tensor.data {
-            if let Some(i) = values.iter().position(|x| !x.is_finite()) {
-                errors.push(format!("constant @{}: element {i} is {}", decl.name, values[i]));
-            }
+        } else if let Data::F32(values) = &tensor.data
+            && let Some(i) = values.iter().position(|x| !x.is_finite())
+        {
+            errors.push(format!("constant @{}: element {i} is {}", decl.name, values[i]));
         }
     }
     if !errors.is_empty() {
