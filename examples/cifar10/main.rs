@@ -68,7 +68,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     );
 
     println!("\nPredictions\n");
-    println!("{:<28}{:<12}{:<12}{:<12}{}", "picture", "label", "f32", "int8 lut", "int8 relu");
+    println!("{:<28}{:<12}{:<12}{:<12}int8 relu", "picture", "label", "f32", "int8 lut");
     let label = |logits: &Vec<f32>| preprocess.labels[top(logits)].as_str();
     let mut right = [0; 3];
     for (i, file) in files.iter().enumerate() {
