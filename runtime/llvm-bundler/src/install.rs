@@ -37,7 +37,9 @@ pub(crate) fn install(prefix: &Path) -> ConfigResult<()> {
         fs::write(unpacked.join(SENTINEL), "")?;
         match fs::rename(&unpacked, prefix) {
             Err(_) if prefix.join(SENTINEL).is_file() => Ok(()),
-            other => Ok(other.map_err(|e| format!("cannot install into {}: {e}", prefix.display()))?),
+            other => Ok(other.map_err(|e| {
+                format!("cannot install into {} (remove it if it holds half an LLVM): {e}", prefix.display())
+            })?),
         }
     });
     let _ = fs::remove_dir_all(&work);
