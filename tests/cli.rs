@@ -212,3 +212,58 @@ fn without_a_gpu_cuda_is_a_clear_error() {
     assert!(out.status.success() || said.contains("no device cuda:0: no NVIDIA driver"), "{said}");
     assert!(!said.contains("panicked"), "{said}");
 }
+
+#[test]
+fn outputs_never_replace_inputs_or_devices() {
+    let m = model("timm_micro");
+    let (spec, weights) = (m.file("swin.toml"), m.file("w.safetensors"));
+    std::fs::copy(&m.spec, &spec).unwrap();
+    std::fs::copy(&m.weights, &weights).unwrap();
+    let said = fail(&["compile", &spec, "--weights", &weights, "-o", &weights]);
+    assert!(said.contains("would overwrite an input"), "{said}");
+    assert_eq!(std::fs::read(&weights).unwrap(), std::fs::read(&m.weights).unwrap());
+    let folder = m.folder.path().to_str().unwrap();
+    assert!(fail(&["compile", &spec, "--weights", &weights, "-o", folder]).contains("no file"));
+    #[cfg(unix)]
+    {
+        // A link is followed, and stays a link.
+        let (link, target) = (m.file("link.swint"), m.file("target.swint"));
+        std::fs::write(&target, "").unwrap();
+        std::os::unix::fs::symlink(&target, &link).unwrap();
+        succeed(&["compile", &spec, "--weights", &weights, "-o", &link]);
+        assert!(std::fs::symlink_metadata(&link).unwrap().is_symlink());
+        assert!(std::fs::metadata(&target).unwrap().len() > 100_000);
+    }
+}
+
+#[test]
+fn flags_that_contradict_each_other_are_errors() {
+    let m = model("timm_micro");
+    let base = ["compile", &m.spec, "--weights", &m.weights];
+    let said = fail(&[&base[..], &["--emit", "ir", "--activation", "lut"]].concat());
+    assert!(said.contains("needs --precision int8"), "{said}");
+    assert!(fail(&[&base[..], &["--emit", "ir", "--json"]].concat()).contains("both go to stdout"));
+    // What is asked for is all that stdout gets: it parses.
+    let ir = succeed(&[&base[..], &["--emit", "ir"]].concat());
+    swint_ir::text::parse("stdout", &ir).unwrap();
+    assert!(fail(&["compare", "m", "--input", "i", "--golden", "g", "--tolerance", "inf"]).contains("finite number"));
+    assert!(fail(&["run", "m", "i", "--top", "0"]).contains("--top"));
+}
+
+#[test]
+fn calibration_that_is_not_finite_is_an_error() {
+    let m = model("timm_odd");
+    let bytes = std::fs::read(shared_file("timm_odd", "input.safetensors")).unwrap();
+    // The last pixel value becomes NaN.
+    let header = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
+    let text = std::str::from_utf8(&bytes[8..8 + header]).unwrap();
+    let json: serde_json::Value = serde_json::from_str(text).unwrap();
+    let end = json["pixel_values"]["data_offsets"][1].as_u64().unwrap() as usize + 8 + header;
+    let mut broken = bytes.clone();
+    broken[end - 4..end].copy_from_slice(&f32::NAN.to_le_bytes());
+    let calib = m.file("nan.safetensors");
+    std::fs::write(&calib, broken).unwrap();
+    let int8 =
+        ["compile", &m.spec, "--weights", &m.weights, "--precision", "int8", "--calib", &calib, "-o", &m.file("x")];
+    assert!(fail(&int8).contains("calibration input 1 is not finite"));
+}
