@@ -1,8 +1,6 @@
 //! The command line tool, as its users call it.
 
-mod common;
-
-use common::{model_dir, repo};
+use crate::common::{model_dir, repo};
 use std::{
     path::Path,
     process::{Command, Output},

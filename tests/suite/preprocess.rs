@@ -1,8 +1,6 @@
 //! Preprocessing against Pillow and torchvision.
 
-mod common;
-
-use common::repo;
+use crate::common::repo;
 use swint_compiler::frontend::{Checkpoint, Interpolation, Preprocess, Resize};
 use swint_ir::{Data, Elem};
 use swint_runtime::inputs::read_image;

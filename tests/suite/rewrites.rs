@@ -1,8 +1,6 @@
 //! Rewritten graphs against the graphs they came from, in the interpreter.
 
-mod common;
-
-use common::{imported, noise};
+use crate::common::{imported, noise};
 use std::collections::HashMap;
 use swint_compiler::{
     egraph::{Class, Rule, Target, rewrite},

@@ -1,8 +1,6 @@
 //! Kernels on the CPU runtime against the interpreter, bit for bit, after every kernel.
 
-mod common;
-
-use common::{compiled, noise};
+use crate::common::{compiled, noise};
 use std::collections::HashMap;
 use swint_compiler::pipeline::{Activation, Precision};
 use swint_ir::{NodeId, Tensor, interp};

@@ -1,7 +1,5 @@
 //! What the whole-program tests share.
 
-#![allow(dead_code)] // Each test file uses a part.
-
 use std::path::{Path, PathBuf};
 use swint_compiler::{
     frontend::{Checkpoint, Spec, import},

@@ -1,9 +1,7 @@
 //! The IR after each pass, as a reviewer sees it. Beside every snapshot stand invariants: the text parses back to the same
 //! graph, and the program computes what it should.
 
-mod common;
-
-use common::{imported, noise};
+use crate::common::{imported, noise};
 use swint_compiler::pipeline::{Activation, Options, Precision, compile};
 use swint_ir::{Module, interp, text};
 

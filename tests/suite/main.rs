@@ -1,0 +1,8 @@
+//! Whole-program tests, one binary: linking LLVM once is enough.
+
+mod bit_exact;
+mod cli;
+mod common;
+mod preprocess;
+mod rewrites;
+mod snapshots;
