@@ -37,6 +37,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let pictures: Vec<Tensor> =
         files.iter().map(|file| read_image(file, spec.image, preprocess)).collect::<Result<_, _>>()?;
 
+    let calibration: Vec<Vec<Tensor>> = pictures.iter().map(|picture| vec![picture.clone()]).collect();
     let mut variants = Vec::new();
     for (name, precision, activation) in [
         ("f32", Precision::F32, Activation::Gelu),
@@ -45,8 +46,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         ("int8 relu", Precision::Int8, Activation::Relu),
     ] {
         eprintln!("compiling and running: {name}");
-        let options = Options { precision, activation, calibration: &pictures, ..Options::default() };
-        let (module, report) = compile(&imported, &options, |_, _| {})?;
+        let options = Options { precision, activation, calibration: &calibration, ..Options::default() };
+        let (module, report) = compile(&imported, &options, |_| {})?;
         variants.push(run(name, module, report, &pictures)?);
     }
     let [float, gelu, lut, relu] = &variants[..] else { unreachable!("four variants") };
@@ -56,7 +57,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     for v in &variants[1..] {
         let arrow = |op: &str| {
             let count = |ops: &std::collections::BTreeMap<&str, usize>| ops.get(op).copied().unwrap_or(0);
-            format!("{} -> {}", count(&v.report.quantized_ops), count(&v.report.ops.1))
+            format!("{} -> {}", count(&v.report.before_rewrites), count(&v.report.ops.1))
         };
         let all = format!("{} -> {}", v.report.quantized_ops.values().sum::<usize>(), v.module.graph.nodes.len());
         let (g, q, d) = (arrow("gelu"), arrow("quantize"), arrow("dequantize"));

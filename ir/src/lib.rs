@@ -2,9 +2,10 @@
 //!
 //! - [`types`], [`op`], [`graph`]: what a program is. One table of ops ([`op::OpKind`]), one shape inference ([`infer()`]).
 //! - [`text`]: printed and parsed form; `parse(print(g)) == g`.
-//! - [`verify()`]: the invariants that every later stage relies on.
+//! - [`verify()`]: the invariants that every later stage relies on; [`diagnostic`]: how what is wrong is said.
 //! - [`arith`], [`math`]: integer and float arithmetic, the contract of every backend.
 //! - [`interp`]: the reference interpreter, the oracle of kernels and rewrites.
+//! - [`random`]: random values and random valid graphs, for trying out programs and passes.
 //!
 //! The crate depends on nothing else of swint and on no GPU crate.
 
@@ -16,12 +17,13 @@ pub mod infer;
 pub mod interp;
 pub mod math;
 pub mod op;
+pub mod random;
 pub mod tensor;
 pub mod text;
 pub mod types;
 pub mod verify;
 
-pub use diagnostic::SourceError;
+pub use diagnostic::{Code, SourceError, SourceErrors};
 pub use graph::{ConstId, Decl, Graph, InputId, Module, Node, NodeId, Value};
 pub use infer::{TypeError, infer};
 pub use op::{Op, OpKind};

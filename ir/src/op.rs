@@ -58,10 +58,24 @@ macro_rules! attr_type {
     };
 }
 
-attr_type!(F32, "a float", F32);
 attr_type!(Vec<F32>, "a list of floats", F32s);
 attr_type!(Elem, "an element type", Elem);
 attr_type!(Order, "`row` or `column`", Order);
+
+impl AttrType for F32 {
+    const KIND: &'static str = "a float";
+    fn to_attr(&self) -> Attr {
+        Attr::F32(*self)
+    }
+    fn from_attr(attr: &Attr) -> Option<Self> {
+        match attr {
+            Attr::F32(v) => Some(*v),
+            // `1` for `1.0`, as people write it.
+            Attr::Int(v) if *v as f32 as i64 == *v => Some(F32::new(*v as f32)),
+            _ => None,
+        }
+    }
+}
 
 impl AttrType for usize {
     const KIND: &'static str = "a non-negative integer";
@@ -122,11 +136,38 @@ pub enum Class {
     Convert,
 }
 
+/// Why values are not the attributes of an op.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum AttrError {
+    /// Too many or too few.
+    #[error("{op} takes {wanted} attributes, not {found}")]
+    Count {
+        /// The op.
+        op: OpKind,
+        /// How many it takes.
+        wanted: usize,
+        /// How many there are.
+        found: usize,
+    },
+    /// One of another kind.
+    #[error("attribute `{}` of {op} must be {wanted}, not `{found}`", op.attr_names()[*index])]
+    Kind {
+        /// The op.
+        op: OpKind,
+        /// Which of its attributes.
+        index: usize,
+        /// The kind that it has.
+        wanted: &'static str,
+        /// The value.
+        found: Attr,
+    },
+}
+
 macro_rules! ops {
-    ($( $(#[$doc:meta])* $variant:ident $name:literal ($min:literal ..= $max:literal) $class:ident { $($attr:ident : $ty:ty),* } )*) => {
+    ($( $(#[doc = $doc:literal])* $variant:ident $name:literal ($($operand:literal),* $(; $optional:literal)?) $class:ident { $($attr:ident : $ty:ty),* } )*) => {
         /// An op with its attributes. Each variant's documentation gives its equation.
         #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
-        pub enum Op { $( $(#[$doc])* $variant { $( #[allow(missing_docs)] $attr: $ty ),* } ),* }
+        pub enum Op { $( $(#[doc = $doc])* $variant { $( #[allow(missing_docs)] $attr: $ty ),* } ),* }
 
         /// An op without its attributes: a row of the op table.
         #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
@@ -139,8 +180,36 @@ macro_rules! ops {
             /// The name in the text form.
             pub const fn name(self) -> &'static str { match self { $( OpKind::$variant => $name ),* } }
 
+            /// The names of the operands that it always has.
+            pub const fn operand_names(self) -> &'static [&'static str] {
+                match self { $( OpKind::$variant => &[ $( $operand ),* ] ),* }
+            }
+
+            /// The name of the operand that may follow them, if one may.
+            pub const fn optional_operand(self) -> Option<&'static str> {
+                match self { $( OpKind::$variant => {
+                    #[allow(unused_mut, unused_assignments)]
+                    let mut optional = None;
+                    $( optional = Some($optional); )?
+                    optional
+                } ),* }
+            }
+
             /// The fewest and the most operands.
-            pub const fn arity(self) -> (usize, usize) { match self { $( OpKind::$variant => ($min, $max) ),* } }
+            pub const fn arity(self) -> (usize, usize) {
+                let fewest = self.operand_names().len();
+                (fewest, fewest + self.optional_operand().is_some() as usize)
+            }
+
+            /// Its documentation: the equation, and where it comes from.
+            pub const fn doc(self) -> &'static str {
+                match self { $( OpKind::$variant => concat!($( $doc, "\n" ),*) ),* }
+            }
+
+            /// What kind of value each attribute has, in the order of [`OpKind::attr_names`].
+            pub const fn attr_kinds(self) -> &'static [&'static str] {
+                match self { $( OpKind::$variant => &[ $( <$ty as AttrType>::KIND ),* ] ),* }
+            }
 
             /// What kind of work it is.
             pub const fn class(self) -> Class { match self { $( OpKind::$variant => Class::$class ),* } }
@@ -164,19 +233,19 @@ macro_rules! ops {
             ///
             /// # Errors
             /// When a value has the wrong type, or there are too many or too few.
-            pub fn from_attrs(kind: OpKind, attrs: &[Attr]) -> Result<Op, String> {
-                let names = kind.attr_names();
-                if attrs.len() != names.len() {
-                    return Err(format!("{} takes {} attributes, not {}", kind.name(), names.len(), attrs.len()));
+            pub fn from_attrs(kind: OpKind, attrs: &[Attr]) -> Result<Op, AttrError> {
+                let wanted = kind.attr_names().len();
+                if attrs.len() != wanted {
+                    return Err(AttrError::Count { op: kind, wanted, found: attrs.len() });
                 }
                 #[allow(unused_variables, unused_mut)]
-                let mut values = attrs.iter();
+                let mut values = attrs.iter().enumerate();
                 match kind {
                     $( OpKind::$variant => Ok(Op::$variant { $( $attr: {
-                        let value = values.next().expect("counted above");
-                        <$ty as AttrType>::from_attr(value).ok_or_else(|| format!(
-                            "attribute `{}` of {} must be {}, not `{value}`", stringify!($attr), $name, <$ty as AttrType>::KIND
-                        ))?
+                        let (index, value) = values.next().expect("counted above");
+                        <$ty as AttrType>::from_attr(value).ok_or_else(|| AttrError::Kind {
+                            op: kind, index, wanted: <$ty as AttrType>::KIND, found: value.clone(),
+                        })?
                     } ),* }) ),*
                 }
             }
@@ -187,52 +256,52 @@ macro_rules! ops {
 // In the equations, `x` is the first operand, `b` a batch index, `c` a channel; shapes are in brackets.
 ops! {
     /// `y[b,h,w,c] = (x[b,h,w,c] / 255 − mean[c]) / std[c]`; x: u8 pixels `[B,H,W,C]`.
-    Normalize "normalize" (1..=1) Pointwise { mean: Vec<F32>, std: Vec<F32> }
+    Normalize "normalize" ("pixels") Pointwise { mean: Vec<F32>, std: Vec<F32> }
     /// Blocks of side `block` become channels: `[B,H,W,C]` → `[B,H/block,W/block,block²·C]`. Channel of the result:
     /// `position · C + c`, with the block's positions in `order`.
-    SpaceToDepth "space_to_depth" (1..=1) Index { block: usize, order: Order }
+    SpaceToDepth "space_to_depth" ("x") Index { block: usize, order: Order }
     /// `y[b,h,w,c] = x[b, (h + shift) mod H, (w + shift) mod W, c]`: Swin's cyclic shift for a positive `shift`, its
     /// reverse for a negative one.
-    Roll "roll" (1..=1) Index { shift: i64 }
+    Roll "roll" ("x") Index { shift: i64 }
     /// `[B,H,W,C]` → `[B·H/window·W/window, window², C]`, windows row by row.
-    WindowPartition "window_partition" (1..=1) Index { window: usize }
+    WindowPartition "window_partition" ("x") Index { window: usize }
     /// The inverse: `[B·height/window·width/window, window², C]` → `[B,height,width,C]`.
-    WindowReverse "window_reverse" (1..=1) Index { window: usize, height: usize, width: usize }
+    WindowReverse "window_reverse" ("x") Index { window: usize, height: usize, width: usize }
     /// `y[r,c] = (x[r,c] − μ[r]) / √(σ²[r] + eps) · γ[c] + β[c]` over the last axis; operands x, γ, β. Sums run in
     /// order of c, in f32; σ² is the mean of squared deviations. (Ba et al., arXiv 1607.06450)
-    LayerNorm "layer_norm" (3..=3) Row { eps: F32 }
+    LayerNorm "layer_norm" ("x", "γ", "β") Row { eps: F32 }
     /// `y[r,n] = Σₖ x[r,k] · w[n,k] (+ bias[n])`; x `[..,K]`, w `[N,K]`. f32: the sum runs in order of k and the bias is
     /// added last. Integers: i8 or u8 by i8, into i32, exact.
-    Linear "linear" (2..=3) Contract { }
+    Linear "linear" ("x", "w"; "bias") Contract { }
     /// `requantize(linear(x, w, bias))` of integers, in one: the accumulator never reaches memory.
-    QLinear "qlinear" (2..=3) Contract { elem: Elem, scale: F32 }
+    QLinear "qlinear" ("x", "w"; "bias") Contract { elem: Elem, scale: F32 }
     /// `y[r,n] = x[r,n] + bias[n]`; f32, or i32 (wrapping is excluded by the bounds on K and the bias).
-    BiasAdd "bias_add" (2..=2) Pointwise { }
+    BiasAdd "bias_add" ("x", "bias") Pointwise { }
     /// `y[w,h,i,j] = Σ_d q[w,i,h·D+d] · k[w,j,h·D+d]`, D = C/heads; q, k `[W,N,C]` → `[W,heads,N,N]`.
-    AttnScores "attn_scores" (2..=2) Contract { heads: usize }
+    AttnScores "attn_scores" ("q", "k") Contract { heads: usize }
     /// `y[w,h,i,j] = x[w,h,i,j] · scale + bias[h,i,j] (+ mask[w mod M,i,j])`; bias `[heads,N,N]`, mask `[M,N,N]`.
-    AttnBias "attn_bias" (2..=3) Pointwise { scale: F32 }
+    AttnBias "attn_bias" ("x", "bias"; "mask") Pointwise { scale: F32 }
     /// `y[r,j] = exp(x[r,j] − max x[r]) / Σ exp(…)` over the last axis, with [`crate::math::exp`].
-    Softmax "softmax" (1..=1) Row { }
+    Softmax "softmax" ("x") Row { }
     /// `y[w,i,h·D+d] = Σ_j p[w,h,i,j] · v[w,j,h·D+d]`; p `[W,heads,N,N]`, v `[W,N,C]` → `[W,N,C]`.
-    AttnValues "attn_values" (2..=2) Contract { }
+    AttnValues "attn_values" ("p", "v") Contract { }
     /// `y = x · Φ(x)`, with [`crate::math::gelu`]. (Hendrycks & Gimpel, arXiv 1606.08415)
-    Gelu "gelu" (1..=1) Pointwise { }
+    Gelu "gelu" ("x") Pointwise { }
     /// `y = x` where x > 0, else +0.
-    Relu "relu" (1..=1) Pointwise { }
+    Relu "relu" ("x") Pointwise { }
     /// `y = a + b`, elementwise.
-    Add "add" (2..=2) Pointwise { }
+    Add "add" ("a", "b") Pointwise { }
     /// `y[b,c] = (Σ_hw x[b,h,w,c]) / (H·W)`; the sum runs row by row.
-    MeanPool "mean_pool" (1..=1) Row { }
+    MeanPool "mean_pool" ("x") Row { }
     /// `q = clamp(⌊x / scale + 1/2⌋)` to the range of `elem`.
-    Quantize "quantize" (1..=1) Convert { elem: Elem, scale: F32 }
+    Quantize "quantize" ("x") Convert { elem: Elem, scale: F32 }
     /// `x = q · scale`, the scale of the operand's type.
-    Dequantize "dequantize" (1..=1) Convert { }
+    Dequantize "dequantize" ("q") Convert { }
     /// `q' = clamp(⌊q · s / scale + 1/2⌋)` to the range of `elem`, s the scale of the operand's type, in fixed point:
     /// [`crate::arith::Multiplier`].
-    Requantize "requantize" (1..=1) Convert { elem: Elem, scale: F32 }
+    Requantize "requantize" ("q") Convert { elem: Elem, scale: F32 }
     /// `y = table[x]`; x i8 (entry 0 stands for −128) or u8, table `[256]` of an 8-bit type.
-    Lut "lut" (2..=2) Pointwise { }
+    Lut "lut" ("x", "table") Pointwise { }
 }
 
 impl OpKind {

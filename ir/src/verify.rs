@@ -1,189 +1,339 @@
 //! Checks a graph against the invariants that every later stage relies on.
 //!
-//! 1. The graph has at least one input; the names of graph, inputs and constants are names ([`is_name`]), those of inputs
-//!    and those of constants unique, and no input's is a number.
-//! 2. Every type is well formed ([`well_formed`]): extents positive, not too many elements, a scale within bounds, `f32`
-//!    with unit scale; channel scales name a declared `f32` vector as long as the axis they run along.
-//! 3. Operands exist and come before their user.
-//! 4. Every node's type is the inferred one.
-//! 5. The output exists.
-//! 6. `loc` strings hold no quote and no control character.
-//! 7. Integer biases are constants, and a sum of products gets at most one.
+//! 1. The graph has at least one input. ([`Code::NoInput`])
+//! 2. The names of graph, inputs and constants are names ([`is_name`]), those of inputs and those of constants unique, and
+//!    no input's is a number. ([`Code::BadName`])
+//! 3. Every type is well formed ([`well_formed`]): extents positive, not too many elements, a scale within bounds, `f32`
+//!    with unit scale, channel scales along an axis that exists. ([`Code::BadType`])
+//! 4. Channel scales are a declared `f32` vector as long as the axis that they run along. ([`Code::ChannelScales`])
+//! 5. Operands exist and come before their user. ([`Code::UseBeforeDefinition`])
+//! 6. Every op takes its operands ([`infer`]). ([`Code::IllTyped`])
+//! 7. Every node's type is the inferred one. ([`Code::WrongType`])
+//! 8. The output exists. ([`Code::NoOutput`])
+//! 9. `loc` strings hold no quote and no control character. ([`Code::BadLoc`])
+//! 10. Integer biases are constants, and a sum of products gets at most one. ([`Code::BiasNotBounded`])
 //!
 //! [`verify_weights`] adds what needs the constants' values:
 //!
-//! 8. Every constant has a tensor of its type, floats finite.
-//! 9. Every scale, factor times channel, is within the bounds of [`is_scale`].
-//! 10. Integer biases lie within ±[`MAX_BIAS`].
+//! 11. Every constant has a tensor of its type. ([`Code::NoValue`])
+//! 12. Floats are finite. ([`Code::NotFinite`])
+//! 13. Every scale, factor times channel, is within the bounds of [`is_scale`]. ([`Code::ScaleBounds`])
+//! 14. Integer biases lie within ±[`MAX_BIAS`]. ([`Code::BiasBounds`])
+//!
+//! Every violation is reported, but what follows from another is not: a node with an operand of an impossible type is not
+//! asked what it infers.
 
 use crate::{
-    graph::{Decl, Graph, Node, Value},
+    diagnostic::Code,
+    graph::{ConstId, Decl, Graph, InputId, Node, NodeId, Value},
     infer::{MAX_BIAS, infer, is_scale, well_formed},
     op::{Op, OpKind},
     tensor::{Data, Weights},
     text::is_name,
     types::{F32, Type},
 };
-use std::{collections::HashSet, fmt};
+use std::{
+    collections::{BTreeSet, HashMap, HashSet},
+    fmt,
+};
 
-/// Every broken invariant of a graph.
+/// A place of a graph.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Place {
+    /// The graph as a whole.
+    Graph,
+    /// An input.
+    Input(InputId),
+    /// An input's type.
+    InputType(InputId),
+    /// A constant.
+    Const(ConstId),
+    /// A constant's type.
+    ConstType(ConstId),
+    /// The op of a node.
+    Op(NodeId),
+    /// An operand of a node, by position.
+    Operand(NodeId, usize),
+    /// The type of a node.
+    Type(NodeId),
+    /// A `loc` of a node, by position.
+    Loc(NodeId, usize),
+    /// What the graph returns.
+    Output,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Place::Graph => f.write_str("graph"),
+            Place::Input(i) | Place::InputType(i) => write!(f, "input {}", i.0),
+            Place::Const(c) | Place::ConstType(c) => write!(f, "constant {}", c.0),
+            Place::Op(n) | Place::Operand(n, _) | Place::Type(n) | Place::Loc(n, _) => write!(f, "{n}"),
+            Place::Output => f.write_str("output"),
+        }
+    }
+}
+
+/// A broken invariant.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct VerifyError(pub Vec<String>);
+pub struct Violation {
+    /// Which one.
+    pub code: Code,
+    /// Where.
+    pub place: Place,
+    /// What is wrong.
+    pub message: String,
+    /// What is to be said of the place.
+    pub label: String,
+    /// What would be right.
+    pub help: Option<String>,
+}
+
+/// Every broken invariant of a graph; at least one.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct VerifyError(pub Vec<Violation>);
 
 impl fmt::Display for VerifyError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "invalid graph: {}", self.0.join("; "))
+        f.write_str("invalid graph: ")?;
+        for (i, v) in self.0.iter().enumerate() {
+            write!(f, "{}{}: {} [{}]", if i > 0 { "; " } else { "" }, v.place, v.message, v.code)?;
+        }
+        Ok(())
     }
 }
 
 impl std::error::Error for VerifyError {}
 
-/// Checks invariants 1 to 7. `Ok` promises that no later stage panics on the graph.
+/// Collects violations.
+#[derive(Default)]
+struct Violations(Vec<Violation>);
+
+impl Violations {
+    fn add(&mut self, code: Code, place: Place, message: impl Into<String>, label: impl Into<String>) {
+        self.0.push(Violation { code, place, message: message.into(), label: label.into(), help: None });
+    }
+
+    fn result(self) -> Result<(), VerifyError> {
+        if self.0.is_empty() { Ok(()) } else { Err(VerifyError(self.0)) }
+    }
+}
+
+/// Checks invariants 1 to 10. `Ok` promises that no later stage panics on the graph.
 ///
 /// # Errors
 /// All that is wrong.
 pub fn verify(graph: &Graph) -> Result<(), VerifyError> {
-    let mut errors = Vec::new();
-    if graph.inputs.is_empty() {
-        errors.push("no input".to_owned());
+    let mut scales: HashMap<&str, &Type> = HashMap::new();
+    for decl in &graph.consts {
+        scales.entry(&decl.name).or_insert(&decl.ty);
     }
-    if !is_name(&graph.name) {
-        errors.push(format!("graph name {:?} is not a name", graph.name));
-    }
-    for (kind, decls) in [("input", &graph.inputs), ("constant", &graph.consts)] {
-        let mut seen = HashSet::new();
-        for decl in decls {
-            // `%12` is a node.
-            let number = kind == "input" && decl.name.chars().all(|c| c.is_ascii_digit());
-            if number || !is_name(&decl.name) {
-                errors.push(format!("{kind} name {:?} is not a name", decl.name));
-            } else if !seen.insert(&decl.name) {
-                errors.push(format!("{kind} {} is declared twice", decl.name));
-            }
-            if let Err(message) = declared(graph, &decl.ty) {
-                errors.push(format!("{kind} {}: {message}", decl.name));
-            }
-        }
-    }
-    // What follows asks `infer`, which takes well-formed types.
-    if !errors.is_empty() {
-        return Err(VerifyError(errors));
-    }
-    let exists = |value: Value, before: usize| match value {
-        Value::Input(i) => i.index() < graph.inputs.len(),
-        Value::Const(c) => c.index() < graph.consts.len(),
-        Value::Node(n) => n.index() < before,
-    };
+    let mut verifier = Verifier { graph, scales, impossible: HashSet::new(), violations: Violations::default() };
+    verifier.decls();
     for (id, node) in graph.iter() {
-        if !node.operands.iter().all(|&v| exists(v, id.index())) {
-            errors.push(format!("{id}: an operand does not come before its user"));
-            continue;
-        }
-        let types: Vec<&Type> = node.operands.iter().map(|&v| graph.ty(v)).collect();
-        match infer(&node.op, &types) {
-            Err(error) => errors.push(format!("{id}: {error}")),
-            Ok(ty) if ty != node.ty => errors.push(format!("{id}: has type {}, but gives {ty}", node.ty)),
-            Ok(ty) => errors.extend(declared(graph, &ty).err().map(|message| format!("{id}: {message}"))),
-        }
-        errors.extend(bounded_bias(graph, node).err().map(|message| format!("{id}: {message}")));
-        if node.locs.iter().any(|loc| loc.chars().any(|c| c == '"' || c.is_control())) {
-            errors.push(format!("{id}: loc holds a quote or a control character"));
-        }
+        verifier.node(id, node);
     }
-    if !exists(graph.output, graph.nodes.len()) {
-        errors.push("the output does not exist".to_owned());
+    if !verifier.exists(graph.output, graph.nodes.len()) {
+        verifier.violations.add(Code::NoOutput, Place::Output, "the output does not exist", "returned here");
     }
-    if errors.is_empty() { Ok(()) } else { Err(VerifyError(errors)) }
+    verifier.violations.result()
 }
 
-/// Checks a type on its own, and that its channel scales are declared.
-fn declared(graph: &Graph, ty: &Type) -> Result<(), String> {
-    well_formed(ty)?;
-    if let Some(channels) = &ty.scale.channels {
-        let wanted = Type::f32([ty.shape[channels.axis]]);
-        match graph.consts.iter().find(|c| c.name == channels.name) {
-            None => return Err(format!("channel scales @{} are not declared", channels.name)),
-            Some(Decl { ty: found, .. }) if *found != wanted => {
-                return Err(format!("channel scales @{} are {found}, not {wanted}", channels.name));
+struct Verifier<'a> {
+    graph: &'a Graph,
+    /// The constants' types, by name.
+    scales: HashMap<&'a str, &'a Type>,
+    /// Values whose types are not well formed: [`infer`] must not see them.
+    impossible: HashSet<Value>,
+    violations: Violations,
+}
+
+impl Verifier<'_> {
+    fn exists(&self, value: Value, nodes: usize) -> bool {
+        match value {
+            Value::Input(i) => i.index() < self.graph.inputs.len(),
+            Value::Const(c) => c.index() < self.graph.consts.len(),
+            Value::Node(n) => n.index() < nodes,
+        }
+    }
+
+    /// Invariants 1 and 2, and the types of inputs and constants.
+    fn decls(&mut self) {
+        let graph = self.graph;
+        if graph.inputs.is_empty() {
+            self.violations.add(Code::NoInput, Place::Graph, "the graph has no input", "computes nothing of anything");
+        }
+        if !is_name(&graph.name) {
+            let message = format!("graph name {:?} is not a name", graph.name);
+            self.violations.add(Code::BadName, Place::Graph, message, "not a name");
+        }
+        let inputs = graph.inputs.iter().enumerate().map(|(i, decl)| {
+            let id = InputId(i as u32);
+            ("input", '%', decl, Value::Input(id), Place::Input(id), Place::InputType(id))
+        });
+        let consts = graph.consts.iter().enumerate().map(|(i, decl)| {
+            let id = ConstId(i as u32);
+            ("constant", '@', decl, Value::Const(id), Place::Const(id), Place::ConstType(id))
+        });
+        let mut seen = HashSet::new();
+        for (kind, sigil, decl, value, place, ty_place) in inputs.chain(consts) {
+            // `%12` is a node.
+            let number = sigil == '%' && decl.name.chars().all(|c| c.is_ascii_digit());
+            if number || !is_name(&decl.name) {
+                let message = format!("{kind} name {:?} is not a name", decl.name);
+                self.violations.add(Code::BadName, place, message, if number { "a node's name" } else { "not a name" });
+            } else if !seen.insert((sigil, &decl.name)) {
+                let message = format!("{kind} {sigil}{} is declared twice", decl.name);
+                self.violations.add(Code::BadName, place, message, "again");
             }
-            Some(_) => {}
+            self.ty(&decl.ty, value, ty_place);
         }
     }
-    Ok(())
+
+    /// Invariants 3 and 4.
+    fn ty(&mut self, ty: &Type, value: Value, place: Place) {
+        if let Err(message) = well_formed(ty) {
+            self.violations.add(Code::BadType, place, message, "no tensor has this type");
+            self.impossible.insert(value);
+            return;
+        }
+        let Some(channels) = &ty.scale.channels else { return };
+        let wanted = Type::f32([ty.shape[channels.axis]]);
+        let message = match self.scales.get(&*channels.name) {
+            None => format!("channel scales @{} are not declared", channels.name),
+            Some(found) if **found != wanted => format!("channel scales @{} are {found}, not {wanted}", channels.name),
+            Some(_) => return,
+        };
+        self.violations.add(Code::ChannelScales, place, message, format!("wants @{} : {wanted}", channels.name));
+    }
+
+    /// Invariants 5 to 7, 9 and 10.
+    fn node(&mut self, id: NodeId, node: &Node) {
+        self.ty(&node.ty, Value::Node(id), Place::Type(id));
+        for (i, loc) in node.locs.iter().enumerate() {
+            if loc.chars().any(|c| c == '"' || c.is_control()) {
+                let message = format!("loc {loc:?} holds a quote or a control character");
+                self.violations.add(Code::BadLoc, Place::Loc(id, i), message, "cannot be printed");
+            }
+        }
+        let mut possible = !self.impossible.contains(&Value::Node(id));
+        for (i, &operand) in node.operands.iter().enumerate() {
+            if !self.exists(operand, id.index()) {
+                let message = "an operand does not come before its user";
+                let label = match operand {
+                    Value::Node(n) if n == id => "this very node",
+                    operand if self.exists(operand, self.graph.nodes.len()) => "defined below",
+                    _ => "does not exist",
+                };
+                self.violations.add(Code::UseBeforeDefinition, Place::Operand(id, i), message, label);
+                possible = false;
+            }
+            possible &= !self.impossible.contains(&operand);
+        }
+        if !possible {
+            return;
+        }
+        let types: Vec<&Type> = node.operands.iter().map(|&v| self.graph.ty(v)).collect();
+        match infer(&node.op, &types) {
+            Err(error) => {
+                let label = match types[..] {
+                    [] => "no operands".to_owned(),
+                    _ => format!("applied to {}", types.iter().map(|t| t.to_string()).collect::<Vec<_>>().join(", ")),
+                };
+                self.violations.add(Code::IllTyped, Place::Op(id), error.to_string(), label);
+                return;
+            }
+            Ok(ty) if ty != node.ty => {
+                let message = format!("{} gives {ty} here, not {}", node.op.kind(), node.ty);
+                self.violations.add(Code::WrongType, Place::Type(id), message, format!("should be {ty}"));
+                return;
+            }
+            Ok(_) => {}
+        }
+        if let Err((operand, message)) = bounded_bias(self.graph, node) {
+            self.violations.add(Code::BiasNotBounded, Place::Operand(id, operand), message, "this bias");
+        }
+    }
 }
 
-/// Checks that an integer bias is a constant, and added once: the bounds on overflow count on it.
-fn bounded_bias(graph: &Graph, node: &Node) -> Result<(), String> {
+/// Checks that an integer bias is a constant, and added once: the bounds on overflow count on it. An error names the
+/// operand.
+fn bounded_bias(graph: &Graph, node: &Node) -> Result<(), (usize, &'static str)> {
     let constant = |i: usize| node.operands.get(i).is_none_or(|v| matches!(v, Value::Const(_)));
     match node.op.kind() {
         OpKind::Linear if node.ty.is_float() => Ok(()),
-        OpKind::Linear | OpKind::QLinear if !constant(2) => Err("an integer bias must be a constant".to_owned()),
+        OpKind::Linear | OpKind::QLinear if !constant(2) => Err((2, "an integer bias must be a constant")),
         OpKind::BiasAdd if !node.ty.is_float() => {
             let sums = graph.node(node.operands[0]).is_some_and(|n| n.op == Op::Linear {} && n.operands.len() == 2);
             if sums && constant(1) {
                 Ok(())
             } else {
-                Err("an integer bias must be a constant, added to a linear without one".to_owned())
+                Err((1, "an integer bias must be a constant, added to a linear without one"))
             }
         }
         _ => Ok(()),
     }
 }
 
-/// Checks invariants 8 to 10 on a graph that [`verify`] accepts.
+/// Checks invariants 11 to 14 on a graph that [`verify`] accepts.
 ///
 /// # Errors
 /// All that is wrong.
 pub fn verify_weights(graph: &Graph, weights: &Weights) -> Result<(), VerifyError> {
-    let mut errors = Vec::new();
-    for decl in &graph.consts {
-        let Some(tensor) = weights.get(&decl.name) else {
-            errors.push(format!("constant @{} has no value", decl.name));
+    let mut violations = Violations::default();
+    for (i, Decl { name, ty }) in graph.consts.iter().enumerate() {
+        let place = Place::Const(ConstId(i as u32));
+        let Some(tensor) = weights.get(name) else {
+            violations.add(Code::NoValue, place, format!("constant @{name} has no value"), "no value");
             continue;
         };
-        if !tensor.is_of(&decl.ty) {
-            errors.push(format!(
-                "constant @{}: value is {}{:?}, not {}",
-                decl.name,
-                tensor.data.elem(),
-                tensor.shape,
-                decl.ty
-            ));
+        if !tensor.is_of(ty) {
+            let found = format!("{}{:?}", tensor.data.elem(), tensor.shape);
+            violations.add(
+                Code::NoValue,
+                place,
+                format!("constant @{name}: value is {found}, not {ty}"),
+                format!("its value is {found}"),
+            );
         } else if let Data::F32(values) = &tensor.data
             && let Some(i) = values.iter().position(|x| !x.is_finite())
         {
-            errors.push(format!("constant @{}: element {i} is {}", decl.name, values[i]));
+            let message = format!("constant @{name}: element {i} is {}", values[i]);
+            violations.add(Code::NotFinite, place, message, "not finite");
         }
     }
-    if !errors.is_empty() {
-        return Err(VerifyError(errors));
-    }
+    // What follows looks at the values.
+    violations.result()?;
+    let mut violations = Violations::default();
     let decls = graph.inputs.iter().chain(&graph.consts).map(|d| &d.ty);
-    let scaled: HashSet<(F32, &str)> = decls
+    let scaled: BTreeSet<(&str, F32)> = decls
         .chain(graph.nodes.iter().map(|n| &n.ty))
-        .filter_map(|ty| Some((ty.scale.factor, &*ty.scale.channels.as_ref()?.name)))
+        .filter_map(|ty| Some((&*ty.scale.channels.as_ref()?.name, ty.scale.factor)))
         .collect();
-    for (factor, name) in scaled {
+    for (name, factor) in scaled {
         let channels = weights.get(name).and_then(|t| t.as_f32()).unwrap_or_default();
         if !channels.iter().all(|c| is_scale(*c) && is_scale(factor.get() * c)) {
-            errors.push(format!("channel scales @{name} times {factor} are not all between 1e-24 and 1e24"));
+            let index = graph.consts.iter().position(|d| &*d.name == name).expect("the graph is verified");
+            let message = format!("channel scales @{name} times {factor} are not all between 1e-24 and 1e24");
+            violations.add(Code::ScaleBounds, Place::Const(ConstId(index as u32)), message, "its values");
         }
     }
     for (id, node) in graph.iter() {
-        let bias = match node.op.kind() {
-            OpKind::Linear | OpKind::QLinear => node.operands.get(2),
-            OpKind::BiasAdd => node.operands.get(1),
-            _ => None,
+        let position = match node.op.kind() {
+            OpKind::Linear | OpKind::QLinear => 2,
+            OpKind::BiasAdd => 1,
+            _ => continue,
         };
-        if let Some(&Value::Const(c)) = bias
+        if let Some(&Value::Const(c)) = node.operands.get(position)
             && let Some(tensor) = weights.get(&graph.consts[c.index()].name)
             && let Data::I32(values) = &tensor.data
             && values.iter().any(|b| b.unsigned_abs() > MAX_BIAS as u32)
         {
-            errors.push(format!("{id}: bias @{} exceeds ±2^30", graph.consts[c.index()].name));
+            let message = format!("bias @{} exceeds ±2^30", graph.consts[c.index()].name);
+            violations.add(Code::BiasBounds, Place::Operand(id, position), message, "this bias");
         }
     }
-    if errors.is_empty() { Ok(()) } else { Err(VerifyError(errors)) }
+    violations.result()
 }
 
 #[cfg(test)]
@@ -220,13 +370,14 @@ mod tests {
         broken(|g| g.inputs[0].name = "0".into(), "is not a name");
         broken(|g| g.name = "".into(), "is not a name");
         broken(|g| g.consts[0].ty.shape = vec![0], "no elements");
+        broken(|g| g.output = Value::Input(InputId(1)), "the output does not exist");
         broken(|g| g.inputs[0].ty.shape = vec![usize::MAX, 4], "no elements or more than");
         broken(|g| g.consts[0].ty.scale.factor = F32::new(-1.0), "f32 has no scale");
         broken(|g| g.consts[0].ty = Type::int(Elem::I8, Scale::channels("s", 0), [4]), "@s are not declared");
         broken(|g| g.nodes.swap(0, 1), "does not come before its user");
-        broken(|g| g.nodes[1].ty.shape = vec![2, 3], "has type");
+        broken(|g| g.nodes[1].ty.shape = vec![2, 3], "relu gives f32[2,4] here, not f32[2,3]");
         broken(|g| g.output = Value::Const(crate::ConstId(7)), "the output does not exist");
-        broken(|g| g.nodes[0].locs = vec!["a\"b".into()], "loc holds a quote");
+        broken(|g| g.nodes[0].locs = vec!["a\"b".into()], "holds a quote");
     }
 
     #[test]

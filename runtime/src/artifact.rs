@@ -12,6 +12,7 @@
 //! Numbers are little-endian. Sections: `manifest.json`, `graph.ir` (IR text), `weights.safetensors` (constants, channel
 //! scales among them), `plan.txt` (launches and buffers for a batch of one).
 
+use crate::tensors::to_safetensors;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::{collections::BTreeMap, fs, io::Write, path::Path};
@@ -60,12 +61,15 @@ pub struct Artifact {
 pub enum ArtifactError {
     /// Reading or writing failed.
     #[error("{0}")]
+    #[diagnostic(code("SW0301"))]
     Io(String),
     /// The program cannot be planned.
     #[error("this program cannot run: {0}")]
+    #[diagnostic(code("SW0204"))]
     Plan(PlanError),
     /// Not a compiled model, or a damaged one.
     #[error("not a compiled model: {0}")]
+    #[diagnostic(code("SW0304"))]
     Format(String),
 }
 
@@ -95,7 +99,8 @@ impl Artifact {
     fn to_bytes(&self) -> Result<Vec<u8>, ArtifactError> {
         let manifest = serde_json::to_vec_pretty(&self.manifest).map_err(format_error)?;
         let plan = plan(&self.module.graph).map_err(ArtifactError::Plan)?.to_string();
-        let weights = weights_to_bytes(&self.module.weights)?;
+        let tensors = self.module.weights.0.iter().map(|(name, tensor)| (&**name, &**tensor));
+        let weights = to_safetensors(tensors).map_err(format_error)?;
         let graph = text::print(&self.module.graph);
         let sections: [(&str, &[u8]); 4] = [
             ("manifest.json", &manifest),
@@ -145,10 +150,7 @@ impl Artifact {
         let section = |name: &str| sections.get(name).copied().ok_or_else(|| format_error(format!("no {name}")));
         let utf8 = |name: &str| std::str::from_utf8(section(name)?).map_err(format_error);
         let manifest: Manifest = serde_json::from_slice(section("manifest.json")?).map_err(format_error)?;
-        let graph = text::parse("graph.ir", utf8("graph.ir")?).map_err(|error| {
-            let (line, column) = error.line_column();
-            format_error(format!("graph.ir:{line}:{column}: {error}"))
-        })?;
+        let (graph, _) = text::read("graph.ir", utf8("graph.ir")?).map_err(|errors| format_error(errors.first()))?;
         let tensors = Checkpoint::from_bytes(section("weights.safetensors")?).map_err(format_error)?;
         let mut weights = Weights::default();
         for (name, tensor) in tensors.0 {
@@ -211,30 +213,6 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     file.as_file().sync_all()?;
     file.persist(path).map_err(|e| e.error)?;
     Ok(())
-}
-
-fn weights_to_bytes(weights: &Weights) -> Result<Vec<u8>, ArtifactError> {
-    use safetensors::{Dtype, tensor::TensorView};
-    let bytes: Vec<(String, Dtype, Vec<usize>, Vec<u8>)> = weights
-        .0
-        .iter()
-        .map(|(name, t)| {
-            let dtype = match t.data.elem() {
-                Elem::F32 => Dtype::F32,
-                Elem::I32 => Dtype::I32,
-                Elem::I16 => Dtype::I16,
-                Elem::I8 => Dtype::I8,
-                Elem::U8 => Dtype::U8,
-            };
-            (name.to_string(), dtype, t.shape.clone(), t.data.to_bytes())
-        })
-        .collect();
-    let views = bytes
-        .iter()
-        .map(|(name, dtype, shape, data)| Ok((name.as_str(), TensorView::new(*dtype, shape.clone(), data)?)))
-        .collect::<Result<Vec<_>, safetensors::SafeTensorError>>()
-        .map_err(format_error)?;
-    safetensors::serialize(views, None).map_err(format_error)
 }
 
 struct Reader<'a>(&'a [u8]);

@@ -2,7 +2,8 @@
 //!
 //! - `kernels`: `#[cube]` kernels, bit-exact with the interpreter; [`offline`]: the same as PTX, without a device.
 //! - [`device`], [`executor`]: plans on a device. [`mod@bench`], [`compare`]: how fast, and how far off.
-//! - [`artifact`]: compiled models as files; [`inputs`]: pictures and tensors for them.
+//! - [`artifact`]: compiled models as files; [`inputs`]: pictures and tensors for them; [`tensors`]: named
+//!   tensors as files.
 
 pub mod artifact;
 pub mod bench;
@@ -12,3 +13,4 @@ pub mod executor;
 pub mod inputs;
 mod kernels;
 pub mod offline;
+pub mod tensors;

@@ -1,16 +1,28 @@
 //! Subcommands, one a file. Results go to stdout, progress and warnings to stderr.
 
 mod bench;
+mod check;
 mod compare;
 mod compile;
+mod explain;
+mod ir;
+mod model;
+mod opt;
+mod passes;
 mod run;
+mod source;
 
 use clap::{Parser, Subcommand, ValueEnum};
 use miette::{IntoDiagnostic, miette};
 use serde_json::Value as Json;
-use std::{io::Write, process::ExitCode, slice};
+use std::{
+    io::Write,
+    process::ExitCode,
+    slice,
+    sync::atomic::{AtomicBool, Ordering},
+};
 use swint::{
-    ir::{Module, Tensor, interp},
+    ir::{Code, Module, Tensor, interp},
     runtime::{device::Device, executor::Session},
 };
 
@@ -18,8 +30,38 @@ use swint::{
 #[derive(Parser)]
 #[command(version, arg_required_else_help = true)]
 pub struct Cli {
+    /// How to print errors and warnings, on stderr.
+    #[arg(long, global = true, value_enum, default_value = "text")]
+    pub error_format: ErrorFormat,
     #[command(subcommand)]
     command: Command,
+}
+
+/// `--error-format`.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ErrorFormat {
+    /// For people.
+    Text,
+    /// Every line a JSON object.
+    Json,
+}
+
+/// `--activation`.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum ActivationArg {
+    Lut,
+    Relu,
+    Gelu,
+}
+
+/// The lower-case name of a command line value.
+fn value_name(value: impl ValueEnum) -> String {
+    value.to_possible_value().map_or_else(String::new, |v| v.get_name().to_owned())
+}
+
+/// An error with a code.
+fn coded(code: Code, message: impl std::fmt::Display) -> miette::Report {
+    miette::MietteDiagnostic::new(message.to_string()).with_code(code.id()).into()
 }
 
 #[derive(Subcommand)]
@@ -32,16 +74,29 @@ enum Command {
     Compare(compare::Args),
     /// Time inferences of a compiled model.
     Bench(bench::Args),
+    /// Show a program's IR at any stage, as text, for Graphviz or as JSON.
+    Ir(ir::Args),
+    /// Run passes on an IR text and print what they make of it.
+    Opt(opt::Args),
+    /// Check assertions about a program's structure; exit code 1 where one does not hold.
+    Check(check::Args),
+    /// Explain the code of an error.
+    ExplainError(explain::Args),
 }
 
 impl Cli {
     /// Runs the command.
     pub fn run(self) -> miette::Result<ExitCode> {
+        JSON_MESSAGES.store(self.error_format == ErrorFormat::Json, Ordering::Relaxed);
         match self.command {
             Command::Compile(args) => args.run(),
             Command::Run(args) => args.run(),
             Command::Compare(args) => args.run(),
             Command::Bench(args) => args.run(),
+            Command::Ir(args) => args.run(),
+            Command::Opt(args) => args.run(),
+            Command::Check(args) => args.run(),
+            Command::ExplainError(args) => args.run(),
         }
     }
 }
@@ -118,9 +173,16 @@ fn print(text: impl std::fmt::Display) -> miette::Result<()> {
     }
 }
 
+/// Whether every line on stderr is to be JSON.
+static JSON_MESSAGES: AtomicBool = AtomicBool::new(false);
+
 /// Says something on stderr, if anybody listens.
 fn say(text: impl std::fmt::Display) {
-    let _ = writeln!(std::io::stderr(), "{text}");
+    let _ = if JSON_MESSAGES.load(Ordering::Relaxed) {
+        writeln!(std::io::stderr(), "{}", serde_json::json!({"note": text.to_string()}))
+    } else {
+        writeln!(std::io::stderr(), "{text}")
+    };
 }
 
 fn print_json(value: &Json) -> miette::Result<()> {

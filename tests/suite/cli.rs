@@ -243,7 +243,7 @@ fn flags_that_contradict_each_other_are_errors() {
     assert!(fail(&[&base[..], &["--emit", "ir", "--json"]].concat()).contains("both go to stdout"));
     // What is asked for is all that stdout gets: it parses.
     let ir = succeed(&[&base[..], &["--emit", "ir"]].concat());
-    swint_ir::text::parse("stdout", &ir).unwrap();
+    swint_ir::text::read("stdout", &ir).unwrap();
     assert!(fail(&["compare", "m", "--input", "i", "--golden", "g", "--tolerance", "inf"]).contains("finite number"));
     assert!(fail(&["run", "m", "i", "--top", "0"]).contains("--top"));
 }

@@ -45,10 +45,15 @@ pub fn noise(module: &Module, n: usize) -> Vec<Tensor> {
         .collect()
 }
 
+/// Two inputs to calibrate a model with.
+pub fn calibration(module: &Module) -> Vec<Vec<Tensor>> {
+    noise(module, 2).into_iter().map(|input| vec![input]).collect()
+}
+
 /// Compiles a model; int8 is calibrated on noise.
 pub fn compiled(name: &str, precision: Precision, activation: Activation) -> Module {
     let module = imported(name);
-    let calibration = noise(&module, 2);
+    let calibration = calibration(&module);
     let options = Options { precision, activation, calibration: &calibration, ..Options::default() };
-    compile(&module, &options, |_, _| {}).unwrap().0
+    compile(&module, &options, |_| {}).unwrap().0
 }

@@ -1,6 +1,6 @@
 //! Rewritten graphs against the graphs they came from, in the interpreter.
 
-use crate::common::{imported, noise};
+use crate::common::{calibration, imported, noise};
 use std::collections::HashMap;
 use swint_compiler::{
     egraph::{Class, Rule, Target, rewrite},
@@ -12,12 +12,12 @@ use swint_ir::{Elem, Module, Tensor, Value, interp, op::OpKind};
 /// The module with quantize/dequantize pairs, before the rewrites.
 fn quantized(name: &str, activation: Activation) -> Module {
     let module = imported(name);
-    let calibration = noise(&module, 2);
+    let calibration = calibration(&module);
     let options = Options { precision: Precision::Int8, activation, calibration: &calibration, ..Options::default() };
     let mut found = None;
-    compile(&module, &options, |pass, m| {
-        if pass == "quantize" {
-            found = Some(m.clone());
+    compile(&module, &options, |stage| {
+        if stage.name == "quantize" {
+            found = Some(stage.module.clone());
         }
     })
     .unwrap();

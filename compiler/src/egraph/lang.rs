@@ -126,7 +126,7 @@ pub fn infer_from<'a>(kind: OpKind, children: impl Iterator<Item = &'a Facts>) -
             Facts::Attr(attr) => attrs.push(attr.clone()),
         }
     }
-    let op = Op::from_attrs(kind, &attrs)?;
+    let op = Op::from_attrs(kind, &attrs).map_err(|e| e.to_string())?;
     infer(&op, &types).map_err(|e| e.to_string())
 }
 

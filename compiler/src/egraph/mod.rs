@@ -40,7 +40,7 @@ const TIME_LIMIT: Duration = Duration::from_secs(60);
 /// Rewrites a module with rules and takes the cheapest equal program.
 ///
 /// # Panics
-/// When a rule or the extraction is wrong: the result does not verify, or its type changed.
+/// When a rule or the extraction is wrong: the result has another type, or costs more than was claimed.
 pub fn rewrite(module: &Module, rules: &[Rule], target: &Target) -> (Module, RewriteReport) {
     let before = cost::graph_cost(&module.graph, target);
     let Lowered { egraph, root, locs } = to_egraph(module);
@@ -64,9 +64,6 @@ pub fn rewrite(module: &Module, rules: &[Rule], target: &Target) -> (Module, Rew
     };
     let chosen = extract::extract(&runner.egraph, root, target);
     let result = from_egraph(&runner.egraph, root, &chosen, &locs, module);
-    if let Err(error) = result.verify() {
-        panic!("the rewritten graph is not valid: {error}");
-    }
     assert_eq!(result.graph.ty(result.graph.output), module.graph.ty(module.graph.output), "the output's type changed");
     let after = cost::graph_cost(&result.graph, target);
     assert!(after <= chosen.cost, "extraction claims {:?} but the graph costs {after:?}", chosen.cost);

@@ -7,6 +7,6 @@ mod spec;
 mod swin;
 
 pub use checkpoint::{Checkpoint, CheckpointError};
-pub use load::{LoadError, load};
-pub use spec::{Interpolation, Preprocess, Resize, Spec, SpecError, Stage};
-pub use swin::import;
+pub use load::{LoadError, load, load_spec};
+pub use spec::{Interpolation, Preprocess, Resize, Spec, Stage};
+pub use swin::{import, random_checkpoint};

@@ -1,8 +1,13 @@
 //! The model description, `swin.toml`.
 
 use serde::Deserialize;
-use std::{fmt, ops::Range};
-use swint_ir::{SourceError, infer::MAX_ELEMENTS, text::is_name};
+use std::{ops::Range, sync::Arc};
+use swint_ir::{
+    Code, SourceError, SourceErrors,
+    diagnostic::Source,
+    infer::MAX_ELEMENTS,
+    text::is_name,
+};
 use toml::Spanned;
 
 /// A Swin Transformer's hyperparameters, checked: every stage can be built.
@@ -91,16 +96,15 @@ impl Spec {
     ///
     /// # Errors
     /// Everything that is wrong with it, each with its place in the text.
-    pub fn parse(file: &str, text: &str) -> Result<Spec, SpecError> {
-        let raw: RawSpec = toml::from_str(text).map_err(|error| {
-            let span = error.span().unwrap_or(0..0);
-            SpecError(vec![SourceError::new(file, text, span, error.message().trim().to_owned())])
+    pub fn parse(file: &str, text: &str) -> Result<Spec, SourceErrors> {
+        let source = Arc::new(Source::new(file, text));
+        let error = |span: Range<usize>, message: &str| SourceError::new(&source, Code::BadSpec, span, message, "here");
+        let raw: RawSpec = toml::from_str(text).map_err(|e| {
+            SourceErrors::new(&source, vec![error(e.span().unwrap_or(0..0), e.message().trim())])
         })?;
         let mut problems = Vec::new();
-        let spec = raw.check(&mut |span: Range<usize>, message: String| {
-            problems.push(SourceError::new(file, text, span, message));
-        });
-        if problems.is_empty() { Ok(spec) } else { Err(SpecError(problems)) }
+        let spec = raw.check(&mut |span: Range<usize>, message: String| problems.push(error(span, &message)));
+        if problems.is_empty() { Ok(spec) } else { Err(SourceErrors::new(&source, problems)) }
     }
 
     /// The stages, in order.
@@ -136,20 +140,6 @@ impl Spec {
     /// Hidden channels of an MLP on `channels`.
     pub fn hidden(&self, channels: usize) -> usize {
         (channels as f64 * self.mlp_ratio) as usize
-    }
-}
-
-/// Everything that is wrong with a model description.
-#[derive(Debug, Clone, thiserror::Error, miette::Diagnostic)]
-pub struct SpecError(
-    /// Each problem with its place.
-    #[related]
-    pub Vec<SourceError>,
-);
-
-impl fmt::Display for SpecError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the model description has {} problem{}", self.0.len(), if self.0.len() == 1 { "" } else { "s" })
     }
 }
 
@@ -386,8 +376,8 @@ std = [0.229, 0.224, 0.225]
         ];
         for (from, to, at, message) in cases {
             let error = Spec::parse("swin.toml", &TINY.replace(from, to)).unwrap_err();
-            let found = error.0.iter().find(|e| e.message.contains(message));
-            let found = found.unwrap_or_else(|| panic!("{to}: {:?}", error.0));
+            let found = error.errors.iter().find(|e| e.message.contains(message));
+            let found = found.unwrap_or_else(|| panic!("{to}: {:?}", error.errors));
             assert_eq!(found.line_column(), at, "{to}: {}", found.message);
         }
     }
@@ -395,6 +385,6 @@ std = [0.229, 0.224, 0.225]
     #[test]
     fn all_problems_are_reported_at_once() {
         let text = TINY.replace("window = 7", "window = 0").replace("classes = 1000", "classes = 0");
-        assert_eq!(Spec::parse("swin.toml", &text).unwrap_err().0.len(), 2);
+        assert_eq!(Spec::parse("swin.toml", &text).unwrap_err().errors.len(), 2);
     }
 }

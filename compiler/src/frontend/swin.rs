@@ -10,6 +10,7 @@ use swint_ir::{
     Elem, F32, Graph, InputId, Module, Scale, Tensor, Type, Value, Weights,
     graph::Decl,
     op::{Op, Order},
+    random,
 };
 
 /// LayerNorm's ε, the same in every published Swin.
@@ -77,6 +78,16 @@ fn expected(spec: &Spec) -> BTreeMap<String, Vec<usize>> {
         add(format!("{name}.bias"), &[n]);
     }
     all
+}
+
+/// A checkpoint of random values that fits a description: for looking at programs and timing them without a trained model.
+pub fn random_checkpoint(spec: &Spec, seed: u64) -> Checkpoint {
+    let mut rng = fastrand::Rng::with_seed(seed);
+    let tensors = expected(spec).into_iter().map(|(name, shape)| {
+        let tensor = random::weights_of(&Type::f32(shape), &mut rng);
+        (name, tensor)
+    });
+    Checkpoint(tensors.collect())
 }
 
 struct Builder<'a> {

@@ -30,11 +30,11 @@ impl Ranges {
     }
 }
 
-/// Runs a float module on each input and records the ranges; inputs are spread over the machine's cores.
+/// Runs a float module on each input (a tensor for every input of the graph) and records the ranges; inputs are spread over the machine's cores.
 ///
 /// # Errors
 /// When an input does not fit the graph, or an activation is not finite.
-pub fn calibrate(module: &Module, inputs: &[Tensor]) -> Result<Ranges, String> {
+pub fn calibrate(module: &Module, inputs: &[Vec<Tensor>]) -> Result<Ranges, String> {
     let workers = std::thread::available_parallelism().map_or(1, |n| n.get()).min(inputs.len().max(1));
     let share = inputs.len().div_ceil(workers).max(1);
     let partial: Vec<Result<Ranges, String>> = std::thread::scope(|scope| {
@@ -51,17 +51,19 @@ pub fn calibrate(module: &Module, inputs: &[Tensor]) -> Result<Ranges, String> {
 }
 
 /// Observes some of the inputs; `first` is the number of the first.
-fn observe_all(module: &Module, inputs: &[Tensor], first: usize) -> Result<Ranges, String> {
+fn observe_all(module: &Module, inputs: &[Vec<Tensor>], first: usize) -> Result<Ranges, String> {
     let Module { graph, weights } = module;
     let mut ranges = Ranges::default();
     for (number, input) in inputs.iter().enumerate() {
         let number = first + number;
-        let pixels = Value::Input(InputId(0));
-        if input.as_f32().is_some_and(|data| !ranges.observe(pixels, data)) {
-            return Err(format!("calibration input {number} is not finite"));
+        for (i, tensor) in input.iter().enumerate() {
+            let value = Value::Input(InputId(i as u32));
+            if tensor.as_f32().is_some_and(|data| !ranges.observe(value, data)) {
+                return Err(format!("calibration input {number} is not finite"));
+            }
         }
         let (mut id, mut bad) = (NodeId(0), None);
-        interp::run_with(graph, weights, std::slice::from_ref(input), |node, result| {
+        interp::run_with(graph, weights, input, |node, result| {
             if result.as_f32().is_some_and(|data| !ranges.observe(Value::Node(id), data)) && bad.is_none() {
                 bad = Some(format!("calibration input {number}: {id} ({}) is not finite", node.op.kind()));
             }

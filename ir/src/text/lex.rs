@@ -1,6 +1,6 @@
-//! Splits text into tokens.
+//! Splits text into tokens, one at a time.
 
-use std::ops::Range;
+use crate::diagnostic::{Code, Span};
 
 /// What a token is; texts are slices of the source.
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -19,12 +19,20 @@ pub(super) enum Token<'a> {
     Sign(char),
     /// `->`.
     Arrow,
+    /// Characters that make no token, with what is wrong with them.
+    Bad(Code, char),
     /// End of the text.
     End,
 }
 
-/// A token and its bytes.
-pub(super) type Spanned<'a> = (Token<'a>, Range<usize>);
+/// A token and where it is.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Spanned<'a> {
+    pub token: Token<'a>,
+    pub span: Span,
+    /// Whether nothing but space stands before it on its line.
+    pub first_on_line: bool,
+}
 
 impl Token<'_> {
     /// How a diagnostic names the token.
@@ -36,6 +44,7 @@ impl Token<'_> {
             Token::Text(_) => "a string".into(),
             Token::Sign(c) => format!("`{c}`"),
             Token::Arrow => "`->`".into(),
+            Token::Bad(_, c) => format!("{c:?}"),
             Token::End => "the end of the text".into(),
         }
     }
@@ -43,7 +52,10 @@ impl Token<'_> {
 
 /// At most 40 characters of a name that a diagnostic quotes.
 pub(super) fn shortened(s: &str) -> String {
-    if s.chars().count() <= 40 { s.to_owned() } else { s.chars().take(40).chain(['…']).collect() }
+    match s.char_indices().nth(40) {
+        None => s.to_owned(),
+        Some((end, _)) => format!("{}…", &s[..end]),
+    }
 }
 
 /// Whether a text is a name: not empty, of ASCII letters, digits, `_`, `.` and `-`.
@@ -56,68 +68,75 @@ fn in_name(c: char) -> bool {
     c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-')
 }
 
-/// The tokens of a text, each with its bytes; the last is [`Token::End`].
-///
-/// # Errors
-/// What is wrong and where, at the first character that starts no token.
-pub(super) fn lex(source: &str) -> Result<Vec<Spanned<'_>>, (String, Range<usize>)> {
-    let mut tokens = Vec::new();
-    let mut at = 0;
-    while let Some(c) = source[at..].chars().next() {
-        let start = at;
-        let rest = &source[at + c.len_utf8()..];
-        let name = |from: &str| from.find(|c| !in_name(c)).unwrap_or(from.len());
-        let token = match c {
-            c if c.is_whitespace() => {
-                at += c.len_utf8();
-                continue;
-            }
-            '/' if rest.starts_with('/') => {
-                at += source[at..].find('\n').unwrap_or(source.len() - at);
-                continue;
-            }
-            '-' if rest.starts_with('>') => {
-                at += 2;
-                Token::Arrow
-            }
-            '(' | ')' | '{' | '}' | '[' | ']' | '<' | '>' | ',' | ':' | '=' | '*' => {
-                at += 1;
-                Token::Sign(c)
-            }
-            '%' | '@' => {
-                let end = name(rest);
-                if end == 0 {
-                    return Err((format!("a name must follow `{c}`"), start..start + 1));
-                }
-                at += 1 + end;
-                if c == '%' { Token::Percent(&rest[..end]) } else { Token::At(&rest[..end]) }
-            }
-            '"' => {
-                let end = rest.find(['"', '\n']).filter(|&i| rest[i..].starts_with('"'));
-                let Some(end) = end else { return Err(("this string has no end".into(), start..start + 1)) };
-                at += end + 2;
-                Token::Text(&rest[..end])
-            }
-            c if c.is_ascii_digit() || c == '-' => {
-                let bytes = source.as_bytes();
-                at += 1;
-                while at < bytes.len()
-                    && (bytes[at].is_ascii_alphanumeric()
-                        || bytes[at] == b'.'
-                        || (matches!(bytes[at], b'-' | b'+') && matches!(bytes[at - 1], b'e' | b'E')))
-                {
-                    at += 1;
-                }
-                Token::Number(&source[start..at])
-            }
-            c if c.is_ascii_alphabetic() || c == '_' => {
-                at += name(&source[at..]);
-                Token::Word(&source[start..at])
-            }
-            other => return Err((format!("unexpected character {other:?}"), start..start + other.len_utf8())),
-        };
-        tokens.push((token, start..at));
+/// The tokens of a text. After the last comes [`Token::End`], for ever.
+pub(super) struct Lexer<'a> {
+    source: &'a str,
+    at: usize,
+    first_on_line: bool,
+}
+
+impl<'a> Lexer<'a> {
+    pub(super) fn new(source: &'a str) -> Lexer<'a> {
+        Lexer { source, at: 0, first_on_line: true }
     }
-    tokens.push((Token::End, source.len()..source.len()));
-    Ok(tokens)
+
+    /// Skips space and comments.
+    fn skip_blank(&mut self) {
+        while let Some(c) = self.source[self.at..].chars().next() {
+            let rest = &self.source[self.at..];
+            if c.is_whitespace() {
+                self.first_on_line |= c == '\n';
+                self.at += c.len_utf8();
+            } else if rest.starts_with("//") {
+                self.at += rest.find('\n').unwrap_or(rest.len());
+            } else {
+                return;
+            }
+        }
+    }
+
+    /// The next token.
+    pub(super) fn advance(&mut self) -> Spanned<'a> {
+        self.skip_blank();
+        let (start, first_on_line) = (self.at, self.first_on_line);
+        self.first_on_line = false;
+        let (token, length) = token(&self.source[start..]);
+        self.at += length;
+        Spanned { token, span: (start..self.at).into(), first_on_line }
+    }
+}
+
+/// The token at the start of a text, and its length in bytes.
+fn token(source: &str) -> (Token<'_>, usize) {
+    let Some(c) = source.chars().next() else { return (Token::End, 0) };
+    let rest = &source[c.len_utf8()..];
+    let name = |from: &str| from.find(|c| !in_name(c)).unwrap_or(from.len());
+    match c {
+        '-' if rest.starts_with('>') => (Token::Arrow, 2),
+        '(' | ')' | '{' | '}' | '[' | ']' | '<' | '>' | ',' | ':' | '=' | '*' => (Token::Sign(c), 1),
+        '%' | '@' => match name(rest) {
+            0 => (Token::Bad(Code::UnexpectedCharacter, c), 1),
+            end if c == '%' => (Token::Percent(&rest[..end]), 1 + end),
+            end => (Token::At(&rest[..end]), 1 + end),
+        },
+        '"' => match rest.find(['"', '\n']) {
+            Some(end) if rest[end..].starts_with('"') => (Token::Text(&rest[..end]), end + 2),
+            end => (Token::Bad(Code::UnterminatedString, c), 1 + end.unwrap_or(rest.len())),
+        },
+        c if c.is_ascii_digit() || c == '-' => {
+            let bytes = source.as_bytes();
+            let in_number = |i: usize| {
+                bytes[i].is_ascii_alphanumeric()
+                    || bytes[i] == b'.'
+                    || (matches!(bytes[i], b'-' | b'+') && matches!(bytes[i - 1], b'e' | b'E'))
+            };
+            let end = (1..bytes.len()).find(|&i| !in_number(i)).unwrap_or(bytes.len());
+            (Token::Number(&source[..end]), end)
+        }
+        c if c.is_ascii_alphabetic() || c == '_' => {
+            let end = name(source);
+            (Token::Word(&source[..end]), end)
+        }
+        c => (Token::Bad(Code::UnexpectedCharacter, c), c.len_utf8()),
+    }
 }

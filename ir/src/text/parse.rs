@@ -1,52 +1,109 @@
-//! Parses graphs.
+//! Parses graphs: text → statements, each with its places, then names → values.
+//!
+//! The parser checks syntax and names. Whether the graph makes sense is the verifier's to say: [`super::read`] asks both.
 
-use super::lex::{Spanned, Token, lex, shortened};
+use super::{
+    lex::{Lexer, Spanned, Token, shortened},
+    spans::{DeclSpans, NodeSpans, SourceMap},
+};
 use crate::{
-    diagnostic::SourceError,
+    diagnostic::{Code, Source, SourceError, SourceErrors, Span, did_you_mean},
     graph::{ConstId, Decl, Graph, InputId, Node, NodeId, Value},
-    infer::{infer, well_formed},
-    op::{Attr, Op, OpKind, Order},
+    op::{Attr, AttrError, Op, OpKind, Order},
     types::{Channels, Elem, F32, Scale, Type},
 };
-use std::{collections::HashMap, ops::Range};
+use std::{collections::HashMap, sync::Arc};
 
-/// Parses one graph. `file` names the text in errors. Every node's written type is checked against the inferred one.
+/// Parses one graph. Also gives the places of everything in it.
 ///
 /// # Errors
-/// At the first place that does not fit the grammar, names something unknown, or has another type than is written.
-pub fn parse(file: &str, source: &str) -> Result<Graph, Box<SourceError>> {
-    let error = |(message, span): Failure| Box::new(SourceError::new(file, source, span, message));
-    let tokens = lex(source).map_err(error)?;
-    Parser { tokens, at: 0, values: HashMap::new() }.graph().map_err(error)
+/// Everything that does not fit the grammar or names something unknown. After an error the next line is tried.
+pub fn parse(source: &Arc<Source>) -> Result<(Graph, SourceMap), SourceErrors> {
+    let mut lexer = Lexer::new(source.text());
+    let next = lexer.advance();
+    let mut parser = Parser { source, lexer, next, errors: Vec::new() };
+    let syntax = parser.file();
+    // Without its header a text has no inputs, and every use of one would be an error.
+    let resolved = if syntax.result.is_some() { syntax.resolve(source, &mut parser.errors) } else { None };
+    match resolved {
+        Some(parsed) if parser.errors.is_empty() => Ok(parsed),
+        _ => Err(SourceErrors::new(source, parser.errors)),
+    }
 }
 
-type Failure = (String, Range<usize>);
-type Parsed<T> = Result<T, Failure>;
+/// A failure that was reported: the caller goes on elsewhere.
+struct Reported;
+
+type Parsed<T> = Result<T, Reported>;
+
+/// `%name` or `@name`: its sigil, name and place.
+#[derive(Clone, Copy)]
+struct Name<'a> {
+    sigil: char,
+    name: &'a str,
+    span: Span,
+}
+
+struct NodeSyntax<'a> {
+    name: Name<'a>,
+    op: Op,
+    operands: Vec<Name<'a>>,
+    ty: Type,
+    locs: Vec<Arc<str>>,
+    spans: NodeSpans,
+}
+
+/// A graph whose names are not resolved.
+#[derive(Default)]
+struct Syntax<'a> {
+    name: &'a str,
+    header: Span,
+    inputs: Vec<(Name<'a>, Type, Span)>,
+    result: Option<(Type, Span)>,
+    consts: Vec<(Name<'a>, Type, Span)>,
+    nodes: Vec<NodeSyntax<'a>>,
+    output: Option<Name<'a>>,
+    /// What lines with errors define: uses of it are not errors.
+    broken: Vec<Name<'a>>,
+}
 
 struct Parser<'a> {
-    tokens: Vec<Spanned<'a>>,
-    at: usize,
-    /// What each `%name` and `@name` stands for, with its sigil.
-    values: HashMap<(char, &'a str), Value>,
+    source: &'a Arc<Source>,
+    lexer: Lexer<'a>,
+    next: Spanned<'a>,
+    errors: Vec<SourceError>,
 }
 
 impl<'a> Parser<'a> {
-    fn peek(&self) -> Token<'a> {
-        self.tokens[self.at].0
-    }
-
-    fn span(&self) -> Range<usize> {
-        self.tokens[self.at].1.clone()
-    }
-
     fn advance(&mut self) -> Spanned<'a> {
-        let token = self.tokens[self.at].clone();
-        self.at = (self.at + 1).min(self.tokens.len() - 1);
-        token
+        std::mem::replace(&mut self.next, self.lexer.advance())
     }
 
-    fn expected<T>(&self, what: &str) -> Parsed<T> {
-        Err((format!("expected {what}, found {}", self.peek().describe()), self.span()))
+    fn peek(&self) -> Token<'a> {
+        self.next.token
+    }
+
+    fn report(&mut self, error: SourceError) -> Reported {
+        self.errors.push(error);
+        Reported
+    }
+
+    fn error(&mut self, code: Code, span: Span, message: impl Into<String>, label: impl Into<String>) -> Reported {
+        self.report(SourceError::new(self.source, code, span, message, label))
+    }
+
+    /// Reports that something else was expected than what comes next.
+    fn expected<T>(&mut self, what: &str) -> Parsed<T> {
+        let found = self.peek().describe();
+        let (code, message, label) = match self.peek() {
+            Token::Bad(Code::UnterminatedString, _) => {
+                (Code::UnterminatedString, "this string has no end".to_owned(), "starts here".to_owned())
+            }
+            Token::Bad(code, c @ ('%' | '@')) => (code, format!("a name must follow `{c}`"), "no name".to_owned()),
+            Token::Bad(code, _) => (code, format!("unexpected character {found}"), format!("expected {what}")),
+            _ => (Code::UnexpectedToken, format!("expected {what}, found {found}"), format!("expected {what}")),
+        };
+        Err(self.error(code, self.next.span, message, label))
     }
 
     /// Takes the token if it is this one.
@@ -58,53 +115,99 @@ impl<'a> Parser<'a> {
         found
     }
 
-    fn sign(&mut self, sign: char) -> Parsed<()> {
-        if self.eat(Token::Sign(sign)) { Ok(()) } else { self.expected(&format!("`{sign}`")) }
+    fn sign(&mut self, sign: char) -> Parsed<Span> {
+        let span = self.next.span;
+        if self.eat(Token::Sign(sign)) { Ok(span) } else { self.expected(&format!("`{sign}`")) }
     }
 
-    fn word(&mut self, what: &str) -> Parsed<&'a str> {
+    fn word(&mut self, what: &str) -> Parsed<(&'a str, Span)> {
         let Token::Word(word) = self.peek() else { return self.expected(what) };
-        self.advance();
-        Ok(word)
+        Ok((word, self.advance().span))
     }
 
     fn keyword(&mut self, keyword: &str) -> Parsed<()> {
         if self.eat(Token::Word(keyword)) { Ok(()) } else { self.expected(&format!("`{keyword}`")) }
     }
 
-    fn at_name(&mut self) -> Parsed<&'a str> {
+    fn at_name(&mut self) -> Parsed<Name<'a>> {
         let Token::At(name) = self.peek() else { return self.expected("`@name`") };
-        self.advance();
-        Ok(name)
+        Ok(Name { sigil: '@', name, span: self.advance().span })
+    }
+
+    fn value(&mut self) -> Parsed<Name<'a>> {
+        match self.peek() {
+            Token::Percent(name) => Ok(Name { sigil: '%', name, span: self.advance().span }),
+            Token::At(_) => self.at_name(),
+            _ => self.expected("a value, `%name` or `@name`"),
+        }
     }
 
     fn number<T: std::str::FromStr>(&mut self, what: &str) -> Parsed<T> {
-        if let Token::Number(text) = self.peek()
-            && let Ok(value) = text.parse()
-        {
-            self.advance();
-            return Ok(value);
-        }
-        self.expected(what)
+        let Token::Number(text) = self.peek() else { return self.expected(what) };
+        let span = self.advance().span;
+        let unreadable = |_| self.error(Code::BadNumber, span, format!("`{}` is not {what}", shortened(text)), "this");
+        text.parse().map_err(unreadable)
     }
 
     fn float(&mut self) -> Parsed<F32> {
-        let span = self.span();
+        let span = self.next.span;
         let value: f32 = self.number("a float")?;
-        if value.is_finite() { Ok(F32::new(value)) } else { Err((format!("{value} is not finite"), span)) }
+        if value.is_finite() {
+            return Ok(F32::new(value));
+        }
+        Err(self.error(Code::BadNumber, span, "a float must be finite and fit in 32 bits", "this is not"))
     }
 
-    fn graph(mut self) -> Parsed<Graph> {
+    /// Skips to the first token of a later line.
+    fn next_line(&mut self) {
+        while !self.next.first_on_line && self.peek() != Token::End {
+            self.advance();
+        }
+    }
+
+    fn file(&mut self) -> Syntax<'a> {
+        let mut syntax = Syntax::default();
+        if self.header(&mut syntax).is_err() {
+            self.next_line();
+        }
+        while self.peek() != Token::End {
+            // Enough is reported of this text.
+            if self.errors.len() > SourceErrors::MOST {
+                return syntax;
+            }
+            // A broken line must not be tried again.
+            let start = self.next.span.start;
+            match self.statement(&mut syntax) {
+                Ok(true) => {
+                    if self.peek() != Token::End {
+                        let _ = self.expected::<()>("the end of the text: a file holds one graph");
+                    }
+                    return syntax;
+                }
+                Ok(false) => {}
+                Err(Reported) => {
+                    if self.next.span.start == start {
+                        self.advance();
+                    }
+                    self.next_line();
+                }
+            }
+        }
+        let _ = self.expected::<()>(if syntax.output.is_none() { "`return`" } else { "`}`" });
+        syntax
+    }
+
+    /// `graph @name(%input: type, …) -> type {`
+    fn header(&mut self, syntax: &mut Syntax<'a>) -> Parsed<()> {
         self.keyword("graph")?;
         let name = self.at_name()?;
+        (syntax.name, syntax.header) = (name.name, name.span);
         self.sign('(')?;
-        let mut graph = Graph::new(name, Vec::new());
         while let Token::Percent(name) = self.peek() {
-            let span = self.advance().1;
+            let name = Name { sigil: '%', name, span: self.advance().span };
             self.sign(':')?;
-            let ty = self.ty()?;
-            self.define(('%', name), Value::Input(InputId(graph.inputs.len() as u32)), span)?;
-            graph.inputs.push(Decl { name: name.into(), ty });
+            let (ty, span) = self.ty()?;
+            syntax.inputs.push((name, ty, span));
             if !self.eat(Token::Sign(',')) {
                 break;
             }
@@ -113,46 +216,57 @@ impl<'a> Parser<'a> {
         if !self.eat(Token::Arrow) {
             return self.expected("`->`");
         }
-        let result_span = self.span();
-        let result = self.ty()?;
-        self.sign('{')?;
-        while self.eat(Token::Word("const")) {
-            let span = self.span();
-            let name = self.at_name()?;
-            self.sign(':')?;
-            let ty = self.ty()?;
-            self.define(('@', name), Value::Const(ConstId(graph.consts.len() as u32)), span)?;
-            graph.consts.push(Decl { name: name.into(), ty });
-        }
-        while let Token::Percent(name) = self.peek() {
-            let span = self.advance().1;
-            let node = self.node(&graph)?;
-            self.define(('%', name), Value::Node(NodeId(graph.nodes.len() as u32)), span)?;
-            graph.nodes.push(node);
-        }
-        self.keyword("return")?;
-        graph.output = self.value()?;
-        if *graph.ty(graph.output) != result {
-            let found = graph.ty(graph.output);
-            return Err((format!("the graph returns {found}, not {result}"), result_span));
-        }
-        self.sign('}')?;
-        if self.peek() == Token::End { Ok(graph) } else { self.expected("the end of the text") }
+        syntax.result = Some(self.ty()?);
+        self.sign('{').map(|_| ())
     }
 
-    fn define(&mut self, name: (char, &'a str), value: Value, span: Range<usize>) -> Parsed<()> {
-        match self.values.insert(name, value) {
-            None => Ok(()),
-            Some(_) => Err((format!("{}{} is defined twice", name.0, shortened(name.1)), span)),
+    /// A line of the body; whether it was the closing brace.
+    fn statement(&mut self, syntax: &mut Syntax<'a>) -> Parsed<bool> {
+        match self.peek() {
+            Token::Word("const") => {
+                self.advance();
+                let name = self.at_name()?;
+                match self.sign(':').and_then(|_| self.ty()) {
+                    Ok((ty, span)) => syntax.consts.push((name, ty, span)),
+                    Err(Reported) => {
+                        syntax.broken.push(name);
+                        return Err(Reported);
+                    }
+                }
+            }
+            Token::Percent(name) if syntax.output.is_none() => {
+                let name = Name { sigil: '%', name, span: self.advance().span };
+                match self.node(name) {
+                    Ok(node) => syntax.nodes.push(node),
+                    Err(Reported) => {
+                        syntax.broken.push(name);
+                        return Err(Reported);
+                    }
+                }
+            }
+            Token::Word("return") if syntax.output.is_none() => {
+                self.advance();
+                syntax.output = Some(self.value()?);
+            }
+            Token::Sign('}') if syntax.output.is_some() => {
+                self.advance();
+                return Ok(true);
+            }
+            _ if syntax.output.is_some() => return self.expected("`}`"),
+            _ => return self.expected("`const`, a node or `return`"),
         }
+        Ok(false)
     }
 
-    fn node(&mut self, graph: &Graph) -> Parsed<Node> {
+    /// What follows a node's name.
+    fn node(&mut self, name: Name<'a>) -> Parsed<NodeSyntax<'a>> {
         self.sign('=')?;
-        let op_span = self.span();
-        let name = self.word("an op")?;
-        let Some(kind) = OpKind::from_name(name) else {
-            return Err((format!("unknown op `{}`", shortened(name)), op_span));
+        let (op_name, op_span) = self.word("an op")?;
+        let Some(kind) = OpKind::from_name(op_name) else {
+            let help = did_you_mean(op_name, OpKind::ALL.iter().map(|k| k.name()));
+            let message = format!("unknown op `{}`", shortened(op_name));
+            let error = SourceError::new(self.source, Code::UnknownOp, op_span, message, "no such op");
+            return Err(self.report(error.with_help(help)));
         };
         let mut operands = Vec::new();
         if matches!(self.peek(), Token::Percent(_) | Token::At(_)) {
@@ -161,57 +275,70 @@ impl<'a> Parser<'a> {
                 operands.push(self.value()?);
             }
         }
-        let op = self.attrs(kind)?;
+        let op = self.attrs(kind, op_span)?;
         self.sign(':')?;
-        let ty_span = self.span();
-        let ty = self.ty()?;
-        let types: Vec<&Type> = operands.iter().map(|&v| graph.ty(v)).collect();
-        let inferred = infer(&op, &types).map_err(|e| (e.to_string(), op_span))?;
-        if inferred != ty {
-            return Err((format!("{kind} gives {inferred} here, not {ty}"), ty_span));
-        }
-        let mut locs = Vec::new();
+        let (ty, ty_span) = self.ty()?;
+        let (mut locs, mut loc_spans) = (Vec::new(), Vec::new());
         if self.eat(Token::Word("loc")) {
             loop {
                 let Token::Text(text) = self.peek() else { return self.expected("a string") };
-                self.advance();
+                loc_spans.push(self.advance().span);
                 locs.push(text.into());
                 if !self.eat(Token::Sign(',')) {
                     break;
                 }
             }
         }
-        Ok(Node { op, operands, ty, locs })
+        let spans = NodeSpans {
+            node: name.span.to(loc_spans.last().copied().unwrap_or(ty_span)),
+            op: op_span,
+            operands: operands.iter().map(|o| o.span).collect(),
+            ty: ty_span,
+            locs: loc_spans,
+        };
+        Ok(NodeSyntax { name, op, operands, ty, locs, spans })
     }
 
-    fn attrs(&mut self, kind: OpKind) -> Parsed<Op> {
-        let open = self.span();
-        let mut attrs: Vec<(&str, Attr)> = Vec::new();
+    fn attrs(&mut self, kind: OpKind, op_span: Span) -> Parsed<Op> {
+        let mut given: Vec<Option<(Attr, Span)>> = vec![None; kind.attr_names().len()];
         if self.eat(Token::Sign('{')) {
             loop {
-                let span = self.span();
-                let name = self.word("an attribute")?;
-                if !kind.attr_names().contains(&name) || attrs.iter().any(|a| a.0 == name) {
-                    let known = kind.attr_names().join(", ");
-                    let known = if known.is_empty() { "none".into() } else { known };
-                    return Err((format!("`{}`: {kind} takes once each: {known}", shortened(name)), span));
-                }
+                let (name, span) = self.word("an attribute")?;
+                let index = kind.attr_names().iter().position(|n| *n == name);
+                let Some(index) = index.filter(|&i| given[i].is_none()) else {
+                    let (message, label) = match index {
+                        Some(_) => (format!("attribute `{name}` is given twice"), "again"),
+                        None => (format!("{kind} has no attribute `{}`", shortened(name)), "not of this op"),
+                    };
+                    let help = match kind.attr_names() {
+                        [] => format!("{kind} takes no attributes"),
+                        names => format!("{kind} takes once each: {}", names.join(", ")),
+                    };
+                    let error = SourceError::new(self.source, Code::UnknownAttribute, span, message, label);
+                    return Err(self.report(error.with_help(Some(help))));
+                };
                 self.sign('=')?;
-                attrs.push((name, self.attr()?));
+                let start = self.next.span;
+                let attr = self.attr()?;
+                given[index] = Some((attr, start));
                 if !self.eat(Token::Sign(',')) {
                     break;
                 }
             }
             self.sign('}')?;
         }
-        let mut values = Vec::new();
-        for name in kind.attr_names() {
-            let Some(attr) = attrs.iter().find(|a| a.0 == *name) else {
-                return Err((format!("{kind} needs the attribute `{name}`"), open));
-            };
-            values.push(attr.1.clone());
+        if let Some(i) = given.iter().position(Option::is_none) {
+            let message = format!("{kind} needs the attribute `{}`", kind.attr_names()[i]);
+            let label = format!("needs `{} = …`, {}", kind.attr_names()[i], kind.attr_kinds()[i]);
+            return Err(self.error(Code::MissingAttribute, op_span, message, label));
         }
-        Op::from_attrs(kind, &values).map_err(|message| (message, open))
+        let (values, spans): (Vec<Attr>, Vec<Span>) = given.into_iter().flatten().unzip();
+        Op::from_attrs(kind, &values).map_err(|error| match error {
+            AttrError::Kind { index, wanted, .. } => {
+                self.error(Code::AttributeKind, spans[index], error.to_string(), format!("must be {wanted}"))
+            }
+            AttrError::Count { .. } => unreachable!("none is missing"),
+        })
     }
 
     fn attr(&mut self) -> Parsed<Attr> {
@@ -235,31 +362,25 @@ impl<'a> Parser<'a> {
                 Err(_) => self.float().map(Attr::F32),
             };
         }
-        let span = self.span();
-        let word = self.word("a number, a list or a name")?;
-        (Elem::from_name(word).map(Attr::Elem))
-            .or_else(|| Order::from_name(word).map(Attr::Order))
-            .ok_or_else(|| (format!("unknown attribute value `{}`", shortened(word)), span))
-    }
-
-    fn value(&mut self) -> Parsed<Value> {
-        let key = match self.peek() {
-            Token::Percent(name) => ('%', name),
-            Token::At(name) => ('@', name),
-            _ => return self.expected("a value"),
+        let (word, span) = self.word("a number, a list or a name")?;
+        let named = Elem::from_name(word).map(Attr::Elem).or_else(|| Order::from_name(word).map(Attr::Order));
+        let Some(attr) = named else {
+            let message = format!("unknown attribute value `{}`", shortened(word));
+            return Err(self.error(Code::AttributeKind, span, message, "neither an element type nor an order"));
         };
-        let span = self.advance().1;
-        let found = self.values.get(&key).copied();
-        found.ok_or_else(|| (format!("{}{} is not defined before its use", key.0, shortened(key.1)), span))
+        Ok(attr)
     }
 
-    fn ty(&mut self) -> Parsed<Type> {
-        let span = self.span();
-        let word = self.word("a type")?;
+    /// A type and its place.
+    fn ty(&mut self) -> Parsed<(Type, Span)> {
+        let (word, start) = self.word("a type")?;
         let Some(elem) = Elem::from_name(word) else {
-            return Err((format!("unknown element type `{}`", shortened(word)), span));
+            let help = format!("element types are {}", Elem::ALL.map(Elem::name).join(", "));
+            let message = format!("unknown element type `{}`", shortened(word));
+            let error = SourceError::new(self.source, Code::UnknownElement, start, message, "no element type");
+            return Err(self.report(error.with_help(Some(help))));
         };
-        let scale = if self.peek() == Token::Sign('<') && elem.is_int() { self.scale()? } else { Scale::UNIT };
+        let scale = if self.peek() == Token::Sign('<') { self.scale()? } else { Scale::UNIT };
         self.sign('[')?;
         let mut shape = Vec::new();
         while let Token::Number(_) = self.peek() {
@@ -268,10 +389,8 @@ impl<'a> Parser<'a> {
                 break;
             }
         }
-        self.sign(']')?;
-        let ty = Type { shape, elem, scale };
-        well_formed(&ty).map_err(|message| (message, span))?;
-        Ok(ty)
+        let end = self.sign(']')?;
+        Ok((Type { shape, elem, scale }, start.to(end)))
     }
 
     fn scale(&mut self) -> Parsed<Scale> {
@@ -283,11 +402,83 @@ impl<'a> Parser<'a> {
             channels = self.eat(Token::Sign('*'));
         }
         if channels {
-            let name = self.at_name()?.into();
+            let name = self.at_name()?.name.into();
             self.sign(':')?;
             scale.channels = Some(Channels { name, axis: self.number("an axis")? });
         }
         self.sign('>')?;
         Ok(scale)
+    }
+}
+
+impl<'a> Syntax<'a> {
+    /// The graph, its names resolved; `None` when an error was added.
+    fn resolve(self, source: &Arc<Source>, errors: &mut Vec<SourceError>) -> Option<(Graph, SourceMap)> {
+        let mut values: HashMap<(char, &'a str), (Option<Value>, Span)> = HashMap::new();
+        let mut define = |name: Name<'a>, value: Option<Value>| {
+            if let Some((_, first)) = values.insert((name.sigil, name.name), (value, name.span)) {
+                let message = format!("{}{} is defined twice", name.sigil, shortened(name.name));
+                let error = SourceError::new(source, Code::DuplicateName, name.span, message, "defined again");
+                errors.push(error.with_label(first, "defined here"));
+            }
+        };
+        for (i, input) in self.inputs.iter().enumerate() {
+            define(input.0, Some(Value::Input(InputId(i as u32))));
+        }
+        for (i, constant) in self.consts.iter().enumerate() {
+            define(constant.0, Some(Value::Const(ConstId(i as u32))));
+        }
+        for (i, node) in self.nodes.iter().enumerate() {
+            define(node.name, Some(Value::Node(NodeId(i as u32))));
+        }
+        for name in self.broken {
+            define(name, None);
+        }
+        let mut find = |name: Name<'a>| match values.get(&(name.sigil, name.name)) {
+            Some((value, _)) => *value,
+            None => {
+                let known = values.keys().filter(|k| k.0 == name.sigil && k.1.parse::<u64>().is_err()).map(|k| k.1);
+                let message = format!("{}{} is not defined", name.sigil, shortened(name.name));
+                let error = SourceError::new(source, Code::UndefinedName, name.span, message, "not defined");
+                errors.push(error.with_help(did_you_mean(name.name, known)));
+                None
+            }
+        };
+        let (mut nodes, mut node_spans) = (Vec::with_capacity(self.nodes.len()), Vec::with_capacity(self.nodes.len()));
+        for node in self.nodes {
+            let operands = node.operands.into_iter().filter_map(&mut find).collect();
+            nodes.push(Node { op: node.op, operands, ty: node.ty, locs: node.locs });
+            node_spans.push(node.spans);
+        }
+        let output_name = self.output?;
+        let output = find(output_name)?;
+        if !errors.is_empty() {
+            return None;
+        }
+        let decls = |decls: Vec<(Name<'a>, Type, Span)>| -> (Vec<Decl>, Vec<DeclSpans>) {
+            (decls.into_iter())
+                .map(|(name, ty, span)| {
+                    (Decl { name: name.name.into(), ty }, DeclSpans { name: name.span, ty: span })
+                })
+                .unzip()
+        };
+        let (inputs, input_spans) = decls(self.inputs);
+        let (consts, const_spans) = decls(self.consts);
+        let graph = Graph { name: self.name.into(), inputs, consts, nodes, output };
+        let (result, result_span) = self.result?;
+        if *graph.ty(output) != result {
+            let message = format!("the graph returns {}, not {result}", graph.ty(output));
+            let error = SourceError::new(source, Code::ResultType, result_span, message, "declared here");
+            errors.push(error.with_label(output_name.span, "returned here"));
+        }
+        let map = SourceMap {
+            source: source.clone(),
+            header: self.header,
+            inputs: input_spans,
+            consts: const_spans,
+            nodes: node_spans,
+            output: output_name.span,
+        };
+        Some((graph, map))
     }
 }

@@ -1,9 +1,9 @@
 use super::*;
 use crate::{
-    graph::{Decl, Graph},
+    diagnostic::Code,
+    graph::Decl,
     op::{Op, Order},
     types::{Elem, F32, Scale, Type},
-    verify,
 };
 
 /// A small graph with every kind of type and attribute.
@@ -28,42 +28,64 @@ fn sample() -> Graph {
 #[test]
 fn parse_undoes_print() {
     let g = sample();
-    verify(&g).unwrap();
     let text = print(&g);
-    assert_eq!(parse("sample.ir", &text).unwrap(), g, "{text}");
-    assert!(
-        text.contains(r#"%3 = linear %2, @w : i32<0.02*@w.scale:3>[1,2,2,16] loc "patch_embed.proj", "again""#),
-        "{text}"
-    );
+    let (parsed, map) = read("sample.ir", &text).unwrap();
+    assert_eq!(parsed, g, "{text}");
+    let line = r#"%3 = linear %2, @w : i32<0.02*@w.scale:3>[1,2,2,16] loc "patch_embed.proj", "again""#;
+    assert!(text.contains(line), "{text}");
+    // Every node has its place.
+    let at = |span: crate::diagnostic::Span| &text[span.start..span.end];
+    assert_eq!(at(map.nodes[3].node), line);
+    assert_eq!(at(map.nodes[3].op), "linear");
+    assert_eq!(at(map.nodes[3].operands[1]), "@w");
+    assert_eq!(at(map.nodes[3].ty), "i32<0.02*@w.scale:3>[1,2,2,16]");
+    assert_eq!(at(map.nodes[3].locs[1]), r#""again""#);
+    assert_eq!(at(map.consts[0].name), "@w.scale");
+    assert_eq!(at(map.inputs[0].ty), "u8[1,8,8,3]");
+    assert_eq!(at(map.output), "%5");
 }
 
 #[test]
 fn errors_point_at_the_place() {
     let text = print(&sample());
     let cases = [
-        ("linear %2", "linaer %2", (7, 8), "unknown op `linaer`"),
-        ("%2, @w :", "%9, @w :", (7, 15), "%9 is not defined before its use"),
-        ("shift = -1", "shift = 1.5", (8, 16), "must be an integer"),
-        ("[1,2,2,16] loc", "[1,2,2,15] loc", (7, 24), "linear gives"),
-        ("u8[1,8,8,3]", "u7[1,8,8,3]", (1, 23), "unknown element type `u7`"),
-        ("  return %5\n}", "  return %5\n", (12, 1), "expected `}`"),
-        ("%5 = ", "%4 = ", (9, 3), "%4 is defined twice"),
+        ("linear %2", "linaer %2", (7, 8), Code::UnknownOp, "unknown op `linaer`"),
+        ("%2, @w :", "%9, @w :", (7, 15), Code::UndefinedName, "%9 is not defined"),
+        ("shift = -1", "shift = 1.5", (8, 25), Code::AttributeKind, "must be an integer"),
+        ("[1,2,2,16] loc", "[1,2,2,15] loc", (7, 24), Code::ChannelScales, "channel scales @w.scale"),
+        ("u8[1,8,8,3]", "u7[1,8,8,3]", (1, 23), Code::UnknownElement, "unknown element type `u7`"),
+        ("  return %5\n}", "  return %5\n", (12, 1), Code::UnexpectedToken, "expected `}`"),
+        ("%5 = ", "%4 = ", (9, 3), Code::DuplicateName, "%4 is defined twice"),
+        ("block = 4, ", "", (6, 8), Code::MissingAttribute, "needs the attribute `block`"),
+        ("-> f32[1,2,2,16]", "-> f32[1,2,2,17]", (1, 39), Code::ResultType, "returns f32[1,2,2,16]"),
     ];
-    for (from, to, at, message) in cases {
+    for (from, to, at, code, message) in cases {
         assert!(text.contains(from), "{from} in {text}");
-        let error = parse("bad.ir", &text.replace(from, to)).unwrap_err();
+        let errors = read("bad.ir", &text.replacen(from, to, 1)).unwrap_err().errors;
+        let error = errors.iter().find(|e| e.code == code).unwrap_or_else(|| panic!("{to}: {errors:?}"));
         assert!(error.message.contains(message), "{to}: {}", error.message);
         assert_eq!(error.line_column(), at, "{to}: {}", error.message);
     }
 }
 
 #[test]
+fn every_line_with_an_error_is_reported() {
+    let text = print(&sample()).replace("quantize", "quantise").replace("roll", "rol").replace("block =", "blok =");
+    let errors = read("bad.ir", &text).unwrap_err().errors;
+    let lines: Vec<_> = errors.iter().map(|e| (e.line_column().0, e.code)).collect();
+    use Code::*;
+    assert_eq!(lines, [(5, UnknownOp), (6, UnknownAttribute), (8, UnknownOp), (9, UnknownOp)]);
+    assert_eq!(errors[0].help.as_deref(), Some("did you mean `quantize`?"));
+}
+
+#[test]
 fn arbitrary_text_never_panics() {
     let text = print(&sample());
     for end in (0..text.len()).step_by(3) {
-        let _ = parse("cut.ir", &text[..end]);
-        let _ = parse("tail.ir", &text[end..]);
-        let _ = parse("twice.ir", &format!("{}{}", &text[..end], text));
+        let _ = read("cut.ir", &text[..end]);
+        let _ = read("tail.ir", &text[end..]);
+        let _ = read("twice.ir", &format!("{}{}", &text[..end], text));
     }
-    assert!(parse("hostile.ir", &"[".repeat(1 << 20)).is_err());
+    assert!(read("hostile.ir", &"[".repeat(1 << 20)).is_err());
+    assert!(read("lines.ir", &"%0 = ;\n".repeat(1 << 20)).unwrap_err().more);
 }

@@ -1,0 +1,77 @@
+//! The list of passes.
+
+use super::{Activation, Options, Precision, Report};
+use crate::{
+    approximate::gelu_to_relu,
+    egraph::rewrite,
+    quantize::{calibrate, fold_normalize, insert_quantization},
+    rules::{RuleSet, rules},
+};
+use swint_ir::Module;
+
+/// The name of the stage before the first pass.
+pub const IMPORT: &str = "import";
+
+/// A row of the list: one pass.
+pub struct Pass {
+    /// Its name on the command line.
+    pub name: &'static str,
+    /// What it does, in a line.
+    pub summary: &'static str,
+    /// Whether a compilation with these options runs it.
+    pub wanted: fn(&Options<'_>) -> bool,
+    /// Does its work on a verified module. An `Err` says why it cannot.
+    pub run: fn(&Module, &Options<'_>, &mut Report) -> Result<Module, String>,
+}
+
+/// Every pass, in the order in which a compilation runs them.
+pub static PASSES: [Pass; 4] = [
+    Pass {
+        name: "fold-normalize",
+        summary: "fold pixel normalisation into the patch embedding: raw u8 pixels enter",
+        wanted: |options| options.precision == Precision::Int8,
+        run: |module, _, _| Ok(fold_normalize(module)),
+    },
+    Pass {
+        name: "approximate",
+        summary: "replace every GELU by a ReLU: an approximation, the model needs distillation",
+        wanted: |options| options.activation == Activation::Relu,
+        run: |module, _, report| {
+            let (module, count) = gelu_to_relu(module);
+            report.approximated += count;
+            Ok(module)
+        },
+    },
+    Pass {
+        name: "quantize",
+        summary: "insert quantize/dequantize pairs, scales from calibration inputs",
+        wanted: |options| options.precision == Precision::Int8,
+        run: |module, options, _| {
+            if options.calibration.is_empty() {
+                return Err("int8 needs calibration inputs: they set the scales of the activations".to_owned());
+            }
+            insert_quantization(module, &calibrate(module, options.calibration)?)
+        },
+    },
+    Pass {
+        name: "rewrite",
+        summary: "saturate an e-graph with the rewrite rules and take the cheapest equal program",
+        wanted: |_| true,
+        run: |module, options, report| {
+            let mut table =
+                rules(RuleSet { gelu_table: options.activation == Activation::Lut || options.rules.is_some() });
+            if let Some(names) = &options.rules {
+                table.retain(|rule| names.contains(&rule.name));
+            }
+            report.before_rewrites = module.graph.op_counts();
+            let (module, rewritten) = rewrite(module, &table, &options.target);
+            report.rewrite = Some(rewritten);
+            Ok(module)
+        },
+    },
+];
+
+/// The pass of a name.
+pub fn find(name: &str) -> Option<&'static Pass> {
+    PASSES.iter().find(|pass| pass.name == name)
+}

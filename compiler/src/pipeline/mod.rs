@@ -1,0 +1,77 @@
+//! Passes: the flat, named list of them, and the driver that runs them.
+
+mod driver;
+mod list;
+
+pub use driver::{Cause, PassFailure, Stage, run_passes};
+pub use list::{IMPORT, PASSES, Pass, find};
+
+use crate::egraph::{RewriteReport, Target};
+use std::collections::{BTreeMap, BTreeSet};
+use swint_ir::{Module, Tensor};
+
+/// Numbers of a compiled model.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Precision {
+    /// Everything stays `f32`.
+    #[default]
+    F32,
+    /// Linears and attention products are 8-bit integers with 32-bit accumulators.
+    Int8,
+}
+
+/// What becomes of the GELU between integers.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Activation {
+    /// Its table of 256 entries: exact.
+    #[default]
+    Lut,
+    /// A ReLU, the clamp of a requantization: an approximation that needs distillation.
+    Relu,
+    /// It stays, in float: the baseline.
+    Gelu,
+}
+
+/// What to compile to, and how.
+#[derive(Clone, Debug, Default)]
+pub struct Options<'a> {
+    /// Numbers.
+    pub precision: Precision,
+    /// Activation of the MLPs; for [`Precision::Int8`], and [`Activation::Relu`] for both.
+    pub activation: Activation,
+    /// Inputs whose activations set the scales, each one tensor for every input of the graph; for [`Precision::Int8`].
+    pub calibration: &'a [Vec<Tensor>],
+    /// The device whose cost decides between equal programs.
+    pub target: Target,
+    /// Use these rewrite rules only, whatever the activation.
+    pub rules: Option<BTreeSet<String>>,
+    /// Verify after every pass, and not only the first and the last program. Always so with debug assertions.
+    pub verify: bool,
+}
+
+/// What a compilation did.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct Report {
+    /// Ops before the first and after the last pass.
+    pub ops: (BTreeMap<&'static str, usize>, BTreeMap<&'static str, usize>),
+    /// GELUs replaced by another function: the model needs distillation.
+    pub approximated: usize,
+    /// Ops before the rewrites: of the float model, with quantize/dequantize pairs for int8.
+    pub before_rewrites: BTreeMap<&'static str, usize>,
+    /// What the rewrites did, if they ran.
+    pub rewrite: Option<RewriteReport>,
+}
+
+/// Runs the passes that the options ask for on an imported float module. `observe` sees the module before the first pass
+/// and after each.
+///
+/// # Errors
+/// When a pass cannot do its work, or is defective.
+pub fn compile(
+    imported: &Module,
+    options: &Options<'_>,
+    observe: impl FnMut(&Stage<'_>),
+) -> Result<(Module, Report), Box<PassFailure>> {
+    let passes: Vec<&Pass> = PASSES.iter().filter(|pass| (pass.wanted)(options)).collect();
+    run_passes(&passes, imported, options, observe)
+}

@@ -1,0 +1,296 @@
+//! Random valid graphs of every op.
+
+use crate::{
+    graph::{Decl, Graph, Value},
+    infer,
+    op::{Op, OpKind, Order},
+    types::{Channels, Elem, F32, Scale, Type},
+};
+use fastrand::Rng;
+
+/// A random graph that [`crate::verify()`] accepts, of at least one and about `nodes` nodes. Every op can be in it, dead
+/// code and unused inputs too; tensors are small. (In the manner of LLVM's `llvm-stress`.)
+pub fn graph(seed: u64, nodes: usize) -> Graph {
+    let mut rng = Rng::with_seed(seed);
+    let mut inputs = Vec::new();
+    for i in 0..rng.usize(1..=3) {
+        let ty = input(&mut rng);
+        inputs.push(Decl { name: format!("in.{i}").into(), ty });
+    }
+    let values = (0..inputs.len()).map(|i| Value::Input(crate::InputId(i as u32))).collect();
+    let mut generator = Generator { graph: Graph::new(format!("random_{seed}"), inputs), values, rng };
+    // Not every op finds operands, but a float finds a ReLU.
+    for attempt in 0.. {
+        let enough = generator.graph.nodes.len() >= nodes.max(1) || attempt > 100 * nodes;
+        if enough && !generator.graph.nodes.is_empty() {
+            break;
+        }
+        let kind = *generator.choose(OpKind::ALL);
+        let node = generator.node(kind);
+        generator.values.extend(node);
+    }
+    generator.graph.output = match generator.rng.u8(..8) {
+        0 => generator.any(|_| true).expect("there are inputs"),
+        _ => *generator.values.last().expect("there are nodes"),
+    };
+    generator.graph
+}
+
+/// A type as activations have it somewhere in a Swin Transformer.
+fn input(rng: &mut Rng) -> Type {
+    let scale = Scale::tensor([1.0, 0.5, 0.02, 1.0 / 255.0][rng.usize(..4)]);
+    let (side, channels) = ([1, 2, 4, 6][rng.usize(..4)], [1, 2, 3, 4, 6][rng.usize(..5)]);
+    let images = vec![rng.usize(1..=2), side, side, channels];
+    let windows = vec![rng.usize(1..=4), [1, 4, 9][rng.usize(..3)], channels];
+    match rng.u8(..8) {
+        0 | 1 => Type::int(Elem::U8, Scale::UNIT, images),
+        2 => Type::f32(images),
+        3 => Type::f32(windows),
+        4 => Type::int(Elem::I8, scale, images),
+        5 => Type::int(Elem::I8, scale, windows),
+        6 => Type::int(Elem::I16, scale, images),
+        _ => Type::f32(vec![rng.usize(1..=5), channels]),
+    }
+}
+
+struct Generator {
+    graph: Graph,
+    /// What operands are chosen from: inputs and nodes.
+    values: Vec<Value>,
+    rng: Rng,
+}
+
+impl Generator {
+    fn choose<'a, T>(&mut self, options: &'a [T]) -> &'a T {
+        &options[self.rng.usize(..options.len())]
+    }
+
+    /// A value whose type fits, if one does; later ones are likelier, so that graphs grow deep.
+    fn any(&mut self, fits: impl Fn(&Type) -> bool) -> Option<Value> {
+        let fitting: Vec<Value> = self.values.iter().copied().filter(|&v| fits(self.graph.ty(v))).collect();
+        let n = fitting.len();
+        let i = self.rng.usize(..n.max(1)).max(self.rng.usize(..n.max(1)));
+        fitting.get(i).copied()
+    }
+
+    fn float(&mut self) -> Option<Value> {
+        self.any(Type::is_float)
+    }
+
+    /// A new constant; its name is often that of a module.
+    fn constant(&mut self, ty: Type) -> Value {
+        let number = self.graph.consts.len();
+        let stem = *self.choose(&["c", "layers.0.blocks.1.w", "a-b_c"]);
+        self.graph.constant(format!("{stem}.{number}"), ty)
+    }
+
+    fn vector(&mut self, n: usize) -> Value {
+        self.constant(Type::f32([n]))
+    }
+
+    fn scale(&mut self) -> F32 {
+        F32::new(*self.choose(&[1.0, 0.25, 0.02, 0.013, 1.0 / 255.0]))
+    }
+
+    /// A divisor of both extents.
+    fn divisor(&mut self, a: usize, b: usize) -> usize {
+        let divisors: Vec<usize> = (1..=a.min(b)).filter(|d| a.is_multiple_of(*d) && b.is_multiple_of(*d)).collect();
+        *self.choose(&divisors)
+    }
+
+    fn attach(&mut self, op: Op, operands: Vec<Value>) -> Option<Value> {
+        let value = self.graph.push(op, operands).ok()?;
+        for _ in 0..self.rng.usize(..8).saturating_sub(5) {
+            let loc = format!("layers.{}.é x", self.rng.u8(..4));
+            self.graph.add_loc(value, loc);
+        }
+        Some(value)
+    }
+
+    /// Weights for a linear on `x`.
+    fn matrix(&mut self, x: &Type) -> Value {
+        let shape = [self.rng.usize(1..=6), x.last()];
+        if x.is_float() {
+            return self.constant(Type::f32(shape));
+        }
+        let mut scale = Scale { factor: self.scale(), channels: None };
+        if self.rng.bool() {
+            let name = format!("scales.{}", self.graph.consts.len());
+            self.graph.constant(name.as_str(), Type::f32([shape[0]]));
+            scale.channels = Some(Channels { name: name.into(), axis: 0 });
+        }
+        self.constant(Type::int(Elem::I8, scale, shape))
+    }
+
+    /// A bias for sums of a type.
+    fn bias(&mut self, y: &Type) -> Value {
+        self.constant(Type { shape: vec![y.last()], elem: y.elem, scale: y.scale.on_axis(0) })
+    }
+
+    fn target(&mut self) -> (Elem, F32) {
+        (*self.choose(&[Elem::I8, Elem::I8, Elem::U8, Elem::I16]), self.scale())
+    }
+
+    /// Adds a node of this op, if there are operands for it.
+    fn node(&mut self, kind: OpKind) -> Option<Value> {
+        match kind {
+            OpKind::Normalize => {
+                let x = self.any(|ty| ty.elem == Elem::U8 && ty.scale == Scale::UNIT && ty.rank() == 4)?;
+                let channels = self.graph.ty(x).last();
+                let mut floats = |low: f32| (0..channels).map(|_| F32::new(low + self.rng.f32())).collect();
+                let (mean, std) = (floats(-0.5), floats(0.1));
+                self.attach(Op::Normalize { mean, std }, vec![x])
+            }
+            OpKind::SpaceToDepth => {
+                let x = self.any(|ty| ty.rank() == 4)?;
+                let block = self.divisor(self.graph.ty(x).shape[1], self.graph.ty(x).shape[2]);
+                let order = *self.choose(&[Order::Row, Order::Column]);
+                self.attach(Op::SpaceToDepth { block, order }, vec![x])
+            }
+            OpKind::Roll => {
+                let x = self.any(|ty| ty.rank() == 4)?;
+                let shift = self.rng.i64(-9..=9);
+                self.attach(Op::Roll { shift }, vec![x])
+            }
+            OpKind::WindowPartition => {
+                let x = self.any(|ty| ty.rank() == 4)?;
+                let window = self.divisor(self.graph.ty(x).shape[1], self.graph.ty(x).shape[2]);
+                self.attach(Op::WindowPartition { window }, vec![x])
+            }
+            OpKind::WindowReverse => {
+                let x = self.any(|ty| ty.rank() == 3 && ty.shape[1].isqrt().pow(2) == ty.shape[1])?;
+                let (n, window) = (self.graph.ty(x).shape[0], self.graph.ty(x).shape[1].isqrt());
+                let rows = self.divisor(n, n);
+                let columns = self.divisor(n / rows, n / rows);
+                let op = Op::WindowReverse { window, height: window * rows, width: window * columns };
+                self.attach(op, vec![x])
+            }
+            OpKind::LayerNorm => {
+                let x = self.float()?;
+                let n = self.graph.ty(x).last();
+                let operands = vec![x, self.vector(n), self.vector(n)];
+                let eps = F32::new(*self.choose(&[1e-5, 1e-3]));
+                self.attach(Op::LayerNorm { eps }, operands)
+            }
+            OpKind::Linear | OpKind::QLinear => {
+                let quantized = kind == OpKind::QLinear;
+                let x = self.any(|ty| {
+                    (ty.is_float() && !quantized) || (ty.elem.is_byte() && ty.scale.channels.is_none())
+                })?;
+                let ty = self.graph.ty(x).clone();
+                let mut operands = vec![x, self.matrix(&ty)];
+                if self.rng.bool() {
+                    let y = infer(&Op::Linear {}, &[&ty, self.graph.ty(operands[1])]).ok()?;
+                    operands.push(self.bias(&y));
+                }
+                let (elem, scale) = self.target();
+                self.attach(if quantized { Op::QLinear { elem, scale } } else { Op::Linear {} }, operands)
+            }
+            OpKind::BiasAdd => {
+                let sums = |n: &crate::Node| n.op == Op::Linear {} && n.operands.len() == 2;
+                let linear = self.values.iter().copied().rfind(|&v| self.graph.node(v).is_some_and(sums));
+                let x = if self.rng.bool() { linear? } else { self.float()? };
+                let y = self.graph.ty(x).clone();
+                let operands = vec![x, self.bias(&y)];
+                self.attach(Op::BiasAdd {}, operands)
+            }
+            OpKind::AttnScores => {
+                let operand = |ty: &Type| ty.rank() == 3 && (ty.is_float() || ty.elem == Elem::I8);
+                let q = self.any(operand)?;
+                let shape = self.graph.ty(q).shape.clone();
+                let k = self.any(|ty| operand(ty) && ty.shape == shape)?;
+                let heads = self.divisor(shape[2], shape[2]);
+                self.attach(Op::AttnScores { heads }, vec![q, k])
+            }
+            OpKind::AttnBias => {
+                let x = self.any(|ty| ty.is_float() && ty.rank() == 4 && ty.shape[2] == ty.shape[3])?;
+                let shape = self.graph.ty(x).shape.clone();
+                let mut operands = vec![x, self.constant(Type::f32(&shape[1..]))];
+                if self.rng.bool() {
+                    let masks = self.divisor(shape[0], shape[0]);
+                    operands.push(self.constant(Type::f32([masks, shape[2], shape[3]])));
+                }
+                let scale = self.scale();
+                self.attach(Op::AttnBias { scale }, operands)
+            }
+            OpKind::AttnValues => {
+                let p = self.any(|ty| ty.rank() == 4 && ty.shape[2] == ty.shape[3])?;
+                let p_ty = self.graph.ty(p).clone();
+                let fits = |ty: &Type| {
+                    ty.rank() == 3 && ty.shape[..2] == [p_ty.shape[0], p_ty.shape[2]] && ty.is_float() == p_ty.is_float()
+                };
+                let v = self.any(fits)?;
+                self.attach(Op::AttnValues {}, vec![p, v])
+            }
+            OpKind::Softmax | OpKind::Gelu | OpKind::Relu | OpKind::MeanPool => {
+                let x = self.float()?;
+                let op = Op::from_attrs(kind, &[]).expect("they have no attributes");
+                self.attach(op, vec![x])
+            }
+            OpKind::Add => {
+                let a = self.float()?;
+                let ty = self.graph.ty(a).clone();
+                let b = self.any(|other| *other == ty)?;
+                self.attach(Op::Add {}, vec![a, b])
+            }
+            OpKind::Quantize => {
+                let x = self.float()?;
+                let (elem, scale) = self.target();
+                self.attach(Op::Quantize { elem, scale }, vec![x])
+            }
+            OpKind::Dequantize => {
+                let x = self.any(|ty| ty.elem.is_int())?;
+                self.attach(Op::Dequantize {}, vec![x])
+            }
+            OpKind::Requantize => {
+                let x = self.any(|ty| ty.elem.is_int())?;
+                let (elem, scale) = self.target();
+                self.attach(Op::Requantize { elem, scale }, vec![x])
+            }
+            OpKind::Lut => {
+                let x = self.any(|ty| ty.elem.is_byte())?;
+                let elem = *self.choose(&[Elem::I8, Elem::U8]);
+                let scale = Scale { factor: self.scale(), channels: None };
+                let table = self.constant(Type::int(elem, scale, [256]));
+                self.attach(Op::Lut {}, vec![x, table])
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{diagnostic::Source, interp, random, text, verify, verify_weights};
+    use std::{collections::BTreeMap, sync::Arc};
+
+    #[test]
+    fn random_graphs_are_valid_and_survive_their_text() {
+        let mut ops: BTreeMap<&str, usize> = BTreeMap::new();
+        for seed in 0..2000 {
+            let g = graph(seed, 12);
+            verify(&g).unwrap_or_else(|e| panic!("seed {seed}: {e}\n{g}"));
+            verify_weights(&g, &random::weights(&g, seed)).unwrap_or_else(|e| panic!("seed {seed}: {e}\n{g}"));
+            let printed = text::print(&g);
+            let (parsed, _) = text::parse(&Arc::new(Source::new("g", printed.as_str()))).unwrap();
+            assert_eq!(parsed, g, "seed {seed}");
+            for (op, n) in g.op_counts() {
+                *ops.entry(op).or_default() += n;
+            }
+        }
+        for kind in OpKind::ALL {
+            let n = ops.get(kind.name()).copied().unwrap_or(0);
+            assert!(n >= 100, "{kind} is in {n} places only: {ops:?}");
+        }
+    }
+
+    #[test]
+    fn random_graphs_run() {
+        for seed in 0..300 {
+            let g = graph(seed, 12);
+            let inputs = random::inputs(&g, &mut Rng::with_seed(seed));
+            let y = interp::run(&g, &random::weights(&g, seed), &inputs).unwrap();
+            assert!(y.is_of(g.ty(g.output)), "seed {seed}");
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! `swint ir`: the program at any stage, as text or for other tools.
+
+use super::{
+    model::ModelArgs,
+    passes::{PassArgs, stage_name, write},
+    print,
+    source::{read_artifact, read_ir},
+    value_name,
+};
+use clap::ValueEnum;
+use miette::{IntoDiagnostic, miette};
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+use swint::{
+    compiler::{
+        emit,
+        pipeline::{IMPORT, Options, PASSES, Pass},
+        plan::plan,
+    },
+    ir::{Graph, text},
+};
+
+/// Arguments.
+#[derive(clap::Args)]
+pub struct Args {
+    /// A model description (.toml), a compiled model (.swint) or an IR text (.ir).
+    program: PathBuf,
+    /// The stage to show: `import` (before the passes), a pass, `plan` (kernels and buffers); by default the last pass.
+    #[arg(long, value_parser = shown_stage)]
+    stage: Option<String>,
+    /// As what.
+    #[arg(long, value_enum, default_value = "text")]
+    emit: Emit,
+    /// Write here and not to stdout.
+    #[arg(short, long)]
+    output: Option<PathBuf>,
+    #[command(flatten)]
+    model: ModelArgs,
+    #[command(flatten)]
+    pass_args: PassArgs,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Emit {
+    /// The IR's text form.
+    Text,
+    /// Graphviz.
+    Dot,
+    /// JSON.
+    Json,
+}
+
+const PLAN: &str = "plan";
+
+fn shown_stage(name: &str) -> Result<String, String> {
+    if name == PLAN { Ok(name.to_owned()) } else { stage_name(name).map_err(|known| format!("{known}, {PLAN}")) }
+}
+
+impl Args {
+    /// Shows the program.
+    pub fn run(self) -> miette::Result<ExitCode> {
+        let extension = self.program.extension().and_then(|e| e.to_str());
+        let stage = self.stage.as_deref();
+        let graph = match extension {
+            Some("toml") => self.compiled()?,
+            Some("swint" | "ir") if !matches!(stage, None | Some(PLAN)) => {
+                return Err(miette!(
+                    help = "`swint ir` on the description shows every stage, `swint opt` runs passes on an IR text",
+                    "{} holds one stage only: give --stage plan or none",
+                    self.program.display()
+                ));
+            }
+            Some("swint") => read_artifact(&self.program)?.module.graph,
+            Some("ir") => read_ir(&self.program)?.0,
+            _ if self.program == Path::new("-") => read_ir(&self.program)?.0,
+            _ => return Err(miette!("{}: wanted a .toml, .swint or .ir file", self.program.display())),
+        };
+        let text = match (stage, self.emit) {
+            (Some(PLAN), Emit::Text) => plan(&graph).into_diagnostic()?.to_string(),
+            (Some(PLAN), _) => return Err(miette!("a plan is shown as text only")),
+            (_, Emit::Text) => text::print(&graph),
+            (_, Emit::Dot) => emit::dot(&graph),
+            (_, Emit::Json) => format!("{:#}\n", emit::json(&graph)),
+        };
+        match &self.output {
+            Some(path) => write(path, text.as_bytes())?,
+            None => print(text)?,
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+
+    /// The graph of the wanted stage of a description.
+    fn compiled(&self) -> miette::Result<Graph> {
+        let activation = self.model.activation()?;
+        let (spec, imported) = self.model.load(&self.program)?;
+        let options = Options {
+            precision: self.model.precision.into(),
+            activation: activation.into(),
+            ..Options::default()
+        };
+        let mut passes: Vec<&Pass> = PASSES.iter().filter(|pass| (pass.wanted)(&options)).collect();
+        if let Some(stage) = self.stage.as_deref().filter(|stage| *stage != PLAN) {
+            let position = passes.iter().position(|pass| pass.name == stage);
+            if position.is_none() && stage != IMPORT {
+                return Err(miette!("--stage {stage}: this precision and activation do not run that pass"));
+            }
+            passes.truncate(position.map_or(0, |i| i + 1));
+        }
+        let needs_inputs = passes.iter().any(|pass| pass.name == "quantize");
+        let calibration =
+            if needs_inputs { self.model.calibration(&spec, &imported, true)? } else { Vec::new() };
+        let options = Options { calibration: &calibration, ..options };
+        let arguments = format!(" --activation {}", value_name(activation));
+        Ok(self.pass_args.run(passes, &imported, &options, &arguments)?.0.graph)
+    }
+}

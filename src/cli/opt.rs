@@ -1,0 +1,177 @@
+//! `swint opt`: passes on a text graph.
+
+use super::{
+    ActivationArg, coded, passes::{PassArgs, pass_name, write}, print, say,
+    source::read_ir,
+    value_name,
+};
+use miette::{Context, IntoDiagnostic, miette};
+use std::{collections::BTreeSet, fs, path::PathBuf, process::ExitCode};
+use swint::{
+    compiler::{
+        frontend::Checkpoint,
+        pipeline::{Options, Pass, find},
+        rules::{RuleSet, rules},
+        validate::validate,
+    },
+    ir::{
+        Code, Data, Elem, Graph, Module, Tensor, Weights, diagnostic::did_you_mean, random, text, text::SourceMap,
+        verify_weights,
+    },
+    runtime::tensors::to_safetensors,
+};
+
+/// Arguments.
+#[derive(clap::Args)]
+pub struct Args {
+    /// IR text; `-` reads stdin.
+    file: PathBuf,
+    /// Passes to run, in this order. Without, the graph is parsed, verified and printed.
+    #[arg(long, value_delimiter = ',', value_parser = pass_name)]
+    passes: Vec<String>,
+    /// What becomes of the GELU: which rules `rewrite` uses.
+    #[arg(long, value_enum, default_value = "lut")]
+    activation: ActivationArg,
+    /// Let `rewrite` use these rules only, `--activation` aside.
+    #[arg(long, value_delimiter = ',', value_parser = rule_name)]
+    rules: Option<Vec<String>>,
+    /// Values of the constants, a safetensors file; without, they are random.
+    #[arg(long, value_name = "FILE")]
+    weights: Option<PathBuf>,
+    /// Give every element of a constant this value.
+    #[arg(long, value_name = "NAME=VALUE", value_parser = fill)]
+    fill: Vec<(String, f64)>,
+    /// Seed of random constants and inputs.
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// Calibration inputs for `quantize`, a safetensors file with tensors 0.NAME, 1.NAME, … for each input; without,
+    /// they are random.
+    #[arg(long, value_name = "FILE")]
+    calib: Option<PathBuf>,
+    /// Run the program before and after the passes on so many random inputs and compare; exit code 1 where they differ by
+    /// more than the tolerance.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    validate: Option<u32>,
+    /// Largest difference that --validate allows, relative to the largest output; 0 wants every bit.
+    #[arg(long, default_value_t = 0.0, requires = "validate")]
+    tolerance: f32,
+    /// Write the IR here and not to stdout.
+    #[arg(short, long)]
+    output: Option<PathBuf>,
+    /// Write the constants of the result, a safetensors file.
+    #[arg(long, value_name = "FILE")]
+    weights_out: Option<PathBuf>,
+    #[command(flatten)]
+    pass_args: PassArgs,
+}
+
+fn rule_name(name: &str) -> Result<String, String> {
+    let table = rules(RuleSet { gelu_table: true });
+    if table.iter().any(|rule| rule.name == name) {
+        return Ok(name.to_owned());
+    }
+    let hint = did_you_mean(name, table.iter().map(|rule| rule.name.as_str()));
+    Err(format!("no such rule{}", hint.map_or_else(String::new, |hint| format!("; {hint}"))))
+}
+
+fn fill(text: &str) -> Result<(String, f64), String> {
+    let (name, value) = text.split_once('=').ok_or("wanted NAME=VALUE")?;
+    let value: f64 = value.parse().map_err(|_| format!("{value:?} is not a number"))?;
+    Ok((name.trim_start_matches('@').to_owned(), value))
+}
+
+impl Args {
+    /// Runs the passes.
+    pub fn run(self) -> miette::Result<ExitCode> {
+        let (graph, map) = read_ir(&self.file)?;
+        let weights = self.weights(&graph)?;
+        verify_weights(&graph, &weights).map_err(|error| map.report(&error))?;
+        let before = Module { graph, weights };
+        let passes: Vec<&Pass> = self.passes.iter().map(|name| find(name).expect("checked by the parser")).collect();
+        let calibration =
+            if self.passes.iter().any(|p| p == "quantize") { self.calibration(&before.graph, &map)? } else { Vec::new() };
+        let rules: Option<BTreeSet<String>> = self.rules.as_ref().map(|names| names.iter().cloned().collect());
+        let mut arguments = format!(" --activation {}", value_name(self.activation));
+        if let Some(rules) = &rules {
+            arguments += &format!(" --rules {}", rules.iter().map(String::as_str).collect::<Vec<_>>().join(","));
+        }
+        let options = Options {
+            activation: self.activation.into(),
+            calibration: &calibration,
+            rules,
+            ..Options::default()
+        };
+        let (after, report) = self.pass_args.run(passes, &before, &options, &arguments)?;
+        if let Some(rewrite) = &report.rewrite {
+            let fired: Vec<String> = rewrite.applied.iter().map(|(rule, n)| format!("{rule} {n}")).collect();
+            say(format_args!("rules fired: {}", if fired.is_empty() { "none".to_owned() } else { fired.join(", ") }));
+        }
+        let text = text::print(&after.graph);
+        match &self.output {
+            Some(path) => write(path, text.as_bytes())?,
+            None if self.pass_args.prints() => {}
+            None => print(text)?,
+        }
+        if let Some(path) = &self.weights_out {
+            let tensors = after.weights.0.iter().map(|(name, tensor)| (&**name, &**tensor));
+            write(path, &to_safetensors(tensors).map_err(|e| miette!("{e}"))?)?;
+        }
+        let Some(inputs) = self.validate else { return Ok(ExitCode::SUCCESS) };
+        let difference = validate(&before, &after, inputs as usize, self.seed).map_err(|e| miette!("--validate: {e}"))?;
+        say(format_args!("validated on {difference}"));
+        // Zero wants every bit: 0.0 and -0.0 are apart, but by nothing.
+        let holds = if self.tolerance == 0.0 { difference.differing == 0 } else { difference.relative() <= self.tolerance };
+        Ok(if holds { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    }
+
+    fn weights(&self, graph: &Graph) -> miette::Result<Weights> {
+        let mut weights = match &self.weights {
+            None => random::weights(graph, self.seed),
+            Some(path) => {
+                let mut weights = Weights::default();
+                for (name, tensor) in read_tensors(path, Code::BadCheckpoint)?.0 {
+                    weights.insert(name, tensor);
+                }
+                weights
+            }
+        };
+        for (name, value) in &self.fill {
+            let Some(decl) = graph.consts.iter().find(|c| *c.name == **name) else {
+                return Err(miette!("--fill: the graph declares no constant @{name}"));
+            };
+            let (low, high) = decl.ty.elem.range().unwrap_or((i32::MIN, i32::MAX));
+            if decl.ty.elem.is_int() && !(value.fract() == 0.0 && (f64::from(low)..=f64::from(high)).contains(value)) {
+                return Err(miette!("--fill: {value} is no {}, which @{name} holds", decl.ty.elem));
+            }
+            let n = decl.ty.elements();
+            let data = match decl.ty.elem {
+                Elem::F32 => Data::F32(vec![*value as f32; n]),
+                elem => Data::from_i32(elem, std::iter::repeat_n(*value as i32, n)),
+            };
+            weights.insert(name.as_str(), Tensor::new(decl.ty.shape.clone(), data));
+        }
+        Ok(weights)
+    }
+
+    fn calibration(&self, graph: &Graph, map: &SourceMap) -> miette::Result<Vec<Vec<Tensor>>> {
+        let Some(path) = &self.calib else {
+            let mut rng = random::Rng::with_seed(self.seed);
+            return Ok((0..2).map(|_| random::inputs(graph, &mut rng)).collect());
+        };
+        let tensors = read_tensors(path, Code::Unreadable)?.0;
+        let sample = |i: usize| -> Option<Vec<Tensor>> {
+            graph.inputs.iter().map(|input| tensors.get(&format!("{i}.{}", input.name)).cloned()).collect()
+        };
+        let samples: Vec<Vec<Tensor>> = (0..).map_while(sample).collect();
+        if samples.is_empty() {
+            let first = &graph.inputs[0].name;
+            return Err(miette!("--calib {}: no tensor 0.{first} for {}", path.display(), map.source.name()));
+        }
+        Ok(samples)
+    }
+}
+
+fn read_tensors(path: &PathBuf, code: Code) -> miette::Result<Checkpoint> {
+    let bytes = fs::read(path).into_diagnostic().wrap_err_with(|| format!("cannot read {}", path.display()))?;
+    Checkpoint::from_bytes(&bytes).map_err(|e| coded(code, format!("{}: {e}", path.display())))
+}

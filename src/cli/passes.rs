@@ -1,0 +1,188 @@
+//! What every command that runs passes can show of them.
+
+use super::{print, say};
+use miette::{Context, IntoDiagnostic, miette};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+use swint::{
+    compiler::pipeline::{IMPORT, Options, PASSES, Pass, PassFailure, Report, Stage, run_passes},
+    ir::{Module, Tensor, text},
+    runtime::{artifact::write_atomically, tensors::to_safetensors},
+};
+
+/// Arguments.
+#[derive(clap::Args)]
+pub struct PassArgs {
+    /// Print the IR after this pass, after `all`, or after those that `changed` it.
+    #[arg(long, value_name = "PASS", value_parser = printed_name)]
+    print_after: Option<String>,
+    /// Run no pass after this one.
+    #[arg(long, value_name = "PASS", value_parser = stage_name)]
+    stop_after: Option<String>,
+    /// Print how long each pass took, to stderr.
+    #[arg(long)]
+    time_passes: bool,
+    /// Write the IR after each pass into this folder, numbered: 00-import.ir, 01-fold-normalize.ir, …
+    #[arg(long, value_name = "DIR")]
+    dump_dir: Option<PathBuf>,
+    /// Verify the IR after each pass, not only the last.
+    #[arg(long)]
+    verify: bool,
+}
+
+fn stages() -> impl Iterator<Item = &'static str> {
+    [IMPORT].into_iter().chain(PASSES.iter().map(|pass| pass.name))
+}
+
+fn one_of<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Result<String, String> {
+    let known: Vec<&str> = known.collect();
+    if known.contains(&name) { Ok(name.to_owned()) } else { Err(format!("there are: {}", known.join(", "))) }
+}
+
+fn printed_name(name: &str) -> Result<String, String> {
+    one_of(name, ["all", "changed"].into_iter().chain(stages()))
+}
+
+/// The name of a pass, or of the stage before the first.
+pub fn stage_name(name: &str) -> Result<String, String> {
+    one_of(name, stages())
+}
+
+/// The name of a pass.
+pub fn pass_name(name: &str) -> Result<String, String> {
+    one_of(name, PASSES.iter().map(|pass| pass.name))
+}
+
+impl PassArgs {
+    /// Whether IR goes to stdout.
+    pub fn prints(&self) -> bool {
+        self.print_after.is_some()
+    }
+
+    /// Whether something is asked for that is worth running passes for.
+    pub fn shows_something(&self) -> bool {
+        self.prints() || self.dump_dir.is_some() || self.time_passes
+    }
+
+    /// Runs passes on a module and shows what was asked for. `arguments` are those of `swint opt` that made the options,
+    /// for the command that reproduces a failure.
+    pub fn run(
+        &self,
+        mut passes: Vec<&Pass>,
+        module: &Module,
+        options: &Options<'_>,
+        arguments: &str,
+    ) -> miette::Result<(Module, Report)> {
+        if let Some(last) = &self.stop_after {
+            let position = passes.iter().position(|pass| pass.name == last);
+            if position.is_none() && last != IMPORT {
+                let names: Vec<&str> = passes.iter().map(|pass| pass.name).collect();
+                return Err(miette!("--stop-after {last}: the passes here are {}", names.join(", ")));
+            }
+            passes.truncate(position.map_or(0, |i| i + 1));
+        }
+        if let Some(folder) = &self.dump_dir {
+            make_folder(folder)?;
+        }
+        let (mut text, mut rows, mut dumped) = (String::new(), Vec::new(), Ok(()));
+        let result = run_passes(&passes, module, &Options { verify: self.verify, ..options.clone() }, |stage| {
+            if self.is_printed(stage) {
+                text += &format!("// after {}\n{}", stage.name, text::print(&stage.module.graph));
+            }
+            if let (Some(folder), Ok(())) = (&self.dump_dir, &dumped) {
+                let file = folder.join(format!("{:02}-{}.ir", stage.number, stage.name));
+                dumped = write(&file, text::print(&stage.module.graph).as_bytes());
+            }
+            rows.push((stage.name, stage.time, stage.verifying, stage.module.graph.nodes.len()));
+        });
+        print(text)?;
+        dumped?;
+        if self.time_passes {
+            let total: f64 = rows.iter().map(|r| (r.1 + r.2).as_secs_f64()).sum();
+            let mut table = format!("{:<18}{:>12}{:>12}{:>8}{:>8}\n", "pass", "ms", "verify ms", "%", "nodes");
+            for (name, time, verifying, nodes) in rows {
+                let percent = (time + verifying).as_secs_f64() / total * 100.0;
+                let (time, verifying) = (time.as_secs_f64() * 1e3, verifying.as_secs_f64() * 1e3);
+                table += &format!("{name:<18}{time:>12.3}{verifying:>12.3}{percent:>8.1}{nodes:>8}\n");
+            }
+            say(table.trim_end());
+        }
+        result.map_err(|failure| self.reproducer(*failure, options, arguments))
+    }
+
+    fn is_printed(&self, stage: &Stage<'_>) -> bool {
+        match self.print_after.as_deref() {
+            None => false,
+            Some("all") => true,
+            Some("changed") => stage.changed,
+            Some(name) => name == stage.name,
+        }
+    }
+
+    /// Writes the program before a failed pass, and says how to run the pass on it again.
+    fn reproducer(&self, failure: PassFailure, options: &Options<'_>, arguments: &str) -> miette::Report {
+        let folder = match &self.dump_dir {
+            Some(folder) => folder.join(format!("failed-{}", failure.pass)),
+            None => std::env::temp_dir().join(format!("swint-failed-{}-{}", failure.pass, std::process::id())),
+        };
+        let help = match write_reproducer(&folder, &failure, options, arguments) {
+            Ok(command) => format!("the program before the pass is in {}; again:\n{command}", folder.display()),
+            Err(error) => format!("the program before the pass could not be written: {error}"),
+        };
+        let code = failure.code().id();
+        miette::MietteDiagnostic::new(failure.to_string()).with_code(code).with_help(help).into()
+    }
+}
+
+/// Writes the files that `swint opt` needs to run a pass again; the command.
+fn write_reproducer(
+    folder: &Path,
+    failure: &PassFailure,
+    options: &Options<'_>,
+    arguments: &str,
+) -> miette::Result<String> {
+    make_folder(folder)?;
+    let file = |name: &str| folder.join(name);
+    let graph = &failure.before.graph;
+    write(&file("before.ir"), text::print(graph).as_bytes())?;
+    let weights = failure.before.weights.0.iter().map(|(name, tensor)| (&**name, &**tensor));
+    write(&file("before.safetensors"), &to_safetensors(weights).map_err(|e| miette!("{e}"))?)?;
+    let mut command = format!(
+        "swint opt {} --weights {}",
+        file("before.ir").display(),
+        file("before.safetensors").display()
+    );
+    if failure.pass != IMPORT {
+        command += &format!(" --passes {}{arguments}", failure.pass);
+    }
+    if failure.pass == "quantize" && !options.calibration.is_empty() {
+        let path = file("calibration.safetensors");
+        write(&path, &calibration_bytes(graph.inputs.iter().map(|i| &*i.name), options.calibration)?)?;
+        command += &format!(" --calib {}", path.display());
+    }
+    write(&file("command.txt"), format!("{command}\n").as_bytes())?;
+    Ok(command)
+}
+
+/// Calibration inputs as `swint opt --calib` reads them: tensors `0.NAME`, `1.NAME`, … for each input of the graph.
+fn calibration_bytes<'a>(
+    names: impl Iterator<Item = &'a str> + Clone,
+    samples: &[Vec<Tensor>],
+) -> miette::Result<Vec<u8>> {
+    let tensors: Vec<(String, &Tensor)> = (samples.iter().enumerate())
+        .flat_map(|(i, sample)| names.clone().zip(sample).map(move |(name, tensor)| (format!("{i}.{name}"), tensor)))
+        .collect();
+    to_safetensors(tensors.iter().map(|(name, tensor)| (name.as_str(), *tensor))).map_err(|e| miette!("{e}"))
+}
+
+/// Creates a folder and those above it.
+pub fn make_folder(folder: &Path) -> miette::Result<()> {
+    fs::create_dir_all(folder).into_diagnostic().wrap_err_with(|| format!("cannot create {}", folder.display()))
+}
+
+/// Writes a file, whole or not at all.
+pub fn write(path: &Path, bytes: &[u8]) -> miette::Result<()> {
+    write_atomically(path, bytes).into_diagnostic().wrap_err_with(|| format!("cannot write {}", path.display()))
+}

@@ -1,0 +1,54 @@
+//! Programs as commands take them: IR texts and compiled models.
+
+use super::coded;
+use std::{
+    fs,
+    io::Read,
+    path::Path,
+    sync::Arc,
+};
+use swint::{
+    ir::{
+        Code, Graph, SourceError, SourceErrors,
+        diagnostic::Source,
+        text::{self, SourceMap},
+    },
+    runtime::artifact::{Artifact, Manifest},
+};
+
+/// Reads and verifies an IR text; `-` is stdin.
+pub fn read_ir(path: &Path) -> miette::Result<(Graph, SourceMap)> {
+    let (name, bytes) = if path == Path::new("-") {
+        let mut bytes = Vec::new();
+        (String::from("<stdin>"), std::io::stdin().read_to_end(&mut bytes).map(|_| bytes))
+    } else {
+        (path.display().to_string(), fs::read(path))
+    };
+    let bytes = bytes.map_err(|e| coded(Code::Unreadable, format!("cannot read {name}: {e}")))?;
+    match String::from_utf8(bytes) {
+        Ok(text) => Ok(text::read(&name, &text)?),
+        Err(error) => {
+            // What comes before the first bad byte is as long in the lossy text.
+            let at = error.utf8_error().valid_up_to();
+            let source = Arc::new(Source::new(name, String::from_utf8_lossy(error.as_bytes())));
+            let byte = error.as_bytes()[at];
+            let message = format!("byte {at} is {byte:#04x}, which is not UTF-8");
+            let error = SourceError::new(&source, Code::NotUtf8, at..at + 3, message, "not UTF-8");
+            Err(SourceErrors::new(&source, vec![error]).into())
+        }
+    }
+}
+
+/// The graph of a compiled model or of an IR text, and what the model says of itself.
+pub fn read_program(path: &Path) -> miette::Result<(Graph, Option<Manifest>)> {
+    if path.extension().is_some_and(|e| e == "swint") {
+        let artifact = read_artifact(path)?;
+        return Ok((artifact.module.graph, Some(artifact.manifest)));
+    }
+    Ok((read_ir(path)?.0, None))
+}
+
+/// Reads a compiled model.
+pub fn read_artifact(path: &Path) -> miette::Result<Artifact> {
+    Artifact::load(path).map_err(|e| coded(Code::BadArtifact, format!("{}: {e}", path.display())))
+}
