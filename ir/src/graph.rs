@@ -228,6 +228,7 @@ impl Graph {
             }
         }
         let mut graph = Graph::new(self.name.clone(), self.inputs.clone());
+        self.inputs.iter().for_each(|input| self.copy_scale_const(&input.ty, &mut graph));
         let mut moved: HashMap<Value, Value> = HashMap::new();
         let move_value = |graph: &mut Graph, moved: &HashMap<Value, Value>, value: Value| match value {
             Value::Input(_) => value,

@@ -1,6 +1,9 @@
 //! Tensors on the host.
 
-use crate::types::{Elem, Type};
+use crate::{
+    infer::is_scale,
+    types::{Elem, Type},
+};
 use std::{collections::BTreeMap, sync::Arc};
 
 /// Elements, row-major.
@@ -191,6 +194,14 @@ impl Weights {
                 t.as_f32().expect("channel scales are f32").iter().map(|s| factor * s).collect()
             }
         }
+    }
+
+    /// Whether the channel scales of a type are known and, alone and times its factor, within the bounds of
+    /// [`crate::infer::is_scale`].
+    pub fn scales_in_bounds(&self, ty: &Type) -> bool {
+        let Some(channels) = &ty.scale.channels else { return true };
+        let Some(values) = self.get(&channels.name).and_then(|t| t.as_f32()) else { return false };
+        values.iter().all(|c| is_scale(*c) && is_scale(ty.scale.factor.get() * c))
     }
 
     /// The fixed-point factors that requantize values of type `from` to the per-tensor scale `to`, one per channel.

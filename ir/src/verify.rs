@@ -17,7 +17,7 @@
 //!
 //! 11. Every constant has a tensor of its type. ([`Code::NoValue`])
 //! 12. Floats are finite. ([`Code::NotFinite`])
-//! 13. Every scale, factor times channel, is within the bounds of [`is_scale`]. ([`Code::ScaleBounds`])
+//! 13. Every scale, factor times channel, is within the bounds of [`crate::infer::is_scale`]. ([`Code::ScaleBounds`])
 //! 14. Integer biases lie within ±[`MAX_BIAS`]. ([`Code::BiasBounds`])
 //!
 //! Every violation is reported, but what follows from another is not: a node with an operand of an impossible type is not
@@ -26,14 +26,14 @@
 use crate::{
     diagnostic::Code,
     graph::{ConstId, Decl, Graph, InputId, Node, NodeId, Value},
-    infer::{MAX_BIAS, infer, is_scale, well_formed},
+    infer::{MAX_BIAS, infer, well_formed},
     op::{Op, OpKind},
     tensor::{Data, Weights},
     text::is_name,
     types::{F32, Type},
 };
 use std::{
-    collections::{BTreeSet, HashMap, HashSet},
+    collections::{HashMap, HashSet},
     fmt,
 };
 
@@ -238,7 +238,7 @@ impl Verifier<'_> {
             Err(error) => {
                 let label = match types[..] {
                     [] => "no operands".to_owned(),
-                    _ => format!("applied to {}", types.iter().map(|t| t.to_string()).collect::<Vec<_>>().join(", ")),
+                    _ => format!("applied to {}", types.iter().take(4).map(|t| t.to_string()).collect::<Vec<_>>().join(", ")),
                 };
                 self.violations.add(Code::IllTyped, Place::Op(id), error.to_string(), label);
                 return;
@@ -306,13 +306,12 @@ pub fn verify_weights(graph: &Graph, weights: &Weights) -> Result<(), VerifyErro
     violations.result()?;
     let mut violations = Violations::default();
     let decls = graph.inputs.iter().chain(&graph.consts).map(|d| &d.ty);
-    let scaled: BTreeSet<(&str, F32)> = decls
-        .chain(graph.nodes.iter().map(|n| &n.ty))
-        .filter_map(|ty| Some((&*ty.scale.channels.as_ref()?.name, ty.scale.factor)))
-        .collect();
-    for (name, factor) in scaled {
-        let channels = weights.get(name).and_then(|t| t.as_f32()).unwrap_or_default();
-        if !channels.iter().all(|c| is_scale(*c) && is_scale(factor.get() * c)) {
+    let types = decls.chain(graph.nodes.iter().map(|n| &n.ty));
+    let mut seen: HashSet<(&str, F32)> = HashSet::new();
+    for ty in types {
+        let Some(channels) = &ty.scale.channels else { continue };
+        let (name, factor) = (&*channels.name, ty.scale.factor);
+        if seen.insert((name, factor)) && !weights.scales_in_bounds(ty) {
             let index = graph.consts.iter().position(|d| &*d.name == name).expect("the graph is verified");
             let message = format!("channel scales @{name} times {factor} are not all between 1e-24 and 1e24");
             violations.add(Code::ScaleBounds, Place::Const(ConstId(index as u32)), message, "its values");

@@ -1,7 +1,7 @@
 //! `swint check`: structural assertions about a program, for users' CI.
 
 use super::{print, print_json, source::read_program};
-use miette::{IntoDiagnostic, miette};
+use miette::miette;
 use serde_json::json;
 use std::{path::PathBuf, process::ExitCode};
 use swint::{
@@ -100,7 +100,7 @@ impl Args {
             outcomes.push(Outcome { assertion: "exact".into(), holds, found, nodes: Vec::new() });
         }
         if self.max_launches.is_some() || self.max_arena.is_some() {
-            let plan = plan(&graph).into_diagnostic()?;
+            let plan = plan(&graph)?;
             let limits = [("launches", self.max_launches, plan.launches.len()), ("arena", self.max_arena, plan.arena)];
             for (what, limit, found) in limits {
                 let Some(limit) = limit else { continue };

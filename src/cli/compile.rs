@@ -148,9 +148,9 @@ impl Args {
         let name = &module.graph.name;
         let files = match emit {
             Emit::Ir => vec![(format!("{name}.ir"), text::print(&module.graph))],
-            Emit::Plan => vec![(format!("{name}.plan"), plan(&module.graph).into_diagnostic()?.to_string())],
+            Emit::Plan => vec![(format!("{name}.plan"), plan(&module.graph)?.to_string())],
             Emit::Ptx => {
-                let plan = plan(&module.graph).into_diagnostic()?;
+                let plan = plan(&module.graph)?;
                 let compiled = offline::compile(&plan, self.target).map_err(|e| miette!("{e}"))?;
                 compiled.into_iter().map(|ptx| (format!("{}.ptx", ptx.entry), ptx.text)).collect()
             }
@@ -173,7 +173,7 @@ impl Args {
         activation: ActivationArg,
         seconds: f64,
     ) -> miette::Result<String> {
-        let plan = plan(&module.graph).into_diagnostic()?;
+        let plan = plan(&module.graph)?;
         let (before, after) = &report.ops;
         let rewrite = report.rewrite.as_ref();
         if self.json {

@@ -8,7 +8,7 @@ use super::{
     value_name,
 };
 use clap::ValueEnum;
-use miette::{IntoDiagnostic, miette};
+use miette::miette;
 use std::{
     path::{Path, PathBuf},
     process::ExitCode,
@@ -78,7 +78,7 @@ impl Args {
             _ => return Err(miette!("{}: wanted a .toml, .swint or .ir file", self.program.display())),
         };
         let text = match (stage, self.emit) {
-            (Some(PLAN), Emit::Text) => plan(&graph).into_diagnostic()?.to_string(),
+            (Some(PLAN), Emit::Text) => plan(&graph)?.to_string(),
             (Some(PLAN), _) => return Err(miette!("a plan is shown as text only")),
             (_, Emit::Text) => text::print(&graph),
             (_, Emit::Dot) => emit::dot(&graph),

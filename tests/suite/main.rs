@@ -3,6 +3,7 @@
 mod bit_exact;
 mod cli;
 mod common;
+mod corpus;
 mod preprocess;
 mod rewrites;
 mod snapshots;

@@ -9,7 +9,7 @@ use std::{
     collections::{HashMap, HashSet},
     sync::Arc,
 };
-use swint_ir::{ConstId, Graph, InputId, Module, Value, op::Op};
+use swint_ir::{ConstId, Graph, InputId, Module, Type, Value, op::Op};
 
 /// A module as an e-graph.
 pub(crate) struct Lowered {
@@ -58,6 +58,9 @@ pub(super) fn from_egraph(
         graph: Graph::new(source.graph.name.clone(), source.graph.inputs.clone()),
         weights: Default::default(),
     };
+    for input in &source.graph.inputs {
+        declare_scales(egraph, &input.ty, &mut out);
+    }
     let mut values: HashMap<Id, Value> = HashMap::new();
     let mut open: HashSet<Id> = HashSet::new();
     // Children first, with an explicit stack: graphs are deep.
@@ -100,24 +103,26 @@ pub(super) fn from_egraph(
 
 /// Declares a constant in the result, with the channel scales that its type names.
 fn constant(egraph: &SwinGraph, c: ConstId, out: &mut Module) -> Value {
-    let Constants { decls, weights, .. } = &egraph.analysis;
-    let mut declare = |index: usize| {
-        let decl = &decls[index];
-        let value = weights.get(&decl.name).expect("every constant has a value").clone();
-        out.weights.0.insert(decl.name.clone(), value);
-        out.graph.constant(decl.name.clone(), decl.ty.clone())
-    };
-    if let Some(channels) = &decls[c.index()].ty.scale.channels {
-        declare(decls.iter().position(|d| d.name == channels.name).expect("channel scales are declared"));
-    }
-    declare(c.index())
+    let decl = &egraph.analysis.decls[c.index()];
+    declare_scales(egraph, &decl.ty, out);
+    let value = egraph.analysis.weights.get(&decl.name).expect("every constant has a value").clone();
+    out.weights.0.insert(decl.name.clone(), value);
+    out.graph.constant(decl.name.clone(), decl.ty.clone())
+}
+
+/// Declares in the result the channel scales that a type names.
+fn declare_scales(egraph: &SwinGraph, ty: &Type, out: &mut Module) {
+    let Some(channels) = &ty.scale.channels else { return };
+    let mut decls = egraph.analysis.decls.iter();
+    let index = decls.position(|d| d.name == channels.name).expect("channel scales are declared");
+    constant(egraph, ConstId(index as u32), out);
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::egraph::{Target, extract};
-    use swint_ir::{Elem, F32, Scale, Tensor, Type, Weights, graph::Decl};
+    use swint_ir::{Elem, F32, Scale, Tensor, Weights, graph::Decl};
 
     #[test]
     fn a_graph_survives_the_round_trip() {

@@ -170,7 +170,7 @@ impl Applier<ENode, Constants> for Guarded {
     }
 }
 
-/// The facts of a pattern's root under a substitution; `None` where it is not well typed.
+/// The facts of a pattern's root under a substitution; `None` where it is not well typed, channel scales included.
 fn pattern_facts(ast: &PatternAst<ENode>, egraph: &SwinGraph, subst: &Subst) -> Option<Facts> {
     let mut all: Vec<Facts> = Vec::new();
     for node in ast.as_ref() {
@@ -179,6 +179,9 @@ fn pattern_facts(ast: &PatternAst<ENode>, egraph: &SwinGraph, subst: &Subst) -> 
             ENodeOrVar::ENode(ENode::Attr(attr)) => Facts::Attr(attr.clone()),
             ENodeOrVar::ENode(node @ ENode::Op(kind, _)) => {
                 let ty = infer_from(*kind, node.children().iter().map(|&c| &all[usize::from(c)])).ok()?;
+                if !egraph.analysis.weights.scales_in_bounds(&ty) {
+                    return None;
+                }
                 Facts::Tensor { ty, constant: None }
             }
             ENodeOrVar::ENode(_) => return None,

@@ -16,7 +16,8 @@ use swint_ir::{
 };
 
 /// Why a graph has no plan.
-#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error, miette::Diagnostic)]
+#[diagnostic(code("SW0204"))]
 pub enum PlanError {
     /// It computes nothing.
     #[error("the graph returns an input or a constant: there is nothing to run")]

@@ -34,6 +34,18 @@ impl From<std::ops::Range<usize>> for Span {
     }
 }
 
+/// Most bytes of a text that a label marks.
+const LONGEST_LABEL: usize = 80;
+
+/// At most 400 characters of what a message says; it may quote from the text.
+fn shortened(mut message: String) -> String {
+    if let Some((end, _)) = message.char_indices().nth(400) {
+        message.truncate(end);
+        message.push('…');
+    }
+    message
+}
+
 /// One thing that is wrong at a place of a text: an IR text, a model description.
 #[derive(Clone, Debug)]
 pub struct SourceError {
@@ -58,16 +70,20 @@ impl SourceError {
         label: impl Into<String>,
     ) -> SourceError {
         let error =
-            SourceError { code, message: message.into(), help: None, labels: Vec::new(), source: source.clone() };
+            SourceError { code, message: shortened(message.into()), help: None, labels: Vec::new(), source: source.clone() };
         error.with_label(span, label)
     }
 
     /// The error with another place that helps to understand it.
     pub fn with_label(mut self, span: impl Into<Span>, label: impl Into<String>) -> SourceError {
         let Span { start, end } = span.into();
-        // A place at the end of the text has no bytes.
-        let (start, end) = (start.min(self.source.text().len()), end.min(self.source.text().len()));
-        self.labels.push(LabeledSpan::new(Some(label.into()), start, end.saturating_sub(start)));
+        let text = self.source.text();
+        // Nothing can be marked behind the last character; so mark that.
+        let start = if start < text.len() { start } else { text.char_indices().last().map_or(0, |(i, _)| i) };
+        let end = if end > start { end } else if start + 1 == text.len() { text.len() } else { start };
+        // Of something very long, the start is enough.
+        let end = (start..end.min(text.len())).take(LONGEST_LABEL).filter(|&i| text.is_char_boundary(i + 1)).last();
+        self.labels.push(LabeledSpan::new(Some(shortened(label.into())), start, end.map_or(0, |i| i + 1 - start)));
         self
     }
 

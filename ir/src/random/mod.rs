@@ -74,7 +74,7 @@ pub fn weights(graph: &Graph, seed: u64) -> Weights {
     let mut weights = Weights::default();
     for decl in &graph.consts {
         let tensor = if scales.contains(&*decl.name) {
-            let values = (0..decl.ty.elements()).map(|_| 2f32.powf(-6.0 - 2.0 * rng.f32())).collect();
+            let values = (0..decl.ty.elements()).map(|_| (1.0 + 3.0 * rng.f32()) / 256.0).collect();
             Tensor::f32(decl.ty.shape.clone(), values)
         } else {
             weights_of(&decl.ty, &mut rng)

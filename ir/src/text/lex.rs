@@ -72,12 +72,14 @@ fn in_name(c: char) -> bool {
 pub(super) struct Lexer<'a> {
     source: &'a str,
     at: usize,
+    /// Where the last token ended: where a text breaks off that ends too early.
+    end: usize,
     first_on_line: bool,
 }
 
 impl<'a> Lexer<'a> {
     pub(super) fn new(source: &'a str) -> Lexer<'a> {
-        Lexer { source, at: 0, first_on_line: true }
+        Lexer { source, at: 0, end: 0, first_on_line: true }
     }
 
     /// Skips space and comments.
@@ -101,7 +103,11 @@ impl<'a> Lexer<'a> {
         let (start, first_on_line) = (self.at, self.first_on_line);
         self.first_on_line = false;
         let (token, length) = token(&self.source[start..]);
+        if token == Token::End {
+            return Spanned { token, span: (self.end..self.end).into(), first_on_line };
+        }
         self.at += length;
+        self.end = self.at;
         Spanned { token, span: (start..self.at).into(), first_on_line }
     }
 }
@@ -111,11 +117,16 @@ fn token(source: &str) -> (Token<'_>, usize) {
     let Some(c) = source.chars().next() else { return (Token::End, 0) };
     let rest = &source[c.len_utf8()..];
     let name = |from: &str| from.find(|c| !in_name(c)).unwrap_or(from.len());
+    // `größe` is no `gr` with something after it.
+    let beyond_ascii = |end: usize| source[end..].chars().next().filter(|c| !c.is_ascii() && c.is_alphanumeric());
     match c {
         '-' if rest.starts_with('>') => (Token::Arrow, 2),
         '(' | ')' | '{' | '}' | '[' | ']' | '<' | '>' | ',' | ':' | '=' | '*' => (Token::Sign(c), 1),
         '%' | '@' => match name(rest) {
             0 => (Token::Bad(Code::UnexpectedCharacter, c), 1),
+            end if let Some(bad) = beyond_ascii(1 + end) => {
+                (Token::Bad(Code::UnexpectedCharacter, bad), 1 + end + bad.len_utf8())
+            }
             end if c == '%' => (Token::Percent(&rest[..end]), 1 + end),
             end => (Token::At(&rest[..end]), 1 + end),
         },
@@ -135,7 +146,10 @@ fn token(source: &str) -> (Token<'_>, usize) {
         }
         c if c.is_ascii_alphabetic() || c == '_' => {
             let end = name(source);
-            (Token::Word(&source[..end]), end)
+            match beyond_ascii(end) {
+                Some(bad) => (Token::Bad(Code::UnexpectedCharacter, bad), end + bad.len_utf8()),
+                None => (Token::Word(&source[..end]), end),
+            }
         }
         c => (Token::Bad(Code::UnexpectedCharacter, c), c.len_utf8()),
     }

@@ -21,7 +21,7 @@ use std::{collections::HashMap, sync::Arc};
 pub fn parse(source: &Arc<Source>) -> Result<(Graph, SourceMap), SourceErrors> {
     let mut lexer = Lexer::new(source.text());
     let next = lexer.advance();
-    let mut parser = Parser { source, lexer, next, errors: Vec::new() };
+    let mut parser = Parser { source, lexer, next, errors: Vec::new(), broke_off: false };
     let syntax = parser.file();
     // Without its header a text has no inputs, and every use of one would be an error.
     let resolved = if syntax.result.is_some() { syntax.resolve(source, &mut parser.errors) } else { None };
@@ -72,6 +72,8 @@ struct Parser<'a> {
     lexer: Lexer<'a>,
     next: Spanned<'a>,
     errors: Vec<SourceError>,
+    /// Whether it was said that the text ends too early.
+    broke_off: bool,
 }
 
 impl<'a> Parser<'a> {
@@ -94,6 +96,7 @@ impl<'a> Parser<'a> {
 
     /// Reports that something else was expected than what comes next.
     fn expected<T>(&mut self, what: &str) -> Parsed<T> {
+        self.broke_off |= self.peek() == Token::End;
         let found = self.peek().describe();
         let (code, message, label) = match self.peek() {
             Token::Bad(Code::UnterminatedString, _) => {
@@ -167,6 +170,10 @@ impl<'a> Parser<'a> {
 
     fn file(&mut self) -> Syntax<'a> {
         let mut syntax = Syntax::default();
+        // A text that does not start like a graph is none, and more need not be said.
+        if self.keyword("graph").is_err() {
+            return syntax;
+        }
         if self.header(&mut syntax).is_err() {
             self.next_line();
         }
@@ -193,13 +200,15 @@ impl<'a> Parser<'a> {
                 }
             }
         }
-        let _ = self.expected::<()>(if syntax.output.is_none() { "`return`" } else { "`}`" });
+        // Where the text broke off in a line, that was said.
+        if !self.broke_off {
+            let _ = self.expected::<()>(if syntax.output.is_none() { "`return`" } else { "`}`" });
+        }
         syntax
     }
 
-    /// `graph @name(%input: type, …) -> type {`
+    /// What follows the keyword: `@name(%input: type, …) -> type {`
     fn header(&mut self, syntax: &mut Syntax<'a>) -> Parsed<()> {
-        self.keyword("graph")?;
         let name = self.at_name()?;
         (syntax.name, syntax.header) = (name.name, name.span);
         self.sign('(')?;

@@ -54,7 +54,7 @@ fn errors_point_at_the_place() {
         ("shift = -1", "shift = 1.5", (8, 25), Code::AttributeKind, "must be an integer"),
         ("[1,2,2,16] loc", "[1,2,2,15] loc", (7, 24), Code::ChannelScales, "channel scales @w.scale"),
         ("u8[1,8,8,3]", "u7[1,8,8,3]", (1, 23), Code::UnknownElement, "unknown element type `u7`"),
-        ("  return %5\n}", "  return %5\n", (12, 1), Code::UnexpectedToken, "expected `}`"),
+        ("  return %5\n}", "  return %5\n", (10, 12), Code::UnexpectedToken, "expected `}`"),
         ("%5 = ", "%4 = ", (9, 3), Code::DuplicateName, "%4 is defined twice"),
         ("block = 4, ", "", (6, 8), Code::MissingAttribute, "needs the attribute `block`"),
         ("-> f32[1,2,2,16]", "-> f32[1,2,2,17]", (1, 39), Code::ResultType, "returns f32[1,2,2,16]"),
@@ -87,5 +87,5 @@ fn arbitrary_text_never_panics() {
         let _ = read("twice.ir", &format!("{}{}", &text[..end], text));
     }
     assert!(read("hostile.ir", &"[".repeat(1 << 20)).is_err());
-    assert!(read("lines.ir", &"%0 = ;\n".repeat(1 << 20)).unwrap_err().more);
+    assert!(read("lines.ir", &format!("graph @g(%x: f32[4]) -> f32[4] {{\n{}", "%0 = ;\n".repeat(1 << 20))).unwrap_err().more);
 }
