@@ -2,6 +2,7 @@
 //!
 //! - [`types`], [`op`], [`graph`]: what a program is. One table of ops ([`op::OpKind`]), one shape inference ([`infer()`]).
 //! - [`text`]: printed and parsed form; `parse(print(g)) == g`.
+//! - [`mod@reference`]: the IR's reference page, made from all of this.
 //! - [`verify()`]: the invariants that every later stage relies on; [`diagnostic`]: how what is wrong is said.
 //! - [`arith`], [`math`]: integer and float arithmetic, the contract of every backend.
 //! - [`interp`]: the reference interpreter, the oracle of kernels and rewrites.
@@ -18,6 +19,7 @@ pub mod interp;
 pub mod math;
 pub mod op;
 pub mod random;
+pub mod reference;
 pub mod tensor;
 pub mod text;
 pub mod types;

@@ -179,8 +179,6 @@ codes! {
     BadCheckpoint "SW0303" "a checkpoint that does not fit" {}
     /// The compiled model is damaged, or of another version of swint.
     BadArtifact "SW0304" "a compiled model that cannot be loaded" {}
-    /// An assertion of `swint check` does not hold.
-    CheckFailed "SW0305" "a program that is not as it should be" {}
 }
 
 impl Code {
