@@ -74,8 +74,9 @@ pub fn json(graph: &Graph) -> Json {
     let nodes: Vec<Json> = graph
         .iter()
         .map(|(id, node)| {
-            let attrs: serde_json::Map<String, Json> =
-                attributes(node.op.attrs(), node.op.kind().attr_names()).map(|(n, a)| (n.to_owned(), attr_json(&a))).collect();
+            let attrs: serde_json::Map<String, Json> = attributes(node.op.attrs(), node.op.kind().attr_names())
+                .map(|(n, a)| (n.to_owned(), attr_json(&a)))
+                .collect();
             json!({
                 "id": id.to_string(),
                 "op": node.op.kind().name(),

@@ -59,7 +59,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             let count = |ops: &std::collections::BTreeMap<&str, usize>| ops.get(op).copied().unwrap_or(0);
             format!("{} -> {}", count(&v.report.before_rewrites), count(&v.report.ops.1))
         };
-        let all = format!("{} -> {}", v.report.quantized_ops.values().sum::<usize>(), v.module.graph.nodes.len());
+        let all = format!("{} -> {}", v.report.before_rewrites.values().sum::<usize>(), v.module.graph.nodes.len());
         let (g, q, d) = (arrow("gelu"), arrow("quantize"), arrow("dequantize"));
         println!("{:<11}{g:>15}{q:>15}{d:>15}{all:>15}{:>12}", v.name, v.module.graph.nodes.len());
     }

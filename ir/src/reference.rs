@@ -125,11 +125,8 @@ fn example(kind: OpKind) -> Graph {
             (Op::LayerNorm { eps: F32::new(1e-5) }, operands)
         }
         OpKind::Linear => {
-            let operands = vec![
-                ("x", Type::f32([2, 32])),
-                ("fc.weight", Type::f32([64, 32])),
-                ("fc.bias", Type::f32([64])),
-            ];
+            let operands =
+                vec![("x", Type::f32([2, 32])), ("fc.weight", Type::f32([64, 32])), ("fc.bias", Type::f32([64]))];
             (Op::Linear {}, operands)
         }
         OpKind::QLinear => {

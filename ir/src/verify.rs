@@ -238,7 +238,10 @@ impl Verifier<'_> {
             Err(error) => {
                 let label = match types[..] {
                     [] => "no operands".to_owned(),
-                    _ => format!("applied to {}", types.iter().take(4).map(|t| t.to_string()).collect::<Vec<_>>().join(", ")),
+                    _ => format!(
+                        "applied to {}",
+                        types.iter().take(4).map(|t| t.to_string()).collect::<Vec<_>>().join(", ")
+                    ),
                 };
                 self.violations.add(Code::IllTyped, Place::Op(id), error.to_string(), label);
                 return;
@@ -375,7 +378,7 @@ mod tests {
         broken(|g| g.consts[0].ty = Type::int(Elem::I8, Scale::channels("s", 0), [4]), "@s are not declared");
         broken(|g| g.nodes.swap(0, 1), "does not come before its user");
         broken(|g| g.nodes[1].ty.shape = vec![2, 3], "relu gives f32[2,4] here, not f32[2,3]");
-        broken(|g| g.output = Value::Const(crate::ConstId(7)), "the output does not exist");
+        broken(|g| g.output = Value::Const(ConstId(7)), "the output does not exist");
         broken(|g| g.nodes[0].locs = vec!["a\"b".into()], "holds a quote");
     }
 

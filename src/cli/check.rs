@@ -6,11 +6,7 @@ use serde_json::json;
 use std::{path::PathBuf, process::ExitCode};
 use swint::{
     compiler::plan::plan,
-    ir::{
-        Graph, Node, NodeId,
-        diagnostic::did_you_mean,
-        op::OpKind,
-    },
+    ir::{Graph, Node, NodeId, diagnostic::did_you_mean, op::OpKind},
 };
 
 /// Arguments.
@@ -105,11 +101,18 @@ impl Args {
             for (what, limit, found) in limits {
                 let Some(limit) = limit else { continue };
                 let assertion = format!("max-{what} {limit}");
-                outcomes.push(Outcome { assertion, holds: found <= limit, found: found.to_string(), nodes: Vec::new() });
+                outcomes.push(Outcome {
+                    assertion,
+                    holds: found <= limit,
+                    found: found.to_string(),
+                    nodes: Vec::new(),
+                });
             }
         }
         if outcomes.is_empty() {
-            return Err(miette!("nothing to check: give --no-op, --no-float, --count, --exact, --max-launches or --max-arena"));
+            return Err(miette!(
+                "nothing to check: give --no-op, --no-float, --count, --exact, --max-launches or --max-arena"
+            ));
         }
         let failed = outcomes.iter().filter(|o| !o.holds).count();
         if self.json {
@@ -126,8 +129,11 @@ impl Args {
         let nodes = |fits: &dyn Fn(&Node) -> bool| -> Vec<NodeId> {
             graph.iter().filter(|(_, node)| fits(node)).map(|(id, _)| id).collect()
         };
-        let without = |assertion: String, nodes: Vec<NodeId>| {
-            Outcome { assertion, holds: nodes.is_empty(), found: nodes.len().to_string(), nodes }
+        let without = |assertion: String, nodes: Vec<NodeId>| Outcome {
+            assertion,
+            holds: nodes.is_empty(),
+            found: nodes.len().to_string(),
+            nodes,
         };
         let mut outcomes = Vec::new();
         for kind in &self.no_op {

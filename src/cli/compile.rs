@@ -73,7 +73,9 @@ impl Args {
     /// Compiles.
     pub fn run(self) -> miette::Result<ExitCode> {
         if self.output.is_none() && self.emit.is_none() && !self.pass_args.shows_something() {
-            return Err(miette!("nothing to do: give -o MODEL.swint, --emit, --print-after, --dump-dir or --time-passes"));
+            return Err(miette!(
+                "nothing to do: give -o MODEL.swint, --emit, --print-after, --dump-dir or --time-passes"
+            ));
         }
         if self.emit == Some(Emit::Ptx) && self.emit_dir.is_none() {
             return Err(miette!("--emit ptx writes a file for each kernel: give --emit-dir"));
@@ -124,7 +126,11 @@ impl Args {
     fn refuse_to_overwrite_inputs(&self, output: &Path) -> miette::Result<()> {
         let same =
             |input: &Path| fs::canonicalize(input).ok().is_some_and(|i| fs::canonicalize(output).ok() == Some(i));
-        match [Some(&self.spec), self.model.weights.as_ref(), self.model.calib.as_ref()].into_iter().flatten().find(|i| same(i)) {
+        match [Some(&self.spec), self.model.weights.as_ref(), self.model.calib.as_ref()]
+            .into_iter()
+            .flatten()
+            .find(|i| same(i))
+        {
             Some(input) => Err(miette!("-o {} would overwrite an input", input.display())),
             None => Ok(()),
         }
@@ -173,7 +179,8 @@ impl Args {
         activation: ActivationArg,
         seconds: f64,
     ) -> miette::Result<String> {
-        let plan = plan(&module.graph)?;
+        // A stage before the last may have none.
+        let plan = plan(&module.graph);
         let (before, after) = &report.ops;
         let rewrite = report.rewrite.as_ref();
         if self.json {
@@ -181,19 +188,21 @@ impl Args {
                 "name": &*module.graph.name, "precision": value_name(self.model.precision),
                 "activation": value_name(activation), "ops_imported": before,
                 "ops_before_rewrites": report.before_rewrites, "ops_compiled": after, "rules": applied(report),
-                "approximated_activations": report.approximated, "launches": plan.launches.len(),
-                "arena_bytes": plan.arena, "predicted_us": rewrite.map(|r| [r.cost.0.micros(), r.cost.1.micros()]),
+                "approximated_activations": report.approximated, "launches": plan.as_ref().ok().map(|p| p.launches.len()),
+                "arena_bytes": plan.as_ref().ok().map(|p| p.arena), "predicted_us": rewrite.map(|r| [r.cost.0.micros(), r.cost.1.micros()]),
                 "e_classes": rewrite.map(|r| r.size.0), "e_nodes": rewrite.map(|r| r.size.1), "seconds": seconds,
             });
             return Ok(format!("{summary:#}\n"));
         }
-        let mut text = format!("{}: {} {}\n\n", module.graph.name, value_name(self.model.precision), value_name(activation));
+        let mut text =
+            format!("{}: {} {}\n\n", module.graph.name, value_name(self.model.precision), value_name(activation));
         text += &format!("{:<18}{:>10}{:>12}{:>10}\n", "op", "imported", "quantized", "compiled");
         let ops: BTreeSet<&str> =
             before.keys().chain(report.before_rewrites.keys()).chain(after.keys()).copied().collect();
         for op in ops {
             let count = |ops: &BTreeMap<&'static str, usize>| ops.get(op).copied().unwrap_or(0);
-            text += &format!("{op:<18}{:>10}{:>12}{:>10}\n", count(before), count(&report.before_rewrites), count(after));
+            text +=
+                &format!("{op:<18}{:>10}{:>12}{:>10}\n", count(before), count(&report.before_rewrites), count(after));
         }
         text += "\nrules fired\n";
         for (rule, count) in applied(report) {
@@ -205,7 +214,10 @@ impl Args {
                 report.approximated
             );
         }
-        text += &format!("\n{} launches, arena {} KiB; ", plan.launches.len(), plan.arena / 1024);
+        text += &match plan {
+            Ok(plan) => format!("\n{} launches, arena {} KiB; ", plan.launches.len(), plan.arena / 1024),
+            Err(reason) => format!("\nno plan: {reason}; "),
+        };
         if let Some(rewrite) = rewrite {
             let (before, after) = (rewrite.cost.0.micros(), rewrite.cost.1.micros());
             text += &format!("predicted {before:.0} us before the rewrites, {after:.0} us after; ");

@@ -95,11 +95,8 @@ impl Args {
     fn compiled(&self) -> miette::Result<Graph> {
         let activation = self.model.activation()?;
         let (spec, imported) = self.model.load(&self.program)?;
-        let options = Options {
-            precision: self.model.precision.into(),
-            activation: activation.into(),
-            ..Options::default()
-        };
+        let options =
+            Options { precision: self.model.precision.into(), activation: activation.into(), ..Options::default() };
         let mut passes: Vec<&Pass> = PASSES.iter().filter(|pass| (pass.wanted)(&options)).collect();
         if let Some(stage) = self.stage.as_deref().filter(|stage| *stage != PLAN) {
             let position = passes.iter().position(|pass| pass.name == stage);
@@ -109,8 +106,7 @@ impl Args {
             passes.truncate(position.map_or(0, |i| i + 1));
         }
         let needs_inputs = passes.iter().any(|pass| pass.name == "quantize");
-        let calibration =
-            if needs_inputs { self.model.calibration(&spec, &imported, true)? } else { Vec::new() };
+        let calibration = if needs_inputs { self.model.calibration(&spec, &imported, true)? } else { Vec::new() };
         let options = Options { calibration: &calibration, ..options };
         let arguments = format!(" --activation {}", value_name(activation));
         Ok(self.pass_args.run(passes, &imported, &options, &arguments)?.0.graph)

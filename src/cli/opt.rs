@@ -1,7 +1,9 @@
 //! `swint opt`: passes on a text graph.
 
 use super::{
-    ActivationArg, coded, passes::{PassArgs, pass_name, write}, print, say,
+    ActivationArg, coded,
+    passes::{PassArgs, pass_name, write},
+    print, say,
     source::read_ir,
     value_name,
 };
@@ -88,19 +90,18 @@ impl Args {
         verify_weights(&graph, &weights).map_err(|error| map.report(&error))?;
         let before = Module { graph, weights };
         let passes: Vec<&Pass> = self.passes.iter().map(|name| find(name).expect("checked by the parser")).collect();
-        let calibration =
-            if self.passes.iter().any(|p| p == "quantize") { self.calibration(&before.graph, &map)? } else { Vec::new() };
+        let calibration = if self.passes.iter().any(|p| p == "quantize") {
+            self.calibration(&before.graph, &map)?
+        } else {
+            Vec::new()
+        };
         let rules: Option<BTreeSet<String>> = self.rules.as_ref().map(|names| names.iter().cloned().collect());
         let mut arguments = format!(" --activation {}", value_name(self.activation));
         if let Some(rules) = &rules {
             arguments += &format!(" --rules {}", rules.iter().map(String::as_str).collect::<Vec<_>>().join(","));
         }
-        let options = Options {
-            activation: self.activation.into(),
-            calibration: &calibration,
-            rules,
-            ..Options::default()
-        };
+        let options =
+            Options { activation: self.activation.into(), calibration: &calibration, rules, ..Options::default() };
         let (after, report) = self.pass_args.run(passes, &before, &options, &arguments)?;
         if let Some(rewrite) = &report.rewrite {
             let fired: Vec<String> = rewrite.applied.iter().map(|(rule, n)| format!("{rule} {n}")).collect();
@@ -117,10 +118,12 @@ impl Args {
             write(path, &to_safetensors(tensors).map_err(|e| miette!("{e}"))?)?;
         }
         let Some(inputs) = self.validate else { return Ok(ExitCode::SUCCESS) };
-        let difference = validate(&before, &after, inputs as usize, self.seed).map_err(|e| miette!("--validate: {e}"))?;
+        let difference =
+            validate(&before, &after, inputs as usize, self.seed).map_err(|e| miette!("--validate: {e}"))?;
         say(format_args!("validated on {difference}"));
         // Zero wants every bit: 0.0 and -0.0 are apart, but by nothing.
-        let holds = if self.tolerance == 0.0 { difference.differing == 0 } else { difference.relative() <= self.tolerance };
+        let holds =
+            if self.tolerance == 0.0 { difference.differing == 0 } else { difference.relative() <= self.tolerance };
         Ok(if holds { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
 

@@ -149,11 +149,8 @@ fn write_reproducer(
     write(&file("before.ir"), text::print(graph).as_bytes())?;
     let weights = failure.before.weights.0.iter().map(|(name, tensor)| (&**name, &**tensor));
     write(&file("before.safetensors"), &to_safetensors(weights).map_err(|e| miette!("{e}"))?)?;
-    let mut command = format!(
-        "swint opt {} --weights {}",
-        file("before.ir").display(),
-        file("before.safetensors").display()
-    );
+    let mut command =
+        format!("swint opt {} --weights {}", file("before.ir").display(), file("before.safetensors").display());
     if failure.pass != IMPORT {
         command += &format!(" --passes {}{arguments}", failure.pass);
     }

@@ -1,12 +1,7 @@
 //! Programs as commands take them: IR texts and compiled models.
 
 use super::coded;
-use std::{
-    fs,
-    io::Read,
-    path::Path,
-    sync::Arc,
-};
+use std::{fs, io::Read, path::Path, sync::Arc};
 use swint::{
     ir::{
         Code, Graph, SourceError, SourceErrors,

@@ -7,22 +7,25 @@ use std::{
 };
 use tempfile::TempDir;
 
-fn swint(args: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_swint")).args(args).env("NO_COLOR", "1").output().unwrap()
+pub fn swint(args: &[&str]) -> Output {
+    // What a failed pass leaves goes with the test.
+    let temporary = tempfile::tempdir().unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_swint"));
+    command.args(args).env("NO_COLOR", "1").env("TMPDIR", temporary.path()).output().unwrap()
 }
 
-fn text(bytes: &[u8]) -> String {
+pub fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-fn succeed(args: &[&str]) -> String {
+pub fn succeed(args: &[&str]) -> String {
     let out = swint(args);
     assert!(out.status.success(), "swint {args:?}\n{}{}", text(&out.stdout), text(&out.stderr));
     text(&out.stdout)
 }
 
 /// Fails with an exit code that is not 0 and no panic; returns what it said.
-fn fail(args: &[&str]) -> String {
+pub fn fail(args: &[&str]) -> String {
     let out = swint(args);
     let said = text(&out.stderr);
     assert!(matches!(out.status.code(), Some(1 | 2)), "swint {args:?}: {:?}\n{said}", out.status);
@@ -30,19 +33,19 @@ fn fail(args: &[&str]) -> String {
     said
 }
 
-struct Model {
-    spec: String,
-    weights: String,
+pub struct Model {
+    pub spec: String,
+    pub weights: String,
     folder: TempDir,
 }
 
-fn model(name: &str) -> Model {
+pub fn model(name: &str) -> Model {
     let path = |file: &str| model_dir(name).join(file).to_str().unwrap().to_owned();
     Model { spec: path("swin.toml"), weights: path("model.safetensors"), folder: tempfile::tempdir().unwrap() }
 }
 
 impl Model {
-    fn file(&self, name: &str) -> String {
+    pub fn file(&self, name: &str) -> String {
         self.folder.path().join(name).to_str().unwrap().to_owned()
     }
 
@@ -54,7 +57,7 @@ impl Model {
     }
 }
 
-fn shared_file(name: &str, file: &str) -> String {
+pub fn shared_file(name: &str, file: &str) -> String {
     model_dir(name).join(file).to_str().unwrap().to_owned()
 }
 

@@ -164,14 +164,20 @@ fn run(name: &str, check: impl Fn(&Case, &Ran)) {
         let one = || {
             let case = Case::read(path);
             let ran = case.run(&[]);
-            assert!(matches!(ran.code, Some(0 | 1)) && !ran.stderr.contains("panicked"), "{:?}\n{}", ran.code, ran.stderr);
+            assert!(
+                matches!(ran.code, Some(0 | 1)) && !ran.stderr.contains("panicked"),
+                "{:?}\n{}",
+                ran.code,
+                ran.stderr
+            );
             check_errors(&case);
             check(&case, &ran);
             let mut settings = insta::Settings::new();
             settings.set_snapshot_path(&folder);
             settings.set_prepend_module_to_snapshot(false);
             settings.set_omit_expression(true);
-            let text = format!("exit code {}\n---- stdout\n{}---- stderr\n{}", ran.code.unwrap(), ran.stdout, ran.stderr);
+            let text =
+                format!("exit code {}\n---- stdout\n{}---- stderr\n{}", ran.code.unwrap(), ran.stdout, ran.stderr);
             settings.bind(|| insta::assert_snapshot!(case.name(), text));
         };
         if catch_unwind(AssertUnwindSafe(one)).is_err() {
@@ -179,7 +185,8 @@ fn run(name: &str, check: impl Fn(&Case, &Ran)) {
         }
     }
     assert!(failed.is_empty(), "{name}: {failed:?}");
-    let stems = |files: &[PathBuf]| -> BTreeSet<_> { files.iter().map(|f| f.file_stem().unwrap().to_owned()).collect() };
+    let stems =
+        |files: &[PathBuf]| -> BTreeSet<_> { files.iter().map(|f| f.file_stem().unwrap().to_owned()).collect() };
     assert_eq!(stems(&cases), stems(&files(&folder, "snap")), "every snapshot has its case");
 }
 

@@ -4,6 +4,7 @@ mod bit_exact;
 mod cli;
 mod common;
 mod corpus;
+mod inspect;
 mod preprocess;
 mod rewrites;
 mod snapshots;

@@ -2,12 +2,7 @@
 
 use serde::Deserialize;
 use std::{ops::Range, sync::Arc};
-use swint_ir::{
-    Code, SourceError, SourceErrors,
-    diagnostic::Source,
-    infer::MAX_ELEMENTS,
-    text::is_name,
-};
+use swint_ir::{Code, SourceError, SourceErrors, diagnostic::Source, infer::MAX_ELEMENTS, text::is_name};
 use toml::Spanned;
 
 /// A Swin Transformer's hyperparameters, checked: every stage can be built.
@@ -99,9 +94,8 @@ impl Spec {
     pub fn parse(file: &str, text: &str) -> Result<Spec, SourceErrors> {
         let source = Arc::new(Source::new(file, text));
         let error = |span: Range<usize>, message: &str| SourceError::new(&source, Code::BadSpec, span, message, "here");
-        let raw: RawSpec = toml::from_str(text).map_err(|e| {
-            SourceErrors::new(&source, vec![error(e.span().unwrap_or(0..0), e.message().trim())])
-        })?;
+        let raw: RawSpec = toml::from_str(text)
+            .map_err(|e| SourceErrors::new(&source, vec![error(e.span().unwrap_or(0..0), e.message().trim())]))?;
         let mut problems = Vec::new();
         let spec = raw.check(&mut |span: Range<usize>, message: String| problems.push(error(span, &message)));
         if problems.is_empty() { Ok(spec) } else { Err(SourceErrors::new(&source, problems)) }

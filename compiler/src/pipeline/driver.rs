@@ -92,7 +92,8 @@ pub fn run_passes(
     let failure = |pass, before: &Module, cause| Box::new(PassFailure { pass, before: before.clone(), cause });
     let start = Instant::now();
     module.verify().map_err(|error| failure(IMPORT, module, Cause::Invalid(error)))?;
-    let first = Stage { number: 0, name: IMPORT, module, changed: true, time: Duration::ZERO, verifying: start.elapsed() };
+    let first =
+        Stage { number: 0, name: IMPORT, module, changed: true, time: Duration::ZERO, verifying: start.elapsed() };
     observe(&first);
     let mut report = Report { ops: (module.graph.op_counts(), module.graph.op_counts()), ..Report::default() };
     let mut current = module.clone();
@@ -156,7 +157,8 @@ mod tests {
         let approximate = find("approximate").unwrap();
         for (bad, message, code) in &cases {
             let mut seen = Vec::new();
-            let failure = run_passes(&[approximate, bad], &relu(), &Options::default(), |s| seen.push(s.name)).unwrap_err();
+            let failure =
+                run_passes(&[approximate, bad], &relu(), &Options::default(), |s| seen.push(s.name)).unwrap_err();
             assert_eq!(seen, [IMPORT, "approximate"]);
             assert!(failure.to_string().starts_with(message), "{failure}");
             assert_eq!((failure.pass, failure.code().id()), (bad.name, *code));

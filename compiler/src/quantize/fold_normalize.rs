@@ -12,16 +12,23 @@ pub fn fold_normalize(module: &Module) -> Module {
     let mut out = Module { graph: module.graph.clone(), weights: module.weights.clone() };
     out.graph.nodes.clear();
     let mut moved: HashMap<Value, Value> = HashMap::new();
+    let mut any = false;
     for (id, node) in module.graph.iter() {
         let operands: Vec<Value> = node.operands.iter().map(|v| moved.get(v).copied().unwrap_or(*v)).collect();
         let value = match folded(module, &mut out, node) {
-            Some(value) => value,
+            Some(value) => {
+                any = true;
+                value
+            }
             None => out.graph.push(node.op.clone(), operands).expect("types do not change"),
         };
         for loc in &node.locs {
             out.graph.add_loc(value, loc.clone());
         }
         moved.insert(Value::Node(id), value);
+    }
+    if !any {
+        return module.clone();
     }
     out.graph.output = moved.get(&module.graph.output).copied().unwrap_or(module.graph.output);
     out.without_dead_code()

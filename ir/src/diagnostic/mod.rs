@@ -69,8 +69,13 @@ impl SourceError {
         message: impl Into<String>,
         label: impl Into<String>,
     ) -> SourceError {
-        let error =
-            SourceError { code, message: shortened(message.into()), help: None, labels: Vec::new(), source: source.clone() };
+        let error = SourceError {
+            code,
+            message: shortened(message.into()),
+            help: None,
+            labels: Vec::new(),
+            source: source.clone(),
+        };
         error.with_label(span, label)
     }
 
@@ -79,11 +84,13 @@ impl SourceError {
         let Span { start, end } = span.into();
         let text = self.source.text();
         // Nothing can be marked behind the last character; so mark that.
-        let start = if start < text.len() { start } else { text.char_indices().last().map_or(0, |(i, _)| i) };
-        let end = if end > start { end } else if start + 1 == text.len() { text.len() } else { start };
+        let (start, end) = match text.char_indices().next_back() {
+            Some((last, _)) if start >= text.len() => (last, text.len()),
+            _ => (start, end),
+        };
         // Of something very long, the start is enough.
-        let end = (start..end.min(text.len())).take(LONGEST_LABEL).filter(|&i| text.is_char_boundary(i + 1)).last();
-        self.labels.push(LabeledSpan::new(Some(shortened(label.into())), start, end.map_or(0, |i| i + 1 - start)));
+        let end = text.floor_char_boundary(end.min(start + LONGEST_LABEL)).max(start);
+        self.labels.push(LabeledSpan::new(Some(shortened(label.into())), start, end - start));
         self
     }
 

@@ -38,14 +38,6 @@ impl Source {
         let line = before.iter().filter(|&&b| b == b'\n').count() + 1;
         (line, String::from_utf8_lossy(&before[start..]).chars().count() + 1)
     }
-
-    /// The nearest character boundary at or before a byte.
-    fn boundary(&self, mut at: usize) -> usize {
-        while !self.text.is_char_boundary(at) {
-            at -= 1;
-        }
-        at
-    }
 }
 
 impl SourceCode for Source {
@@ -64,8 +56,9 @@ impl SourceCode for Source {
             // A window on the line of the span's first byte.
             let (line, column) = self.line_column(span.offset());
             let line_start = self.text[..span.offset()].rfind('\n').map_or(0, |i| i + 1);
-            let start = self.boundary(span.offset().saturating_sub(AROUND).max(line_start));
-            let wanted = self.boundary((span.offset() + span.len().min(AROUND) + AROUND).min(self.text.len()));
+            let start = self.text.floor_char_boundary(span.offset().saturating_sub(AROUND).max(line_start));
+            let wanted =
+                self.text.floor_char_boundary((span.offset() + span.len().min(AROUND) + AROUND).min(self.text.len()));
             let line_end = self.text[span.offset()..wanted].find('\n').map_or(wanted, |i| span.offset() + i);
             let column = column - 1 - self.text[start..span.offset()].chars().count();
             (&self.text.as_bytes()[start..line_end], line - 1, column, 1, (start..line_end).into())

@@ -174,9 +174,8 @@ impl Generator {
             }
             OpKind::Linear | OpKind::QLinear => {
                 let quantized = kind == OpKind::QLinear;
-                let x = self.any(|ty| {
-                    (ty.is_float() && !quantized) || (ty.elem.is_byte() && ty.scale.channels.is_none())
-                })?;
+                let x =
+                    self.any(|ty| (ty.is_float() && !quantized) || (ty.elem.is_byte() && ty.scale.channels.is_none()))?;
                 let ty = self.graph.ty(x).clone();
                 let mut operands = vec![x, self.matrix(&ty)];
                 if self.rng.bool() {
@@ -217,7 +216,9 @@ impl Generator {
                 let p = self.any(|ty| ty.rank() == 4 && ty.shape[2] == ty.shape[3])?;
                 let p_ty = self.graph.ty(p).clone();
                 let fits = |ty: &Type| {
-                    ty.rank() == 3 && ty.shape[..2] == [p_ty.shape[0], p_ty.shape[2]] && ty.is_float() == p_ty.is_float()
+                    ty.rank() == 3
+                        && ty.shape[..2] == [p_ty.shape[0], p_ty.shape[2]]
+                        && ty.is_float() == p_ty.is_float()
                 };
                 let v = self.any(fits)?;
                 self.attach(Op::AttnValues {}, vec![p, v])

@@ -175,7 +175,12 @@ mod tests {
             let (parsed, _) = crate::text::read("g", &crate::text::print(&g)).unwrap();
             assert_eq!(parsed, g, "seed {seed}");
             let elements = |ty: &Type| ty.elements();
-            let all = g.inputs.iter().chain(&g.consts).map(|d| elements(&d.ty)).chain(g.nodes.iter().map(|n| elements(&n.ty)));
+            let all = g
+                .inputs
+                .iter()
+                .chain(&g.consts)
+                .map(|d| elements(&d.ty))
+                .chain(g.nodes.iter().map(|n| elements(&n.ty)));
             // More would take the machine's memory, which the verifier does not promise.
             if all.max() > Some(1 << 16) {
                 continue;

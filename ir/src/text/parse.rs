@@ -466,9 +466,7 @@ impl<'a> Syntax<'a> {
         }
         let decls = |decls: Vec<(Name<'a>, Type, Span)>| -> (Vec<Decl>, Vec<DeclSpans>) {
             (decls.into_iter())
-                .map(|(name, ty, span)| {
-                    (Decl { name: name.name.into(), ty }, DeclSpans { name: name.span, ty: span })
-                })
+                .map(|(name, ty, span)| (Decl { name: name.name.into(), ty }, DeclSpans { name: name.span, ty: span }))
                 .unzip()
         };
         let (inputs, input_spans) = decls(self.inputs);

@@ -68,7 +68,8 @@ impl SourceMap {
     pub fn report(&self, error: &VerifyError) -> SourceErrors {
         let errors = (error.0.iter())
             .map(|v| {
-                let at = SourceError::new(&self.source, v.code, self.span(v.place), v.message.as_str(), v.label.as_str());
+                let at =
+                    SourceError::new(&self.source, v.code, self.span(v.place), v.message.as_str(), v.label.as_str());
                 at.with_help(v.help.as_ref())
             })
             .collect();

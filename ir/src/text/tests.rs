@@ -87,5 +87,9 @@ fn arbitrary_text_never_panics() {
         let _ = read("twice.ir", &format!("{}{}", &text[..end], text));
     }
     assert!(read("hostile.ir", &"[".repeat(1 << 20)).is_err());
-    assert!(read("lines.ir", &format!("graph @g(%x: f32[4]) -> f32[4] {{\n{}", "%0 = ;\n".repeat(1 << 20))).unwrap_err().more);
+    assert!(
+        read("lines.ir", &format!("graph @g(%x: f32[4]) -> f32[4] {{\n{}", "%0 = ;\n".repeat(1 << 20)))
+            .unwrap_err()
+            .more
+    );
 }

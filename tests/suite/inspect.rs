@@ -1,0 +1,198 @@
+//! `swint ir`, `opt`, `check`, `explain-error` and what the pass driver shows, as their users call them. What one text
+//! file can show is in the corpus.
+
+use crate::{
+    cli::{fail, model, shared_file, succeed, swint, text},
+    common::repo,
+};
+use std::fs;
+use swint_ir::Code;
+
+/// Arguments of an int8 compilation of a fixture.
+fn int8(m: &crate::cli::Model, name: &str) -> Vec<String> {
+    let calib = shared_file(name, "input.safetensors");
+    ["--weights", &m.weights, "--precision", "int8", "--calib", &calib].map(str::to_owned).to_vec()
+}
+
+fn strs(args: &[String]) -> Vec<&str> {
+    args.iter().map(String::as_str).collect()
+}
+
+#[test]
+fn two_compilations_give_the_same_bytes() {
+    let m = model("timm_micro");
+    let args = int8(&m, "timm_micro");
+    let args = strs(&args);
+    for emit in ["text", "dot", "json"] {
+        let run = || succeed(&[&["ir", &m.spec, "--emit", emit], &args[..]].concat());
+        assert_eq!(run(), run(), "{emit}");
+    }
+    let compile = |out: &str| {
+        succeed(&[&["compile", &m.spec, "-o", out], &args[..]].concat());
+        fs::read(out).unwrap()
+    };
+    assert_eq!(compile(&m.file("a.swint")), compile(&m.file("b.swint")));
+    // The compiled model's program is that of the last stage.
+    let last = succeed(&[&["ir", &m.spec, "--stage", "rewrite"], &args[..]].concat());
+    assert_eq!(succeed(&["ir", &m.file("a.swint")]), last);
+}
+
+#[test]
+fn dumps_are_numbered_and_read_back() {
+    let m = model("timm_micro");
+    let args = int8(&m, "timm_micro");
+    let folder = m.file("dumps");
+    let dump = [&["compile", &m.spec, "--dump-dir", &folder, "--time-passes", "--verify"], &strs(&args)[..]].concat();
+    let said = text(&swint(&dump).stderr);
+    let mut names: Vec<String> =
+        fs::read_dir(&folder).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    assert_eq!(names, ["00-import.ir", "01-fold-normalize.ir", "02-quantize.ir", "03-rewrite.ir"]);
+    for name in names {
+        let path = format!("{folder}/{name}");
+        // Without passes, `opt` is the round trip.
+        assert_eq!(succeed(&["opt", &path]), fs::read_to_string(&path).unwrap());
+        let pass = &name[3..name.len() - 3];
+        assert!(
+            said.lines().any(|line| line.starts_with(pass) && line.split_whitespace().count() == 5),
+            "{pass}: {said}"
+        );
+    }
+}
+
+#[test]
+fn stages_are_printed_and_stopped_after() {
+    let m = model("timm_odd");
+    let args = int8(&m, "timm_odd");
+    let with = |more: &[&str]| [&["compile", &m.spec], &strs(&args)[..], more].concat().join("\u{1f}");
+    let run = |more: &[&str]| succeed(&with(more).split('\u{1f}').collect::<Vec<_>>());
+    let stages = |text: &str| -> Vec<String> {
+        text.lines().filter_map(|line| line.strip_prefix("// after ")).map(str::to_owned).collect()
+    };
+    assert_eq!(stages(&run(&["--print-after", "all"])), ["import", "fold-normalize", "quantize", "rewrite"]);
+    // This model takes normalised values: there is nothing to fold.
+    assert_eq!(stages(&run(&["--print-after", "changed"])), ["import", "quantize", "rewrite"]);
+    assert_eq!(
+        stages(&run(&["--print-after", "all", "--stop-after", "quantize"])),
+        ["import", "fold-normalize", "quantize"]
+    );
+    assert_eq!(stages(&run(&["--print-after", "all", "--stop-after", "import"])), ["import"]);
+    let refused = with(&["--print-after", "all", "--stop-after", "approximate"]);
+    assert!(
+        fail(&refused.split('\u{1f}').collect::<Vec<_>>()).contains("the passes here are fold-normalize, quantize")
+    );
+    assert!(fail(&["ir", &m.spec, "--stage", "quantize"]).contains("do not run that pass"));
+    assert!(fail(&["ir", &m.spec, "--stage", "lower"]).contains("import, fold-normalize"));
+}
+
+#[test]
+fn a_failed_pass_leaves_what_reproduces_it() {
+    let m = model("timm_micro");
+    let bytes = fs::read(&m.weights).unwrap();
+    let mut tensors = swint_compiler::frontend::Checkpoint::from_bytes(&bytes).unwrap().0;
+    let huge = tensors.get_mut("layers.0.blocks.0.mlp.fc1.weight").unwrap();
+    *huge = swint_ir::Tensor::f32(huge.shape.clone(), vec![1e25; huge.data.len()]);
+    let bytes = swint_runtime::tensors::to_safetensors(tensors.iter().map(|(name, t)| (name.as_str(), t))).unwrap();
+    let bad = m.file("huge.safetensors");
+    fs::write(&bad, bytes).unwrap();
+    let calib = shared_file("timm_micro", "input.safetensors");
+    let folder = m.file("dumps");
+    let args = ["compile", &m.spec, "--weights", &bad, "--precision", "int8", "--calib", &calib, "--dump-dir", &folder];
+    let said = fail(&[&args[..], &["--activation", "relu"]].concat());
+    assert!(said.contains("SW0201") && said.contains("pass quantize"), "{said}");
+    let command = fs::read_to_string(format!("{folder}/failed-quantize/command.txt")).unwrap();
+    assert!(said.replace('\n', " ").contains("swint opt") && command.contains("--activation relu"), "{said}");
+    let again: Vec<&str> = command.split_whitespace().skip(1).collect();
+    let message = |text: &str| text.lines().find(|l| l.contains("pass quantize")).unwrap().to_owned();
+    assert_eq!(message(&fail(&again)), message(&said));
+    // With other weights the same program passes.
+    let before = format!("{folder}/failed-quantize/before.ir");
+    succeed(&["opt", &before, "--passes", "quantize,rewrite"]);
+}
+
+#[test]
+fn passes_one_by_one_give_what_they_give_together() {
+    let m = model("timm_micro");
+    let import = m.file("import.ir");
+    succeed(&["ir", &m.spec, "--weights", &m.weights, "--stage", "import", "-o", &import]);
+    let (quantized, weights) = (m.file("quantized.ir"), m.file("quantized.safetensors"));
+    let first = ["opt", &import, "--passes", "quantize", "-o", &quantized, "--weights-out", &weights];
+    assert_eq!(succeed(&first), "");
+    let apart = succeed(&["opt", &quantized, "--weights", &weights, "--passes", "rewrite"]);
+    assert_eq!(apart, succeed(&["opt", &import, "--passes", "quantize,rewrite"]));
+    // From stdin it is the same text.
+    let stdin = fs::File::open(&import).unwrap();
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_swint"));
+    let out = command.args(["opt", "-", "--passes", "quantize,rewrite"]).stdin(stdin).output().unwrap();
+    assert_eq!(text(&out.stdout), apart);
+}
+
+#[test]
+fn check_looks_into_compiled_models() {
+    let m = model("timm_micro");
+    let args = int8(&m, "timm_micro");
+    let out = m.file("model.swint");
+    let compile = |activation: &str| {
+        succeed(&[&["compile", &m.spec, "-o", &out, "--activation", activation], &strs(&args)[..]].concat());
+    };
+    compile("lut");
+    let said = succeed(&["check", &out, "--no-op", "gelu,relu", "--count", "lut=4", "--exact"]);
+    assert!(said.ends_with("4 of 4 hold\n"), "{said}");
+    compile("relu");
+    let out = swint(&["check", &out, "--exact", "--no-op", "lut", "--no-float", "--json"]);
+    assert_eq!(out.status.code(), Some(1));
+    let json: serde_json::Value = serde_json::from_slice(&out.stdout).unwrap();
+    assert_eq!(json["failed"], 2);
+    assert_eq!(json["assertions"][0]["assertion"], "no-op lut");
+    assert_eq!(json["assertions"][0]["holds"], true);
+    let float = &json["assertions"][1];
+    assert!(float["nodes"].as_array().unwrap().iter().any(|n| n["op"] == "layer_norm"), "{float}");
+    assert!(fail(&["check", &m.spec, "--no-float"]).contains("expected `graph`"));
+    assert!(fail(&["check", &m.file("model.swint")]).contains("nothing to check"));
+    assert!(fail(&["check", &m.file("model.swint"), "--no-op", "gleu"]).contains("did you mean `gelu`?"));
+}
+
+#[test]
+fn errors_as_json_are_one_line() {
+    let m = model("timm_micro");
+    let spec = fs::read_to_string(&m.spec).unwrap().replace("classes = ", "classes = 0 #");
+    let bad = m.file("bad.toml");
+    fs::write(&bad, spec.replace("patch = ", "patch = 0 #")).unwrap();
+    let out = swint(&["compile", &bad, "--weights", &m.weights, "-o", &m.file("o.swint"), "--error-format", "json"]);
+    assert_eq!(out.status.code(), Some(1));
+    let said = text(&out.stderr);
+    assert_eq!(said.lines().count(), 1, "{said}");
+    let json: serde_json::Value = serde_json::from_str(&said).unwrap();
+    let codes: Vec<_> = json["related"].as_array().unwrap().iter().map(|e| &e["code"]).collect();
+    assert_eq!(codes, ["SW0302", "SW0302"]);
+    assert!(json["related"][0]["labels"][0]["line"].as_u64() > Some(1));
+    // Notes are lines of JSON, too.
+    let out = swint(&["ir", &m.spec, "--error-format", "json"]);
+    let note: serde_json::Value = serde_json::from_slice(&out.stderr).unwrap();
+    assert!(note["note"].as_str().unwrap().contains("random"));
+}
+
+#[test]
+fn every_code_is_explained() {
+    let all = succeed(&["explain-error"]);
+    for code in Code::ALL {
+        assert!(all.contains(code.id()));
+        let said = succeed(&["explain-error", code.id()]);
+        assert!(said.starts_with(&format!("{code}: {}", code.title())), "{said}");
+    }
+    assert!(fail(&["explain-error", "SW9999"]).contains("there is no code"));
+}
+
+#[test]
+fn the_bundled_description_is_shown_without_a_checkpoint() {
+    let spec = repo("examples/cifar10/swin.toml");
+    let spec = spec.to_str().unwrap();
+    let out = swint(&["ir", spec, "--precision", "int8"]);
+    assert!(out.status.success());
+    assert!(text(&out.stderr).contains("no --weights") && text(&out.stderr).contains("no --calib"));
+    let ir = text(&out.stdout);
+    let (graph, _) = swint_ir::text::read("stdout", &ir).unwrap();
+    assert_eq!(graph.op_counts()["lut"], 8);
+    let plan = succeed(&["ir", spec, "--stage", "plan"]);
+    assert!(plan.starts_with("plan @swin_cifar10: 155 launches"), "{plan}");
+}
