@@ -12,7 +12,8 @@ use std::{collections::BTreeSet, fs, path::PathBuf, process::ExitCode};
 use swint::{
     compiler::{
         frontend::Checkpoint,
-        pipeline::{Options, Pass, find},
+        egraph::Class,
+        pipeline::{Options, PASSES, Pass, find},
         rules::{RuleSet, rules},
         validate::validate,
     },
@@ -27,7 +28,11 @@ use swint::{
 #[derive(clap::Args)]
 pub struct Args {
     /// IR text; `-` reads stdin.
-    file: PathBuf,
+    #[arg(required_unless_present = "list")]
+    file: Option<PathBuf>,
+    /// List the passes and the rewrite rules.
+    #[arg(long)]
+    list: bool,
     /// Passes to run, in this order. Without, the graph is parsed, verified and printed.
     #[arg(long, value_delimiter = ',', value_parser = pass_name)]
     passes: Vec<String>,
@@ -76,6 +81,20 @@ fn rule_name(name: &str) -> Result<String, String> {
     Err(format!("no such rule{}", hint.map_or_else(String::new, |hint| format!("; {hint}"))))
 }
 
+/// Every pass and rule, a line each.
+fn listing() -> String {
+    let mut text = "passes\n".to_owned();
+    for pass in &PASSES {
+        text += &format!("  {:<16}{}\n", pass.name, pass.summary);
+    }
+    text += "\nrules of the pass rewrite; `real` ones are identities over the reals, within a bound\n";
+    for rule in rules(RuleSet { gelu_table: true }) {
+        let class = if rule.class == Class::Exact { "exact" } else { "real" };
+        text += &format!("  {:<34}{class:<7}{} => {}\n", rule.name, rule.lhs, rule.rhs);
+    }
+    text
+}
+
 fn fill(text: &str) -> Result<(String, f64), String> {
     let (name, value) = text.split_once('=').ok_or("wanted NAME=VALUE")?;
     let value: f64 = value.parse().map_err(|_| format!("{value:?} is not a number"))?;
@@ -85,7 +104,11 @@ fn fill(text: &str) -> Result<(String, f64), String> {
 impl Args {
     /// Runs the passes.
     pub fn run(self) -> miette::Result<ExitCode> {
-        let (graph, map) = read_ir(&self.file)?;
+        let Some(file) = self.file.as_ref().filter(|_| !self.list) else {
+            print(listing())?;
+            return Ok(ExitCode::SUCCESS);
+        };
+        let (graph, map) = read_ir(file)?;
         let weights = self.weights(&graph)?;
         verify_weights(&graph, &weights).map_err(|error| map.report(&error))?;
         let before = Module { graph, weights };

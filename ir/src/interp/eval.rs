@@ -116,6 +116,7 @@ fn ints(t: &Tensor) -> Vec<i32> {
     t.data.to_i32().expect("type inference gave integers")
 }
 
+/// `q' = clamp(⌊q · m[c] + 1/2⌋)`, m the fixed-point multipliers from the operand's scales to the result's.
 fn requantize(q: &[i32], ty: &Type, elem: Elem, scale: F32, weights: &Weights) -> Data {
     let multipliers = weights.multipliers(ty, scale.get());
     let stride = channel_stride(ty);
@@ -123,6 +124,7 @@ fn requantize(q: &[i32], ty: &Type, elem: Elem, scale: F32, weights: &Weights) -
     Data::from_i32(elem, q.iter().enumerate().map(at))
 }
 
+/// `y[chunk i] = x[chunk source[i]]`, image by image.
 fn move_chunks(map: &IndexMap, data: &Data) -> Data {
     fn moved<T: Copy>(map: &IndexMap, x: &[T]) -> Vec<T> {
         let image = map.source.len() * map.chunk;
@@ -140,6 +142,7 @@ fn move_chunks(map: &IndexMap, data: &Data) -> Data {
     }
 }
 
+/// `y[r,c] = (x[r,c] − μ[r]) / √(σ²[r] + eps) · γ[c] + β[c]`; sums in order of c.
 fn layer_norm(x: &[f32], gamma: &[f32], beta: &[f32], eps: f32) -> Vec<f32> {
     let c = gamma.len();
     let mut y = Vec::with_capacity(x.len());
@@ -159,6 +162,7 @@ fn layer_norm(x: &[f32], gamma: &[f32], beta: &[f32], eps: f32) -> Vec<f32> {
     y
 }
 
+/// `y[r,n] = Σₖ x[r,k] · w[n,k]`, in order of k, each product and sum rounded.
 fn matmul(x: &[f32], w: &[f32], n: usize, k: usize) -> Vec<f32> {
     let mut y = Vec::with_capacity(x.len() / k * n);
     for row in x.chunks_exact(k) {
@@ -173,6 +177,7 @@ fn matmul(x: &[f32], w: &[f32], n: usize, k: usize) -> Vec<f32> {
     y
 }
 
+/// `y[r,n] = Σₖ x[r,k] · w[n,k]`; the bound on K excludes overflow.
 fn int_matmul(x: &[i32], w: &[i32], n: usize, k: usize) -> Vec<i32> {
     let mut y = Vec::with_capacity(x.len() / k * n);
     for row in x.chunks_exact(k) {
@@ -183,12 +188,14 @@ fn int_matmul(x: &[i32], w: &[i32], n: usize, k: usize) -> Vec<i32> {
     y
 }
 
+/// `y[r,n] = x[r,n] + bias[n]`.
 fn bias_add(x: &[f32], bias: &[f32]) -> Vec<f32> {
     (0..x.len()).map(|i| x[i] + bias[i % bias.len()]).collect()
 }
 
+/// `y[r,n] = x[r,n] + bias[n]`; the bounds on K and the bias exclude overflow.
 fn int_bias_add(x: &[i32], bias: &[i32]) -> Vec<i32> {
-    (0..x.len()).map(|i| x[i].wrapping_add(bias[i % bias.len()])).collect()
+    (0..x.len()).map(|i| x[i] + bias[i % bias.len()]).collect()
 }
 
 /// Extents of an attention: heads, tokens of a window, channels over all heads.
@@ -199,6 +206,7 @@ struct AttnDims {
     channels: usize,
 }
 
+/// `y[w,h,i,j] = Σ_d q[w,i,h·D+d] · k[w,j,h·D+d]`, in order of d.
 fn attn_scores<T: Copy>(q: &[T], k: &[T], dims: AttnDims, zero: T, mul_add: impl Fn(T, T, T) -> T) -> Vec<T> {
     let AttnDims { heads, tokens, channels } = dims;
     let head_dim = channels / heads;
@@ -217,6 +225,7 @@ fn attn_scores<T: Copy>(q: &[T], k: &[T], dims: AttnDims, zero: T, mul_add: impl
     y
 }
 
+/// `y[w,i,h·D+d] = Σ_j p[w,h,i,j] · v[w,j,h·D+d]`, in order of j.
 fn attn_values<T: Copy>(p: &[T], v: &[T], dims: AttnDims, zero: T, mul_add: impl Fn(T, T, T) -> T) -> Vec<T> {
     let AttnDims { heads, tokens, channels } = dims;
     let head_dim = channels / heads;
@@ -233,6 +242,7 @@ fn attn_values<T: Copy>(p: &[T], v: &[T], dims: AttnDims, zero: T, mul_add: impl
     y
 }
 
+/// `y[j] = exp(x[j] − max x) / Σ exp(x[j] − max x)`, the sum in order of j.
 fn softmax_row(row: &[f32]) -> Vec<f32> {
     let mut max = row[0];
     for &v in row {
@@ -246,6 +256,7 @@ fn softmax_row(row: &[f32]) -> Vec<f32> {
     exps.into_iter().map(|e| e / sum).collect()
 }
 
+/// `y[b,c] = (Σ_t x[b,t,c]) / T`, in order of t.
 fn mean_pool(x: &[f32], tokens: usize, channels: usize) -> Vec<f32> {
     let mut y = Vec::new();
     for image in x.chunks_exact(tokens * channels) {
