@@ -2,7 +2,7 @@
 
 use miette::{Diagnostic, LabeledSpan};
 use serde_json::{Value as Json, json};
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, ffi::OsString, panic::PanicHookInfo};
 
 /// An error and those related to it: `message`, `causes`, `code`, `help`, `labels` and `related`. A label has `file`, `line`
 /// and `column` (from 1, columns in characters), `offset` and `length` (in bytes) and `text`.
@@ -36,6 +36,25 @@ fn label_json(error: &dyn Diagnostic, label: &LabeledSpan) -> Json {
         json["column"] = (contents.column() + 1).into();
     }
     json
+}
+
+/// Whether arguments that are wrong ask for errors as JSON all the same.
+pub fn wants_json(arguments: impl Iterator<Item = OsString>) -> bool {
+    let arguments: Vec<OsString> = arguments.collect();
+    arguments.contains(&"--error-format=json".into())
+        || arguments.windows(2).any(|pair| pair == ["--error-format", "json"])
+}
+
+/// What is wrong with the arguments, in the form of [`json`].
+pub fn of_usage(error: &clap::Error) -> Json {
+    let message = error.to_string();
+    let message = message.trim_end().trim_start_matches("error: ");
+    json!({"message": message, "causes": [], "code": null, "help": null, "labels": [], "related": []})
+}
+
+/// A panic, as a line of its own.
+pub fn of_panic(panic: &PanicHookInfo<'_>) -> Json {
+    json!({"panic": panic.payload_as_str(), "at": panic.location().map(|at| at.to_string())})
 }
 
 /// A last line that says where the codes are explained; empty without codes.

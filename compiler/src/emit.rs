@@ -63,11 +63,6 @@ impl fmt::Display for Vertex {
 
 /// The graph as JSON: `name`, `inputs`, `constants`, `nodes` with operands as the text names them, `output`.
 pub fn json(graph: &Graph) -> Json {
-    let named = |value: Value| match value {
-        Value::Input(i) => format!("%{}", graph.inputs[i.index()].name),
-        Value::Const(c) => format!("@{}", graph.consts[c.index()].name),
-        Value::Node(n) => n.to_string(),
-    };
     let decls = |decls: &[Decl]| -> Vec<Json> {
         decls.iter().map(|d| json!({"name": &*d.name, "type": type_json(&d.ty)})).collect()
     };
@@ -80,7 +75,7 @@ pub fn json(graph: &Graph) -> Json {
             json!({
                 "id": id.to_string(),
                 "op": node.op.kind().name(),
-                "operands": node.operands.iter().map(|&v| named(v)).collect::<Vec<_>>(),
+                "operands": node.operands.iter().map(|&v| graph.value_name(v)).collect::<Vec<_>>(),
                 "attributes": attrs,
                 "type": type_json(&node.ty),
                 "loc": node.locs.iter().map(|l| &**l).collect::<Vec<_>>(),
@@ -92,7 +87,7 @@ pub fn json(graph: &Graph) -> Json {
         "inputs": decls(&graph.inputs),
         "constants": decls(&graph.consts),
         "nodes": nodes,
-        "output": named(graph.output),
+        "output": graph.value_name(graph.output),
     })
 }
 

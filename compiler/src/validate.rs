@@ -2,7 +2,7 @@
 //! Siegel and Singerman, TACAS 1998; in spirit, for random inputs only, Alive2.)
 
 use std::fmt;
-use swint_ir::{Module, interp, random};
+use swint_ir::{Module, Type, interp, random};
 
 /// How far two programs are apart on some inputs.
 #[derive(Clone, Copy, PartialEq, Debug, Default)]
@@ -15,7 +15,7 @@ pub struct Difference {
     pub elements: usize,
     /// Largest difference of two real numbers.
     pub largest: f32,
-    /// Largest magnitude of the first program's outputs.
+    /// Largest finite magnitude of the first program's outputs.
     pub magnitude: f32,
 }
 
@@ -48,7 +48,15 @@ pub fn validate(before: &Module, after: &Module, inputs: usize, seed: u64) -> Re
     if types(before) != types(after) || from != to {
         return Err(format!("the programs have different inputs or results: {from} and {to}"));
     }
-    let mut rng = fastrand::Rng::with_seed(seed);
+    let scales = |m: &Module, ty: &Type| m.weights.scales(ty);
+    if let Some(input) = before.graph.inputs.iter().find(|i| scales(before, &i.ty) != scales(after, &i.ty)) {
+        return Err(format!("the channel scales of %{} have changed", input.name));
+    }
+    if scales(before, from) != scales(after, to) {
+        return Err(format!("the channel scales of the result {from} have changed"));
+    }
+    // Not the inputs that the same seed gives for calibration.
+    let mut rng = fastrand::Rng::with_seed(!seed);
     let mut difference = Difference { inputs, ..Difference::default() };
     for _ in 0..inputs {
         let input = random::inputs(&before.graph, &mut rng);
@@ -61,7 +69,9 @@ pub fn validate(before: &Module, after: &Module, inputs: usize, seed: u64) -> Re
         difference.elements += from.elements();
         let real = |m: &Module, t: &swint_ir::Tensor| t.to_real(m.graph.ty(m.graph.output), &m.weights);
         for (a, b) in real(before, &a).into_iter().zip(real(after, &b)) {
-            difference.magnitude = difference.magnitude.max(a.abs());
+            if a.is_finite() {
+                difference.magnitude = difference.magnitude.max(a.abs());
+            }
             difference.largest = difference.largest.max((a - b).abs());
             // A NaN on one side only is as far as can be.
             if a.is_nan() != b.is_nan() {
@@ -75,23 +85,46 @@ pub fn validate(before: &Module, after: &Module, inputs: usize, seed: u64) -> Re
 #[cfg(test)]
 mod tests {
     use super::*;
-    use swint_ir::op::Op;
+    use swint_ir::{Elem, F32, Graph, InputId, Scale, Tensor, Value, Weights, graph::Decl, op::Op};
 
     #[test]
     fn a_changed_program_is_seen() {
-        let graph = random::graph(3, 8);
-        let before = Module { weights: random::weights(&graph, 1), graph };
+        let graph = Graph::new("g", vec![Decl { name: "x".into(), ty: Type::f32([4, 8]) }]);
+        let before = Module { graph, weights: Weights::default() };
         assert_eq!(validate(&before, &before, 3, 0).unwrap().differing, 0);
         let mut after = before.clone();
         let out = after.graph.output;
-        let ty = after.graph.ty(out).clone();
-        if !ty.is_float() {
-            after.graph.output = after.graph.push(Op::Dequantize {}, vec![out]).unwrap();
-            assert!(validate(&before, &after, 1, 0).unwrap_err().contains("different inputs or results"));
-            return;
-        }
         after.graph.output = after.graph.push(Op::Add {}, vec![out, out]).unwrap();
         let difference = validate(&before, &after, 3, 0).unwrap();
         assert!(difference.differing > 0 && difference.relative() > 0.9, "{difference}");
+        after.graph.output = after.graph.push(Op::Softmax {}, vec![out]).unwrap();
+        let q = Op::Quantize { elem: Elem::I8, scale: F32::ONE };
+        after.graph.output = after.graph.push(q, vec![after.graph.output]).unwrap();
+        assert!(validate(&before, &after, 1, 0).unwrap_err().contains("different inputs or results"));
+    }
+
+    #[test]
+    fn changed_channel_scales_are_seen() {
+        let ty = Type::int(Elem::I8, Scale::channels("s", 0), [2]);
+        let graph = Graph::new("g", vec![Decl { name: "x".into(), ty }]);
+        let mut before = Module { graph, weights: Weights::default() };
+        before.constant("s", Type::f32([2]), Tensor::f32([2], vec![1.0, 0.5]));
+        let mut after = before.clone();
+        assert_eq!(validate(&before, &after, 1, 0).unwrap().differing, 0);
+        after.weights.insert("s", Tensor::f32([2], vec![1.0, 0.25]));
+        assert!(validate(&before, &after, 1, 0).unwrap_err().contains("channel scales of %x have changed"));
+    }
+
+    #[test]
+    fn an_infinite_output_hides_nothing() {
+        let graph = Graph::new("g", vec![Decl { name: "x".into(), ty: Type::f32([8, 2]) }]);
+        let mut before = Module { graph, weights: Weights::default() };
+        let b = before.constant("b", Type::f32([2]), Tensor::f32([2], vec![f32::MAX, 0.0]));
+        let x = Value::Input(InputId(0));
+        let large = before.graph.push(Op::BiasAdd {}, vec![x, b]).unwrap();
+        before.graph.output = before.graph.push(Op::Add {}, vec![large, large]).unwrap();
+        let mut after = before.clone();
+        after.graph.output = after.graph.push(Op::Gelu {}, vec![before.graph.output]).unwrap();
+        assert!(validate(&before, &after, 4, 0).unwrap().relative() > 0.1);
     }
 }

@@ -113,6 +113,33 @@ impl Module {
         self.weights.insert(name.clone(), tensor);
         self.graph.constant(name, ty)
     }
+
+    /// Declares a constant as [`declare_fresh`] does: no other constant is touched. Gives it and its name.
+    pub fn fresh_constant(&mut self, stem: &str, ty: Type, tensor: Tensor) -> (Value, Arc<str>) {
+        let index = declare_fresh(&mut self.graph.consts, &mut self.weights, stem, ty, tensor);
+        (Value::Const(ConstId(index as u32)), self.graph.consts[index].name.clone())
+    }
+}
+
+/// Declares a constant of a type and value under a name that starts with `stem`: finds the one that is there already, or
+/// takes the first free name of `stem`, `stem.2`, `stem.3`, … Gives its position.
+pub fn declare_fresh(decls: &mut Vec<Decl>, weights: &mut Weights, stem: &str, ty: Type, tensor: Tensor) -> usize {
+    let mut name: Arc<str> = stem.into();
+    let mut number = 1;
+    loop {
+        match decls.iter().position(|d| d.name == name) {
+            None => {
+                weights.insert(name.clone(), tensor);
+                decls.push(Decl { name, ty });
+                return decls.len() - 1;
+            }
+            Some(i) if decls[i].ty == ty && weights.get(&name).is_some_and(|t| **t == tensor) => return i,
+            Some(_) => {
+                number += 1;
+                name = format!("{stem}.{number}").into();
+            }
+        }
+    }
 }
 
 /// A program: inputs, named constants, nodes in an order in which operands come first, one output.
@@ -150,6 +177,15 @@ impl Graph {
     /// The node behind a value, if it is one.
     pub fn node(&self, value: Value) -> Option<&Node> {
         if let Value::Node(n) = value { Some(&self.nodes[n.index()]) } else { None }
+    }
+
+    /// How the text names a value: `%12`, `%image`, `@head.weight`.
+    pub fn value_name(&self, value: Value) -> String {
+        match value {
+            Value::Input(i) => format!("%{}", self.inputs[i.index()].name),
+            Value::Const(c) => format!("@{}", self.consts[c.index()].name),
+            Value::Node(n) => n.to_string(),
+        }
     }
 
     /// Every node with its id, operands first.

@@ -89,7 +89,7 @@ pub struct Violation {
     pub help: Option<String>,
 }
 
-/// Every broken invariant of a graph; at least one.
+/// The broken invariants of a graph: at least one, and all unless there are very many.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct VerifyError(pub Vec<Violation>);
 
@@ -105,11 +105,18 @@ impl fmt::Display for VerifyError {
 
 impl std::error::Error for VerifyError {}
 
+/// Most violations that are collected: more help nobody, and each may quote from the text.
+const MOST: usize = 100;
+
 /// Collects violations.
 #[derive(Default)]
 struct Violations(Vec<Violation>);
 
 impl Violations {
+    fn enough(&self) -> bool {
+        self.0.len() >= MOST
+    }
+
     fn add(&mut self, code: Code, place: Place, message: impl Into<String>, label: impl Into<String>) {
         self.0.push(Violation { code, place, message: message.into(), label: label.into(), help: None });
     }
@@ -131,6 +138,9 @@ pub fn verify(graph: &Graph) -> Result<(), VerifyError> {
     let mut verifier = Verifier { graph, scales, impossible: HashSet::new(), violations: Violations::default() };
     verifier.decls();
     for (id, node) in graph.iter() {
+        if verifier.violations.enough() {
+            break;
+        }
         verifier.node(id, node);
     }
     if !verifier.exists(graph.output, graph.nodes.len()) {
@@ -177,6 +187,9 @@ impl Verifier<'_> {
         });
         let mut seen = HashSet::new();
         for (kind, sigil, decl, value, place, ty_place) in inputs.chain(consts) {
+            if self.violations.enough() {
+                return;
+            }
             // `%12` is a node.
             let number = sigil == '%' && decl.name.chars().all(|c| c.is_ascii_digit());
             if number || !is_name(&decl.name) {

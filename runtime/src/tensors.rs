@@ -8,6 +8,11 @@ use swint_ir::{Elem, Tensor};
 /// # Errors
 /// When the format refuses them.
 pub fn to_safetensors<'a>(tensors: impl IntoIterator<Item = (&'a str, &'a Tensor)>) -> Result<Vec<u8>, String> {
+    let tensors: Vec<(&str, &Tensor)> = tensors.into_iter().collect();
+    // The format keeps this name for itself.
+    if tensors.iter().any(|(name, _)| *name == "__metadata__") {
+        return Err("a tensor of a safetensors file cannot be named __metadata__".to_owned());
+    }
     let bytes: Vec<(&str, Dtype, Vec<usize>, Vec<u8>)> = tensors
         .into_iter()
         .map(|(name, t)| {

@@ -1,6 +1,6 @@
 //! `swint compare`.
 
-use super::{DeviceArg, Engine, print, print_json};
+use super::{DeviceArg, Engine, print, print_json, tolerance};
 use miette::{IntoDiagnostic, miette};
 use serde_json::json;
 use std::{collections::BTreeMap, fs, path::PathBuf, process::ExitCode};
@@ -33,10 +33,6 @@ pub struct Args {
     /// Print JSON.
     #[arg(long)]
     json: bool,
-}
-
-fn tolerance(text: &str) -> Result<f64, String> {
-    text.parse().ok().filter(|t| (0.0..f64::INFINITY).contains(t)).ok_or("a finite number, at least 0".to_owned())
 }
 
 impl Args {

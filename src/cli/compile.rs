@@ -102,11 +102,6 @@ impl Args {
         let passes = PASSES.iter().filter(|pass| (pass.wanted)(&options)).collect();
         let arguments = format!(" --activation {}", value_name(activation));
         let (module, report) = self.pass_args.run(passes, &imported, &options, &arguments)?;
-        if let Some(reason) = report.rewrite.as_ref().and_then(|rewrite| rewrite.stopped.as_ref()) {
-            say(format_args!(
-                "warning: the rewrites stopped early ({reason}); the result is valid, but may not be the best"
-            ));
-        }
         if let Some(emit) = self.emit {
             self.emit(emit, &module)?;
         }

@@ -28,7 +28,7 @@ pub struct Args {
     /// A model description (.toml), a compiled model (.swint) or an IR text (.ir).
     program: PathBuf,
     /// The stage to show: `import` (before the passes), a pass, `plan` (kernels and buffers); by default the last pass.
-    #[arg(long, value_parser = shown_stage)]
+    #[arg(long, value_parser = shown_stage, conflicts_with = "stop_after")]
     stage: Option<String>,
     /// As what.
     #[arg(long, value_enum, default_value = "text")]
@@ -63,18 +63,22 @@ impl Args {
     pub fn run(self) -> miette::Result<ExitCode> {
         let extension = self.program.extension().and_then(|e| e.to_str());
         let stage = self.stage.as_deref();
+        let is_text = extension == Some("ir") || self.program == Path::new("-");
+        let one_stage = is_text || extension == Some("swint");
+        if one_stage && (!matches!(stage, None | Some(PLAN)) || self.model.given() || self.pass_args.given()) {
+            return Err(miette!(
+                help = "`swint ir` on a description shows every stage, `swint opt` runs passes on an IR text",
+                "{} holds one stage and is not compiled here: it takes --stage plan, --emit and -o only",
+                self.program.display()
+            ));
+        }
+        if self.pass_args.prints() && self.output.is_none() {
+            return Err(miette!("--print-after and the stage would both go to stdout: give -o"));
+        }
         let graph = match extension {
             Some("toml") => self.compiled()?,
-            Some("swint" | "ir") if !matches!(stage, None | Some(PLAN)) => {
-                return Err(miette!(
-                    help = "`swint ir` on the description shows every stage, `swint opt` runs passes on an IR text",
-                    "{} holds one stage only: give --stage plan or none",
-                    self.program.display()
-                ));
-            }
             Some("swint") => read_artifact(&self.program)?.module.graph,
-            Some("ir") => read_ir(&self.program)?.0,
-            _ if self.program == Path::new("-") => read_ir(&self.program)?.0,
+            _ if is_text => read_ir(&self.program)?.0,
             _ => return Err(miette!("{}: wanted a .toml, .swint or .ir file", self.program.display())),
         };
         let text = match (stage, self.emit) {

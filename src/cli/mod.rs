@@ -59,6 +59,11 @@ fn value_name(value: impl ValueEnum) -> String {
     value.to_possible_value().map_or_else(String::new, |v| v.get_name().to_owned())
 }
 
+/// The value of a `--tolerance`.
+fn tolerance(text: &str) -> Result<f64, String> {
+    text.parse().ok().filter(|t| (0.0..f64::INFINITY).contains(t)).ok_or("a finite number, at least 0".to_owned())
+}
+
 /// An error with a code.
 fn coded(code: Code, message: impl std::fmt::Display) -> miette::Report {
     miette::MietteDiagnostic::new(message.to_string()).with_code(code.id()).into()

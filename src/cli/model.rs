@@ -57,6 +57,14 @@ impl From<ActivationArg> for Activation {
 }
 
 impl ModelArgs {
+    /// Whether any of these arguments is given.
+    pub fn given(&self) -> bool {
+        self.weights.is_some()
+            || self.calib.is_some()
+            || self.precision != PrecisionArg::F32
+            || self.activation.is_some()
+    }
+
     /// What becomes of the GELU, by default the best that changes no result.
     pub fn activation(&self) -> miette::Result<ActivationArg> {
         match (self.activation, self.precision) {

@@ -5,22 +5,24 @@ use super::{
     passes::{PassArgs, pass_name, write},
     print, say,
     source::read_ir,
-    value_name,
+    tolerance, value_name,
 };
-use miette::{Context, IntoDiagnostic, miette};
-use std::{collections::BTreeSet, fs, path::PathBuf, process::ExitCode};
+use miette::miette;
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 use swint::{
     compiler::{
-        frontend::Checkpoint,
         egraph::Class,
+        frontend::Checkpoint,
         pipeline::{Options, PASSES, Pass, find},
         rules::{RuleSet, rules},
         validate::validate,
     },
-    ir::{
-        Code, Data, Elem, Graph, Module, Tensor, Weights, diagnostic::did_you_mean, random, text, text::SourceMap,
-        verify_weights,
-    },
+    ir::{Code, Data, Elem, Graph, Module, Tensor, Weights, diagnostic::did_you_mean, random, text, verify_weights},
     runtime::tensors::to_safetensors,
 };
 
@@ -60,8 +62,8 @@ pub struct Args {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
     validate: Option<u32>,
     /// Largest difference that --validate allows, relative to the largest output; 0 wants every bit.
-    #[arg(long, default_value_t = 0.0, requires = "validate")]
-    tolerance: f32,
+    #[arg(long, default_value = "0", requires = "validate", value_parser = tolerance)]
+    tolerance: f64,
     /// Write the IR here and not to stdout.
     #[arg(short, long)]
     output: Option<PathBuf>,
@@ -71,6 +73,9 @@ pub struct Args {
     #[command(flatten)]
     pass_args: PassArgs,
 }
+
+/// Most memory that random constants may take: ten times Swin-L's.
+const MOST_RANDOM_BYTES: usize = 8 << 30;
 
 fn rule_name(name: &str) -> Result<String, String> {
     let table = rules(RuleSet { gelu_table: true });
@@ -108,16 +113,37 @@ impl Args {
             print(listing())?;
             return Ok(ExitCode::SUCCESS);
         };
+        let runs = |pass: &str| self.passes.iter().any(|p| p == pass);
+        if self.calib.is_some() && !runs("quantize") {
+            return Err(miette!("--calib is for the pass quantize, which does not run"));
+        }
+        if self.rules.is_some() && !runs("rewrite") {
+            return Err(miette!("--rules is for the pass rewrite, which does not run"));
+        }
+        if self.output.is_some() && self.output == self.weights_out {
+            return Err(miette!("-o and --weights-out name one file"));
+        }
         let (graph, map) = read_ir(file)?;
+        let needs_values = !self.passes.is_empty()
+            || self.weights.is_some()
+            || !self.fill.is_empty()
+            || self.weights_out.is_some()
+            || self.validate.is_some()
+            || self.pass_args.given();
+        if !needs_values {
+            // The round trip: no constant needs a value, however large it is declared.
+            let text = text::print(&graph);
+            match &self.output {
+                Some(path) => write(path, text.as_bytes())?,
+                None => print(text)?,
+            }
+            return Ok(ExitCode::SUCCESS);
+        }
         let weights = self.weights(&graph)?;
         verify_weights(&graph, &weights).map_err(|error| map.report(&error))?;
         let before = Module { graph, weights };
         let passes: Vec<&Pass> = self.passes.iter().map(|name| find(name).expect("checked by the parser")).collect();
-        let calibration = if self.passes.iter().any(|p| p == "quantize") {
-            self.calibration(&before.graph, &map)?
-        } else {
-            Vec::new()
-        };
+        let calibration = if runs("quantize") { self.calibration(&before.graph)? } else { Vec::new() };
         let rules: Option<BTreeSet<String>> = self.rules.as_ref().map(|names| names.iter().cloned().collect());
         let mut arguments = format!(" --activation {}", value_name(self.activation));
         if let Some(rules) = &rules {
@@ -130,33 +156,52 @@ impl Args {
             let fired: Vec<String> = rewrite.applied.iter().map(|(rule, n)| format!("{rule} {n}")).collect();
             say(format_args!("rules fired: {}", if fired.is_empty() { "none".to_owned() } else { fired.join(", ") }));
         }
+        let holds = self.validated(&before, &after)?;
         let text = text::print(&after.graph);
         match &self.output {
-            Some(path) => write(path, text.as_bytes())?,
-            None if self.pass_args.prints() => {}
-            None => print(text)?,
+            // A file stays what it was where the program is wrong.
+            Some(path) if holds => write(path, text.as_bytes())?,
+            None if !self.pass_args.prints() => print(text)?,
+            _ => {}
         }
-        if let Some(path) = &self.weights_out {
+        if let (Some(path), true) = (&self.weights_out, holds) {
             let tensors = after.weights.0.iter().map(|(name, tensor)| (&**name, &**tensor));
             write(path, &to_safetensors(tensors).map_err(|e| miette!("{e}"))?)?;
         }
-        let Some(inputs) = self.validate else { return Ok(ExitCode::SUCCESS) };
-        let difference =
-            validate(&before, &after, inputs as usize, self.seed).map_err(|e| miette!("--validate: {e}"))?;
+        Ok(if holds { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    }
+
+    /// Whether the programs agree as --validate wants it.
+    fn validated(&self, before: &Module, after: &Module) -> miette::Result<bool> {
+        let Some(inputs) = self.validate else { return Ok(true) };
+        let difference = validate(before, after, inputs as usize, self.seed).map_err(|e| miette!("--validate: {e}"))?;
         say(format_args!("validated on {difference}"));
         // Zero wants every bit: 0.0 and -0.0 are apart, but by nothing.
-        let holds =
-            if self.tolerance == 0.0 { difference.differing == 0 } else { difference.relative() <= self.tolerance };
-        Ok(if holds { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        let exact = self.tolerance == 0.0;
+        Ok(if exact { difference.differing == 0 } else { f64::from(difference.relative()) <= self.tolerance })
     }
 
     fn weights(&self, graph: &Graph) -> miette::Result<Weights> {
         let mut weights = match &self.weights {
-            None => random::weights(graph, self.seed),
+            None => {
+                let bytes = graph.consts.iter().fold(0usize, |sum, c| sum.saturating_add(c.ty.bytes()));
+                if bytes > MOST_RANDOM_BYTES {
+                    let gib = bytes as f64 / f64::from(1 << 30);
+                    return Err(miette!("the constants would take {gib:.1} GiB of random values: give --weights"));
+                }
+                random::weights(graph, self.seed)
+            }
             Some(path) => {
+                let mut tensors = read_tensors(path)?.0;
                 let mut weights = Weights::default();
-                for (name, tensor) in read_tensors(path, Code::BadCheckpoint)?.0 {
-                    weights.insert(name, tensor);
+                for decl in &graph.consts {
+                    if let Some(tensor) = tensors.remove(&*decl.name) {
+                        weights.insert(decl.name.clone(), tensor);
+                    }
+                }
+                if let Some(extra) = tensors.keys().next() {
+                    let (n, extra) = (tensors.len(), extra.escape_default());
+                    say(format_args!("warning: tensors of --weights that are no constants: {extra} ({n} in all)"));
                 }
                 weights
             }
@@ -179,25 +224,31 @@ impl Args {
         Ok(weights)
     }
 
-    fn calibration(&self, graph: &Graph, map: &SourceMap) -> miette::Result<Vec<Vec<Tensor>>> {
+    fn calibration(&self, graph: &Graph) -> miette::Result<Vec<Vec<Tensor>>> {
         let Some(path) = &self.calib else {
             let mut rng = random::Rng::with_seed(self.seed);
             return Ok((0..2).map(|_| random::inputs(graph, &mut rng)).collect());
         };
-        let tensors = read_tensors(path, Code::Unreadable)?.0;
-        let sample = |i: usize| -> Option<Vec<Tensor>> {
-            graph.inputs.iter().map(|input| tensors.get(&format!("{i}.{}", input.name)).cloned()).collect()
-        };
-        let samples: Vec<Vec<Tensor>> = (0..).map_while(sample).collect();
-        if samples.is_empty() {
-            let first = &graph.inputs[0].name;
-            return Err(miette!("--calib {}: no tensor 0.{first} for {}", path.display(), map.source.name()));
+        let mut tensors = read_tensors(path)?.0;
+        let mut samples = Vec::new();
+        while !tensors.is_empty() || samples.is_empty() {
+            let sample = graph.inputs.iter().map(|input| {
+                let name = format!("{}.{}", samples.len(), input.name);
+                tensors.remove(&name).ok_or_else(|| {
+                    miette!(
+                        help = "it holds tensors 0.NAME, 1.NAME, … for each input NAME of the graph, and no others",
+                        "--calib {}: there is no tensor {name}",
+                        path.display()
+                    )
+                })
+            });
+            samples.push(sample.collect::<miette::Result<Vec<_>>>()?);
         }
         Ok(samples)
     }
 }
 
-fn read_tensors(path: &PathBuf, code: Code) -> miette::Result<Checkpoint> {
-    let bytes = fs::read(path).into_diagnostic().wrap_err_with(|| format!("cannot read {}", path.display()))?;
-    Checkpoint::from_bytes(&bytes).map_err(|e| coded(code, format!("{}: {e}", path.display())))
+fn read_tensors(path: &Path) -> miette::Result<Checkpoint> {
+    let bytes = fs::read(path).map_err(|e| coded(Code::Unreadable, format!("cannot read {}: {e}", path.display())))?;
+    Checkpoint::from_bytes(&bytes).map_err(|e| coded(Code::BadCheckpoint, format!("{}: {e}", path.display())))
 }

@@ -66,6 +66,11 @@ impl PassArgs {
         self.prints() || self.dump_dir.is_some() || self.time_passes
     }
 
+    /// Whether any of these arguments is given.
+    pub fn given(&self) -> bool {
+        self.shows_something() || self.stop_after.is_some() || self.verify
+    }
+
     /// Runs passes on a module and shows what was asked for. `arguments` are those of `swint opt` that made the options,
     /// for the command that reproduces a failure.
     pub fn run(
@@ -75,13 +80,15 @@ impl PassArgs {
         options: &Options<'_>,
         arguments: &str,
     ) -> miette::Result<(Module, Report)> {
-        if let Some(last) = &self.stop_after {
-            let position = passes.iter().position(|pass| pass.name == last);
-            if position.is_none() && last != IMPORT {
-                let names: Vec<&str> = passes.iter().map(|pass| pass.name).collect();
-                return Err(miette!("--stop-after {last}: the passes here are {}", names.join(", ")));
+        let names: Vec<&str> = [IMPORT].into_iter().chain(passes.iter().map(|pass| pass.name)).collect();
+        let printed = self.print_after.as_deref().filter(|name| !matches!(*name, "all" | "changed"));
+        for (flag, name) in [("--print-after", printed), ("--stop-after", self.stop_after.as_deref())] {
+            if let Some(name) = name.filter(|name| !names.contains(name)) {
+                return Err(miette!("{flag} {name}: the stages here are {}", names.join(", ")));
             }
-            passes.truncate(position.map_or(0, |i| i + 1));
+        }
+        if let Some(last) = &self.stop_after {
+            passes.truncate(passes.iter().position(|pass| pass.name == last).map_or(0, |i| i + 1));
         }
         if let Some(folder) = &self.dump_dir {
             make_folder(folder)?;
@@ -109,7 +116,13 @@ impl PassArgs {
             }
             say(table.trim_end());
         }
-        result.map_err(|failure| self.reproducer(*failure, options, arguments))
+        let (module, report) = result.map_err(|failure| self.reproducer(*failure, options, arguments))?;
+        if let Some(reason) = report.rewrite.as_ref().and_then(|rewrite| rewrite.stopped.as_ref()) {
+            say(format_args!(
+                "warning: the rewrites stopped early ({reason}); the result is valid, but may not be the best"
+            ));
+        }
+        Ok((module, report))
     }
 
     fn is_printed(&self, stage: &Stage<'_>) -> bool {
@@ -144,20 +157,24 @@ fn write_reproducer(
     arguments: &str,
 ) -> miette::Result<String> {
     make_folder(folder)?;
+    let folder = std::path::absolute(folder).into_diagnostic()?;
     let file = |name: &str| folder.join(name);
+    let quoted = |name: &str| {
+        let path = file(name).display().to_string();
+        shlex::try_quote(&path).map(|quoted| quoted.into_owned()).into_diagnostic()
+    };
     let graph = &failure.before.graph;
     write(&file("before.ir"), text::print(graph).as_bytes())?;
     let weights = failure.before.weights.0.iter().map(|(name, tensor)| (&**name, &**tensor));
     write(&file("before.safetensors"), &to_safetensors(weights).map_err(|e| miette!("{e}"))?)?;
-    let mut command =
-        format!("swint opt {} --weights {}", file("before.ir").display(), file("before.safetensors").display());
+    let mut command = format!("swint opt {} --weights {}", quoted("before.ir")?, quoted("before.safetensors")?);
     if failure.pass != IMPORT {
         command += &format!(" --passes {}{arguments}", failure.pass);
     }
     if failure.pass == "quantize" && !options.calibration.is_empty() {
-        let path = file("calibration.safetensors");
-        write(&path, &calibration_bytes(graph.inputs.iter().map(|i| &*i.name), options.calibration)?)?;
-        command += &format!(" --calib {}", path.display());
+        let bytes = calibration_bytes(graph.inputs.iter().map(|i| &*i.name), options.calibration)?;
+        write(&file("calibration.safetensors"), &bytes)?;
+        command += &format!(" --calib {}", quoted("calibration.safetensors")?);
     }
     write(&file("command.txt"), format!("{command}\n").as_bytes())?;
     Ok(command)

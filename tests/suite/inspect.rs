@@ -79,7 +79,8 @@ fn stages_are_printed_and_stopped_after() {
     assert_eq!(stages(&run(&["--print-after", "all", "--stop-after", "import"])), ["import"]);
     let refused = with(&["--print-after", "all", "--stop-after", "approximate"]);
     assert!(
-        fail(&refused.split('\u{1f}').collect::<Vec<_>>()).contains("the passes here are fold-normalize, quantize")
+        fail(&refused.split('\u{1f}').collect::<Vec<_>>())
+            .contains("the stages here are import, fold-normalize, quantize")
     );
     assert!(fail(&["ir", &m.spec, "--stage", "quantize"]).contains("do not run that pass"));
     assert!(fail(&["ir", &m.spec, "--stage", "lower"]).contains("import, fold-normalize"));
@@ -96,13 +97,15 @@ fn a_failed_pass_leaves_what_reproduces_it() {
     let bad = m.file("huge.safetensors");
     fs::write(&bad, bytes).unwrap();
     let calib = shared_file("timm_micro", "input.safetensors");
-    let folder = m.file("dumps");
+    // A folder's name is one word of the command, whatever is in it.
+    let folder = m.file("dumps; $(false) 'x'");
     let args = ["compile", &m.spec, "--weights", &bad, "--precision", "int8", "--calib", &calib, "--dump-dir", &folder];
     let said = fail(&[&args[..], &["--activation", "relu"]].concat());
     assert!(said.contains("SW0201") && said.contains("pass quantize"), "{said}");
     let command = fs::read_to_string(format!("{folder}/failed-quantize/command.txt")).unwrap();
     assert!(said.replace('\n', " ").contains("swint opt") && command.contains("--activation relu"), "{said}");
-    let again: Vec<&str> = command.split_whitespace().skip(1).collect();
+    let again = shlex::split(command.trim()).unwrap();
+    let again: Vec<&str> = again.iter().skip(1).map(String::as_str).collect();
     let message = |text: &str| text.lines().find(|l| l.contains("pass quantize")).unwrap().to_owned();
     assert_eq!(message(&fail(&again)), message(&said));
     // With other weights the same program passes.
@@ -166,7 +169,11 @@ fn errors_as_json_are_one_line() {
     let codes: Vec<_> = json["related"].as_array().unwrap().iter().map(|e| &e["code"]).collect();
     assert_eq!(codes, ["SW0302", "SW0302"]);
     assert!(json["related"][0]["labels"][0]["line"].as_u64() > Some(1));
-    // Notes are lines of JSON, too.
+    // Wrong arguments and notes are lines of JSON, too.
+    let out = swint(&["--error-format", "json", "opt", "x.ir", "--passes", "nope"]);
+    assert_eq!(out.status.code(), Some(2));
+    let usage: serde_json::Value = serde_json::from_slice(&out.stderr).unwrap();
+    assert!(usage["message"].as_str().unwrap().contains("there are: fold-normalize"), "{usage}");
     let out = swint(&["ir", &m.spec, "--error-format", "json"]);
     let note: serde_json::Value = serde_json::from_slice(&out.stderr).unwrap();
     assert!(note["note"].as_str().unwrap().contains("random"));
@@ -195,4 +202,27 @@ fn the_bundled_description_is_shown_without_a_checkpoint() {
     assert_eq!(graph.op_counts()["lut"], 8);
     let plan = succeed(&["ir", spec, "--stage", "plan"]);
     assert!(plan.starts_with("plan @swin_cifar10: 155 launches"), "{plan}");
+}
+
+#[test]
+fn flags_without_effect_are_errors() {
+    let m = model("timm_micro");
+    let ir = m.file("import.ir");
+    succeed(&["ir", &m.spec, "--stage", "import", "-o", &ir]);
+    for more in [&["--precision", "int8"][..], &["--stage", "rewrite"], &["--time-passes"], &["--weights", "none"]] {
+        let said = fail(&[&["ir", &ir], more].concat());
+        assert!(said.contains("holds one stage"), "{more:?}: {said}");
+    }
+    assert!(fail(&["ir", &m.spec, "--print-after", "all", "--emit", "json"]).contains("give -o"));
+    assert!(fail(&["opt", &ir, "--rules", "qlinear"]).contains("--rules is for the pass rewrite"));
+    assert!(fail(&["opt", &ir, "--calib", "none"]).contains("--calib is for the pass quantize"));
+    assert!(fail(&["opt", &ir, "--passes", "rewrite", "--print-after", "quantize"]).contains("the stages here are"));
+    assert!(fail(&["opt", &ir, "--validate", "1", "--tolerance", "nan"]).contains("finite number"));
+    let (a, b) = (m.file("same"), m.file("same"));
+    assert!(fail(&["opt", &ir, "-o", &a, "--weights-out", &b]).contains("name one file"));
+    // What does not hold is not written.
+    let out = m.file("wrong.ir");
+    let relu = ["opt", &ir, "--passes", "approximate", "--validate", "1", "-o", &out];
+    assert_eq!(swint(&relu).status.code(), Some(1));
+    assert!(!std::path::Path::new(&out).exists());
 }

@@ -3,7 +3,7 @@
 use super::lang::{Constants, ENode, Facts, SwinGraph, infer_from};
 use egg::{Applier, ENodeOrVar, Id, Language, Pattern, PatternAst, Rewrite, Subst, Symbol, Var};
 use std::{fmt, sync::Arc};
-use swint_ir::{ConstId, Data, Elem, F32, Tensor, Type, graph::Decl, op::Attr};
+use swint_ir::{ConstId, Data, Elem, F32, Tensor, Type, graph::declare_fresh, op::Attr};
 
 /// How far a rule changes values.
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -113,29 +113,9 @@ impl Match<'_> {
 
     /// Binds a variable to a constant, made if there is none of this type and value. Its name starts with `stem`.
     pub fn bind_constant(&mut self, name: &str, stem: &str, ty: Type, data: Data) {
-        let constants = &mut self.egraph.analysis;
+        let Constants { decls, weights, .. } = &mut self.egraph.analysis;
         let tensor = Tensor::new(ty.shape.clone(), data);
-        let mut candidate: Arc<str> = stem.into();
-        let mut number = 1;
-        let index = loop {
-            match constants.decls.iter().position(|d| d.name == candidate) {
-                None => {
-                    constants.weights.insert(candidate.clone(), tensor);
-                    constants.decls.push(Decl { name: candidate, ty });
-                    break constants.decls.len() - 1;
-                }
-                Some(i)
-                    if constants.decls[i].ty == ty
-                        && constants.weights.get(&candidate).is_some_and(|t| **t == tensor) =>
-                {
-                    break i;
-                }
-                Some(_) => {
-                    number += 1;
-                    candidate = format!("{stem}.{number}").into();
-                }
-            }
-        };
+        let index = declare_fresh(decls, weights, stem, ty, tensor);
         let id = self.egraph.add(ENode::Const(ConstId(index as u32)));
         self.subst.insert(variable(name), id);
     }

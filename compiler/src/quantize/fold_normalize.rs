@@ -15,7 +15,7 @@ pub fn fold_normalize(module: &Module) -> Module {
     let mut any = false;
     for (id, node) in module.graph.iter() {
         let operands: Vec<Value> = node.operands.iter().map(|v| moved.get(v).copied().unwrap_or(*v)).collect();
-        let value = match folded(module, &mut out, node) {
+        let value = match folded(module, &mut out, &moved, node) {
             Some(value) => {
                 any = true;
                 value
@@ -34,8 +34,8 @@ pub fn fold_normalize(module: &Module) -> Module {
     out.without_dead_code()
 }
 
-/// The folded form of a linear on normalised patches; `None` for any other node.
-fn folded(module: &Module, out: &mut Module, node: &Node) -> Option<Value> {
+/// The folded form of a linear on normalised patches; `None` for any other node, and where it would not be finite.
+fn folded(module: &Module, out: &mut Module, moved: &HashMap<Value, Value>, node: &Node) -> Option<Value> {
     if node.op.kind() != OpKind::Linear {
         return None;
     }
@@ -59,11 +59,17 @@ fn folded(module: &Module, out: &mut Module, node: &Node) -> Option<Value> {
         folded_b[i / k] -= w as f64 * mean / std;
     }
     let (w_ty, b_ty) = (w_decl.ty.clone(), b_decl.ty.clone());
+    let folded_b: Vec<f32> = folded_b.into_iter().map(|b| b as f32).collect();
+    if !folded_w.iter().chain(&folded_b).all(|x| x.is_finite()) {
+        return None;
+    }
     let w = Tensor::f32(w_ty.shape.clone(), folded_w);
-    let b = Tensor::f32(b_ty.shape.clone(), folded_b.into_iter().map(|b| b as f32).collect());
-    let w = out.constant(format!("{}.raw", w_decl.name), w_ty, w);
-    let b = out.constant(format!("{}.raw", b_decl.name), b_ty, b);
-    let pixels = out.graph.push(Op::Dequantize {}, vec![normalize.operands[0]]).expect("pixels are integers");
+    let b = Tensor::f32(b_ty.shape.clone(), folded_b);
+    let (w, _) = out.fresh_constant(&format!("{}.raw", w_decl.name), w_ty, w);
+    let (b, _) = out.fresh_constant(&format!("{}.raw", b_decl.name), b_ty, b);
+    let pixels = normalize.operands[0];
+    let pixels = moved.get(&pixels).copied().unwrap_or(pixels);
+    let pixels = out.graph.push(Op::Dequantize {}, vec![pixels]).expect("pixels are integers");
     let patches = out.graph.push(patches.op.clone(), vec![pixels]).expect("types do not change");
     Some(out.graph.push(Op::Linear {}, vec![patches, w, b]).expect("types do not change"))
 }

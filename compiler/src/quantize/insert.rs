@@ -4,6 +4,7 @@ use super::Ranges;
 use std::collections::HashMap;
 use swint_ir::{
     Data, Elem, F32, Module, Node, Scale, Tensor, Type, Value, arith,
+    infer::MAX_K,
     op::{Class, Op, OpKind},
 };
 
@@ -48,7 +49,11 @@ impl Pass<'_> {
 
     fn node(&mut self, node: &Node) -> Result<Value, String> {
         let mut operands: Vec<Value> = node.operands.iter().map(|&v| self.moved_value(v)).collect();
+        // What is integer already stays, and so does a sum that 32 bits may not hold.
+        let float = node.operands.iter().all(|&v| self.source.graph.ty(v).is_float());
+        let fits = node.op.kind() != OpKind::Linear || self.source.graph.ty(node.operands[0]).last() <= MAX_K;
         let quantized = match node.op.kind() {
+            _ if !(float && fits) => 0,
             OpKind::Linear => {
                 operands[1] = self.weight(node.operands[1])?.unwrap_or(operands[1]);
                 1
@@ -89,8 +94,16 @@ impl Pass<'_> {
 
     /// The largest magnitude observed, as a scale may divide it.
     fn max_abs(&self, value: Value) -> Result<f32, String> {
-        let max = self.ranges.max_abs(value).ok_or_else(|| format!("{value:?} was not observed in calibration"))?;
-        divisible(max).ok_or_else(|| format!("an activation reaches {max:e} in calibration, too much to quantize"))
+        let name = self.source.graph.value_name(value);
+        let observed = match value {
+            Value::Const(c) => {
+                let tensor = self.source.weights.get(&self.source.graph.consts[c.index()].name);
+                tensor.and_then(|t| t.as_f32()).map(|v| v.iter().fold(0f32, |m, x| m.max(x.abs())))
+            }
+            _ => self.ranges.max_abs(value),
+        };
+        let max = observed.ok_or_else(|| format!("{name} was not observed in calibration"))?;
+        divisible(max).ok_or_else(|| format!("{name} reaches {max:e} in calibration, too much to quantize"))
     }
 
     /// Whether a value is a `dequantize`, perhaps moved: raw pixels.
@@ -112,10 +125,12 @@ impl Pass<'_> {
         let Some(values) = self.source.weights.get(&decl.name).and_then(|t| t.as_f32()) else { return Ok(None) };
         let (q, scales) = quantize_rows(values, decl.ty.last())
             .ok_or_else(|| format!("weights @{} are too large to quantize", decl.name))?;
-        let name = format!("{}.scale", decl.name);
-        self.out.constant(name.as_str(), Type::f32([scales.len()]), Tensor::f32([scales.len()], scales));
+        let n = scales.len();
+        let (_, name) =
+            self.out.fresh_constant(&format!("{}.scale", decl.name), Type::f32([n]), Tensor::f32([n], scales));
         let ty = Type::int(Elem::I8, Scale::channels(name, 0), decl.ty.shape.clone());
-        let q = self.out.constant(format!("{}.i8", decl.name), ty, Tensor::new(decl.ty.shape, Data::I8(q)));
+        let tensor = Tensor::new(decl.ty.shape, Data::I8(q));
+        let (q, _) = self.out.fresh_constant(&format!("{}.i8", decl.name), ty, tensor);
         Ok(Some(self.push(Op::Dequantize {}, vec![q])))
     }
 }

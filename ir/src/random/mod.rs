@@ -14,7 +14,7 @@ use crate::{
     types::{Elem, Type},
 };
 pub use fastrand::Rng;
-use std::collections::HashSet;
+use std::collections::HashMap;
 
 /// Values of a tensor as an activation may have them: floats within ±2, integers over their whole range (32-bit ones
 /// within ±2^24, as sums are); one in eight is zero, and one in eight each is the smallest and the largest.
@@ -65,19 +65,30 @@ pub fn weights_of(ty: &Type, rng: &mut Rng) -> Tensor {
     Tensor::new(ty.shape.clone(), data)
 }
 
-/// Values for every constant of a verified graph, such that [`crate::verify_weights`] accepts them: channel scales are
-/// between 1/256 and 1/64.
+/// Values for every constant of a verified graph, such that [`crate::verify_weights`] accepts them wherever any are.
+/// Channel scales are between 1/256 and 1/64, unless the factors beside them want others.
 pub fn weights(graph: &Graph, seed: u64) -> Weights {
     let types = graph.inputs.iter().chain(&graph.consts).map(|d| &d.ty).chain(graph.nodes.iter().map(|n| &n.ty));
-    let scales: HashSet<&str> = types.filter_map(|ty| Some(&*ty.scale.channels.as_ref()?.name)).collect();
+    // The smallest and the largest factor beside each constant that is channel scales.
+    let mut factors: HashMap<&str, (f32, f32)> = HashMap::new();
+    for ty in types {
+        if let Some(channels) = &ty.scale.channels {
+            let factor = ty.scale.factor.get();
+            let range = factors.entry(&channels.name).or_insert((factor, factor));
+            *range = (range.0.min(factor), range.1.max(factor));
+        }
+    }
     let mut rng = Rng::with_seed(seed);
     let mut weights = Weights::default();
     for decl in &graph.consts {
-        let tensor = if scales.contains(&*decl.name) {
-            let values = (0..decl.ty.elements()).map(|_| (1.0 + 3.0 * rng.f32()) / 256.0).collect();
-            Tensor::f32(decl.ty.shape.clone(), values)
-        } else {
-            weights_of(&decl.ty, &mut rng)
+        let tensor = match factors.get(&*decl.name) {
+            Some(&(smallest, largest)) => {
+                // A little inside the bounds of what a scale may be.
+                let low = (1.0f32 / 256.0).max(1.1e-24 / smallest).min(0.2e24 / largest);
+                let values = (0..decl.ty.elements()).map(|_| low * (1.0 + 3.0 * rng.f32())).collect();
+                Tensor::f32(decl.ty.shape.clone(), values)
+            }
+            None => weights_of(&decl.ty, &mut rng),
         };
         weights.insert(decl.name.clone(), tensor);
     }

@@ -161,11 +161,26 @@ impl<'a> Parser<'a> {
         Err(self.error(Code::BadNumber, span, "a float must be finite and fit in 32 bits", "this is not"))
     }
 
+    /// Items with commas between them, perhaps none, up to a closing sign; gives its place.
+    fn list(&mut self, close: char, mut item: impl FnMut(&mut Self) -> Parsed<()>) -> Parsed<Span> {
+        let end = self.next.span;
+        if self.eat(Token::Sign(close)) {
+            return Ok(end);
+        }
+        item(self)?;
+        while self.eat(Token::Sign(',')) {
+            item(self)?;
+        }
+        self.sign(close)
+    }
+
     /// Skips to the first token of a later line.
     fn next_line(&mut self) {
         while !self.next.first_on_line && self.peek() != Token::End {
             self.advance();
         }
+        // What was skipped may be all that is missing.
+        self.broke_off |= self.peek() == Token::End;
     }
 
     fn file(&mut self) -> Syntax<'a> {
@@ -212,16 +227,14 @@ impl<'a> Parser<'a> {
         let name = self.at_name()?;
         (syntax.name, syntax.header) = (name.name, name.span);
         self.sign('(')?;
-        while let Token::Percent(name) = self.peek() {
-            let name = Name { sigil: '%', name, span: self.advance().span };
-            self.sign(':')?;
-            let (ty, span) = self.ty()?;
+        self.list(')', |parser| {
+            let Token::Percent(name) = parser.peek() else { return parser.expected("an input, `%name: type`") };
+            let name = Name { sigil: '%', name, span: parser.advance().span };
+            parser.sign(':')?;
+            let (ty, span) = parser.ty()?;
             syntax.inputs.push((name, ty, span));
-            if !self.eat(Token::Sign(',')) {
-                break;
-            }
-        }
-        self.sign(')')?;
+            Ok(())
+        })?;
         if !self.eat(Token::Arrow) {
             return self.expected("`->`");
         }
@@ -232,7 +245,7 @@ impl<'a> Parser<'a> {
     /// A line of the body; whether it was the closing brace.
     fn statement(&mut self, syntax: &mut Syntax<'a>) -> Parsed<bool> {
         match self.peek() {
-            Token::Word("const") => {
+            Token::Word("const") if syntax.output.is_none() => {
                 self.advance();
                 let name = self.at_name()?;
                 match self.sign(':').and_then(|_| self.ty()) {
@@ -353,13 +366,7 @@ impl<'a> Parser<'a> {
     fn attr(&mut self) -> Parsed<Attr> {
         if self.eat(Token::Sign('[')) {
             let mut values = Vec::new();
-            while let Token::Number(_) = self.peek() {
-                values.push(self.float()?);
-                if !self.eat(Token::Sign(',')) {
-                    break;
-                }
-            }
-            self.sign(']')?;
+            self.list(']', |parser| parser.float().map(|value| values.push(value)))?;
             return Ok(Attr::F32s(values));
         }
         if let Token::Number(text) = self.peek() {
@@ -392,13 +399,7 @@ impl<'a> Parser<'a> {
         let scale = if self.peek() == Token::Sign('<') { self.scale()? } else { Scale::UNIT };
         self.sign('[')?;
         let mut shape = Vec::new();
-        while let Token::Number(_) = self.peek() {
-            shape.push(self.number("an extent")?);
-            if !self.eat(Token::Sign(',')) {
-                break;
-            }
-        }
-        let end = self.sign(']')?;
+        let end = self.list(']', |parser| parser.number("an extent").map(|extent| shape.push(extent)))?;
         Ok((Type { shape, elem, scale }, start.to(end)))
     }
 
@@ -445,6 +446,8 @@ impl<'a> Syntax<'a> {
         }
         let mut find = |name: Name<'a>| match values.get(&(name.sigil, name.name)) {
             Some((value, _)) => *value,
+            // Enough is reported of this text, and looking for what was meant takes time.
+            None if errors.len() > SourceErrors::MOST => None,
             None => {
                 let known = values.keys().filter(|k| k.0 == name.sigil && k.1.parse::<u64>().is_err()).map(|k| k.1);
                 let message = format!("{}{} is not defined", name.sigil, shortened(name.name));

@@ -1,24 +1,11 @@
 //! Prints graphs.
 
-use crate::graph::{Graph, Value};
+use crate::graph::Graph;
 use std::fmt::{self, Display, Write};
 
 /// The text of a graph; equal graphs have equal text.
 pub fn print(graph: &Graph) -> String {
     graph.to_string()
-}
-
-/// A value with the sigil and name or number that the text gives it.
-struct Named<'a>(&'a Graph, Value);
-
-impl Display for Named<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.1 {
-            Value::Input(i) => write!(f, "%{}", self.0.inputs[i.index()].name),
-            Value::Const(c) => write!(f, "@{}", self.0.consts[c.index()].name),
-            Value::Node(n) => write!(f, "{n}"),
-        }
-    }
 }
 
 impl Display for Graph {
@@ -34,7 +21,7 @@ impl Display for Graph {
         for (id, node) in self.iter() {
             write!(f, "  {id} = {}", node.op.kind())?;
             for (i, &operand) in node.operands.iter().enumerate() {
-                write!(f, "{} {}", if i > 0 { "," } else { "" }, Named(self, operand))?;
+                write!(f, "{} {}", if i > 0 { "," } else { "" }, self.value_name(operand))?;
             }
             let attrs = node.op.attrs();
             for (i, (name, attr)) in node.op.kind().attr_names().iter().zip(&attrs).enumerate() {
@@ -49,7 +36,7 @@ impl Display for Graph {
             }
             f.write_char('\n')?;
         }
-        writeln!(f, "  return {}", Named(self, self.output))?;
+        writeln!(f, "  return {}", self.value_name(self.output))?;
         writeln!(f, "}}")
     }
 }
