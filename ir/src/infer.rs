@@ -1,8 +1,9 @@
 //! The one shape and type inference: builder, parser, verifier, e-graph and planner all ask here.
 
 use crate::{
+    arith::{layer_norm, softmax},
     op::{Class, Op, OpKind},
-    types::{Elem, Scale, Type},
+    types::{Elem, F32, Scale, Type},
 };
 
 /// `ensure!(condition, "message")`: an `Err` when the condition does not hold.
@@ -20,6 +21,13 @@ pub const MAX_K: usize = 32_768;
 
 /// Largest magnitude of an integer bias.
 pub const MAX_BIAS: i32 = 1 << 30;
+
+/// Most tokens that a mean of integers runs over: the sum of 16-bit integers fits in `i32`.
+pub const MAX_POOL: usize = 1 << 15;
+
+/// Largest magnitude of bias and mask of integer scores: beside a sum of [`MAX_K`] products both fit in `i32`,
+/// `32768 · 255 · 128 + 2 · 2^29 = 2,143,289,344 < 2^31`.
+pub const MAX_SCORE_BIAS: i32 = 1 << 29;
 
 /// Most elements of one tensor: indices fit in `i32` on every backend.
 pub const MAX_ELEMENTS: usize = i32::MAX as usize;
@@ -110,6 +118,7 @@ fn infer_checked(op: &Op, operands: &[&Type]) -> Result<Type, String> {
             ensure!(x.rank() >= 1, "takes at least one axis");
             Ok(x.clone())
         }
+        Op::QLayerNorm { eps, elem, scale } => q_layer_norm(operands, eps.get(), *elem, scale.get()),
         Op::Linear {} => linear(operands),
         Op::BiasAdd {} => {
             ensure!(x.elem == Elem::I32 || x.is_float(), "takes f32 or i32, not {x}");
@@ -124,23 +133,30 @@ fn infer_checked(op: &Op, operands: &[&Type]) -> Result<Type, String> {
             contract(q, k, vec![q.shape[0], *heads, q.shape[1], q.shape[1]], q.last() / heads)
         }
         Op::AttnBias { scale } => {
-            float(x)?;
+            let sums = x.elem == Elem::I32 && x.scale.channels.is_none();
+            ensure!(x.is_float() || sums, "takes f32, or i32 with one scale, not {x}");
             ensure!(scale.get().is_finite(), "scale must be finite");
             ensure!(x.rank() == 4, "takes scores [W,heads,N,N], not {x}");
-            ensure!(
-                operands[1].is_float() && operands[1].shape == x.shape[1..],
-                "wants the bias as f32{:?}, not {}",
-                &x.shape[1..],
-                operands[1]
-            );
+            let mut y = x.clone();
+            if sums {
+                y.scale = x.scale.times(*scale);
+                ensure!(is_scale(y.scale.factor.get()), "scale {} is not between 1e-24 and 1e24", y.scale.factor);
+            }
+            let wanted = y.with_shape(&x.shape[1..]);
+            ensure!(*operands[1] == wanted, "wants the bias as {wanted}, not {}", operands[1]);
             if let Some(mask) = operands.get(2) {
-                let fits = mask.is_float() && mask.rank() == 3 && mask.shape[1..] == x.shape[2..];
+                let fits = mask.rank() == 3 && mask.shape[1..] == x.shape[2..] && **mask == y.with_shape(mask.shape.clone());
                 ensure!(
                     fits && mask.shape[0] > 0 && x.shape[0].is_multiple_of(mask.shape[0]),
-                    "mask {mask} does not fit scores {x}"
+                    "mask {mask} does not fit scores {y}"
                 );
             }
-            Ok(x.clone())
+            Ok(y)
+        }
+        Op::QSoftmax {} => {
+            ensure!(x.elem == Elem::I32 && x.scale.channels.is_none(), "takes i32 with one scale, not {x}");
+            ensure!(x.rank() >= 1 && x.last() <= softmax::MAX_ROW, "takes rows of at most {}", softmax::MAX_ROW);
+            Ok(Type::int(Elem::U8, Scale::tensor(1.0 / 255.0), x.shape.clone()))
         }
         Op::Softmax {} | Op::Gelu {} | Op::Relu {} => {
             float(x)?;
@@ -159,14 +175,23 @@ fn infer_checked(op: &Op, operands: &[&Type]) -> Result<Type, String> {
             contract(p, v, v.shape.clone(), n)
         }
         Op::Add {} => {
-            float(x)?;
+            let fits = x.is_float() || (x.elem == Elem::I16 && x.scale.channels.is_none());
+            ensure!(fits, "takes f32, or i16 with one scale, not {x}");
             ensure!(operands[1] == x, "operands differ: {x} and {}", operands[1]);
             Ok(x.clone())
         }
         Op::MeanPool {} => {
-            float(x)?;
             ensure!(x.rank() == 4, "takes [batch, height, width, channels], not {x}");
-            Ok(x.with_shape([x.shape[0], x.shape[3]]))
+            let y = x.with_shape([x.shape[0], x.shape[3]]);
+            if x.is_float() {
+                return Ok(y);
+            }
+            let tokens = x.shape[1].saturating_mul(x.shape[2]);
+            let fits = x.elem.bytes() <= 2 && x.scale.channels.is_none() && tokens <= MAX_POOL;
+            ensure!(fits, "takes f32, or at most {MAX_POOL} tokens of 8 or 16 bits with one scale, not {x}");
+            let scale = x.scale.times(F32::new(1.0 / tokens as f32));
+            ensure!(is_scale(scale.factor.get()), "scale {} is not between 1e-24 and 1e24", scale.factor);
+            Ok(Type { elem: Elem::I32, scale, ..y })
         }
         Op::Quantize { elem, scale } => {
             float(x)?;
@@ -206,6 +231,24 @@ fn linear(operands: &[&Type]) -> Result<Type, String> {
         bias(&y, b)?;
     }
     Ok(y)
+}
+
+fn q_layer_norm(operands: &[&Type], eps: f32, elem: Elem, scale: f32) -> Result<Type, String> {
+    let (x, gamma, beta) = (operands[0], operands[1], operands[2]);
+    ensure!(eps > 0.0 && eps.is_finite(), "eps must be positive, not {eps}");
+    let fits = matches!(x.elem, Elem::I8 | Elem::I16) && x.scale.channels.is_none() && x.rank() >= 1;
+    ensure!(fits && x.last() <= layer_norm::MAX_CHANNELS, "takes i8 or i16 with one scale, at most {} channels, not {x}", layer_norm::MAX_CHANNELS);
+    let wanted = Type::int(Elem::I16, gamma.scale.clone(), [x.last()]);
+    ensure!(gamma.scale.channels.is_none() && *gamma == wanted, "wants i16[{}] with one scale for γ, not {gamma}", x.last());
+    let sums = Scale { factor: norm_scale(gamma.scale.factor), channels: None };
+    let wanted = Type::int(Elem::I32, sums, [x.last()]);
+    ensure!(*beta == wanted && is_scale(beta.scale.factor.get()), "wants {wanted} for β, not {beta}");
+    requantize(&Type { elem: Elem::I32, scale: beta.scale.clone(), shape: x.shape.clone() }, elem, scale)
+}
+
+/// The scale of the sums of [`Op::QLayerNorm`], from that of γ.
+pub fn norm_scale(gamma: F32) -> F32 {
+    F32::new(gamma.get() / (1u32 << layer_norm::NORM_BITS) as f32)
 }
 
 fn requantize(x: &Type, elem: Elem, scale: f32) -> Result<Type, String> {

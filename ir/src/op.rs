@@ -270,6 +270,10 @@ ops! {
     /// `y[r,c] = (x[r,c] − μ[r]) / √(σ²[r] + eps) · γ[c] + β[c]` over the last axis; operands x, γ, β. Sums run in
     /// order of c, in f32; σ² is the mean of squared deviations. (Ba et al., arXiv 1607.06450)
     LayerNorm "layer_norm" ("x", "γ", "β") Row { eps: F32 }
+    /// LayerNorm of integers: `acc[r,c] = ⌊2^10·(x[r,c] − μ[r]) / √(σ²[r] + eps)⌉ · γ[c] + β[c]`, requantized to `elem` and
+    /// `scale`; x i8 or i16, γ i16, β i32 with γ's scale times 2^-10. Exact sums, one rounded root:
+    /// [`crate::arith::layer_norm`]. (after I-BERT, arXiv 2101.01321)
+    QLayerNorm "qlayer_norm" ("x", "γ", "β") Row { eps: F32, elem: Elem, scale: F32 }
     /// `y[r,n] = Σₖ x[r,k] · w[n,k] (+ bias[n])`; x `[..,K]`, w `[N,K]`. f32: the sum runs in order of k and the bias is
     /// added last. Integers: i8 or u8 by i8, into i32, exact.
     Linear "linear" ("x", "w"; "bias") Contract { }
@@ -279,19 +283,25 @@ ops! {
     BiasAdd "bias_add" ("x", "bias") Pointwise { }
     /// `y[w,h,i,j] = Σ_d q[w,i,h·D+d] · k[w,j,h·D+d]`, D = C/heads; q, k `[W,N,C]` → `[W,heads,N,N]`.
     AttnScores "attn_scores" ("q", "k") Contract { heads: usize }
-    /// `y[w,h,i,j] = x[w,h,i,j] · scale + bias[h,i,j] (+ mask[w mod M,i,j])`; bias `[heads,N,N]`, mask `[M,N,N]`.
+    /// `y[w,h,i,j] = x[w,h,i,j] · scale + bias[h,i,j] (+ mask[w mod M,i,j])`; bias `[heads,N,N]`, mask `[M,N,N]`. Of i32 sums,
+    /// `scale` goes into the type and costs nothing: bias and mask are in units of the result.
     AttnBias "attn_bias" ("x", "bias"; "mask") Pointwise { scale: F32 }
     /// `y[r,j] = exp(x[r,j] − max x[r]) / Σ exp(…)` over the last axis, with [`crate::math::exp`].
     Softmax "softmax" ("x") Row { }
+    /// Softmax of i32 scores over the last axis, as u8 of scale 1/255: `y[r,j] = ⌊255 · e[r,j] / Σ e[r,·] + 1/2⌋` with
+    /// `e = ⌊2^15 · 2^(−s·log2(e)·(max x[r] − x[r,j]))⌋` by a table and shifts: [`crate::arith::softmax`]. (after I-ViT, arXiv
+    /// 2207.01405)
+    QSoftmax "qsoftmax" ("x") Row { }
     /// `y[w,i,h·D+d] = Σ_j p[w,h,i,j] · v[w,j,h·D+d]`; p `[W,heads,N,N]`, v `[W,N,C]` → `[W,N,C]`.
     AttnValues "attn_values" ("p", "v") Contract { }
     /// `y = x · Φ(x)`, with [`crate::math::gelu`]. (Hendrycks & Gimpel, arXiv 1606.08415)
     Gelu "gelu" ("x") Pointwise { }
     /// `y = x` where x > 0, else +0.
     Relu "relu" ("x") Pointwise { }
-    /// `y = a + b`, elementwise.
+    /// `y = a + b`, elementwise; of i16, saturating.
     Add "add" ("a", "b") Pointwise { }
-    /// `y[b,c] = (Σ_hw x[b,h,w,c]) / (H·W)`; the sum runs row by row.
+    /// `y[b,c] = (Σ_hw x[b,h,w,c]) / (H·W)`; the sum runs row by row. Of integers it is the exact sum, as i32 whose scale is
+    /// divided by H·W.
     MeanPool "mean_pool" ("x") Row { }
     /// `q = clamp(⌊x / scale + 1/2⌋)` to the range of `elem`.
     Quantize "quantize" ("x") Convert { elem: Elem, scale: F32 }

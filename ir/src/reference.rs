@@ -124,6 +124,14 @@ fn example(kind: OpKind) -> Graph {
             let operands = vec![("x", image()), ("norm.weight", vector.clone()), ("norm.bias", vector)];
             (Op::LayerNorm { eps: F32::new(1e-5) }, operands)
         }
+        OpKind::QLayerNorm => {
+            let operands = vec![
+                ("x", int(Elem::I16, 1e-3, &[1, 8, 8, 32])),
+                ("norm.weight", int(Elem::I16, 1.0 / 1024.0, &[32])),
+                ("norm.bias", int(Elem::I32, 1.0 / 1024.0 / 1024.0, &[32])),
+            ];
+            (Op::QLayerNorm { eps: F32::new(1e-5), elem: Elem::I8, scale }, operands)
+        }
         OpKind::Linear => {
             let operands =
                 vec![("x", Type::f32([2, 32])), ("fc.weight", Type::f32([64, 32])), ("fc.bias", Type::f32([64]))];
@@ -151,6 +159,7 @@ fn example(kind: OpKind) -> Graph {
             (Op::AttnBias { scale: F32::new(0.25) }, operands)
         }
         OpKind::Softmax => (Op::Softmax {}, vec![("x", Type::f32([4, 2, 16, 16]))]),
+        OpKind::QSoftmax => (Op::QSoftmax {}, vec![("x", int(Elem::I32, 1e-4, &[4, 2, 16, 16]))]),
         OpKind::AttnValues => {
             let p = int(Elem::U8, 1.0 / 255.0, &[4, 2, 16, 16]);
             (Op::AttnValues {}, vec![("p", p), ("v", int(Elem::I8, 0.02, &[4, 16, 32]))])

@@ -11,14 +11,15 @@
 //! 7. Every node's type is the inferred one. ([`Code::WrongType`])
 //! 8. The output exists. ([`Code::NoOutput`])
 //! 9. `loc` strings hold no quote and no control character. ([`Code::BadLoc`])
-//! 10. Integer biases are constants, and a sum of products gets at most one. ([`Code::BiasNotBounded`])
+//! 10. Integer biases are constants, and a sum of products gets at most one (scores a bias and a mask, once).
+//!     ([`Code::BiasNotBounded`])
 //!
 //! [`verify_weights`] adds what needs the constants' values:
 //!
 //! 11. Every constant has a tensor of its type. ([`Code::NoValue`])
 //! 12. Floats are finite. ([`Code::NotFinite`])
 //! 13. Every scale, factor times channel, is within the bounds of [`crate::infer::is_scale`]. ([`Code::ScaleBounds`])
-//! 14. Integer biases lie within ±[`MAX_BIAS`]. ([`Code::BiasBounds`])
+//! 14. Integer biases lie within ±[`MAX_BIAS`], those of scores within ±[`MAX_SCORE_BIAS`]. ([`Code::BiasBounds`])
 //!
 //! Every violation is reported, but what follows from another is not: a node with an operand of an impossible type is not
 //! asked what it infers.
@@ -26,7 +27,7 @@
 use crate::{
     diagnostic::Code,
     graph::{ConstId, Decl, Graph, InputId, Node, NodeId, Value},
-    infer::{MAX_BIAS, infer, well_formed},
+    infer::{MAX_BIAS, MAX_SCORE_BIAS, infer, well_formed},
     op::{Op, OpKind},
     tensor::{Data, Weights},
     text::is_name,
@@ -278,7 +279,16 @@ fn bounded_bias(graph: &Graph, node: &Node) -> Result<(), (usize, &'static str)>
     let constant = |i: usize| node.operands.get(i).is_none_or(|v| matches!(v, Value::Const(_)));
     match node.op.kind() {
         OpKind::Linear if node.ty.is_float() => Ok(()),
-        OpKind::Linear | OpKind::QLinear if !constant(2) => Err((2, "an integer bias must be a constant")),
+        OpKind::Linear | OpKind::QLinear | OpKind::QLayerNorm if !constant(2) => {
+            Err((2, "an integer bias must be a constant"))
+        }
+        OpKind::AttnBias if !node.ty.is_float() => {
+            let scores = graph.node(node.operands[0]).is_some_and(|n| n.op.kind() == OpKind::AttnScores);
+            match (1..3).find(|&i| !(scores && constant(i))) {
+                Some(i) => Err((i, "bias and mask of integer scores must be constants, added to scores once")),
+                None => Ok(()),
+            }
+        }
         OpKind::BiasAdd if !node.ty.is_float() => {
             let sums = graph.node(node.operands[0]).is_some_and(|n| n.op == Op::Linear {} && n.operands.len() == 2);
             if sums && constant(1) {
@@ -334,18 +344,21 @@ pub fn verify_weights(graph: &Graph, weights: &Weights) -> Result<(), VerifyErro
         }
     }
     for (id, node) in graph.iter() {
-        let position = match node.op.kind() {
-            OpKind::Linear | OpKind::QLinear => 2,
-            OpKind::BiasAdd => 1,
+        let (positions, most): (&[usize], i32) = match node.op.kind() {
+            OpKind::Linear | OpKind::QLinear | OpKind::QLayerNorm => (&[2], MAX_BIAS),
+            OpKind::BiasAdd => (&[1], MAX_BIAS),
+            OpKind::AttnBias => (&[1, 2], MAX_SCORE_BIAS),
             _ => continue,
         };
-        if let Some(&Value::Const(c)) = node.operands.get(position)
-            && let Some(tensor) = weights.get(&graph.consts[c.index()].name)
-            && let Data::I32(values) = &tensor.data
-            && values.iter().any(|b| b.unsigned_abs() > MAX_BIAS as u32)
-        {
-            let message = format!("bias @{} exceeds ±2^30", graph.consts[c.index()].name);
-            violations.add(Code::BiasBounds, Place::Operand(id, position), message, "this bias");
+        for &position in positions {
+            if let Some(&Value::Const(c)) = node.operands.get(position)
+                && let Some(tensor) = weights.get(&graph.consts[c.index()].name)
+                && let Data::I32(values) = &tensor.data
+                && values.iter().any(|b| b.unsigned_abs() > most as u32)
+            {
+                let message = format!("bias @{} exceeds ±2^{}", graph.consts[c.index()].name, most.ilog2());
+                violations.add(Code::BiasBounds, Place::Operand(id, position), message, "this bias");
+            }
         }
     }
     violations.result()

@@ -1,7 +1,7 @@
 //! `swint compile`.
 
 use super::{
-    ActivationArg,
+    ActivationArg, float_ops,
     model::ModelArgs,
     passes::{PassArgs, make_folder, write},
     print, say, value_name,
@@ -96,11 +96,12 @@ impl Args {
         let options = Options {
             precision: self.model.precision.into(),
             activation: activation.into(),
+            float_ops: float_ops(&self.model.float_ops),
             calibration: &calibration,
             ..Options::default()
         };
         let passes = PASSES.iter().filter(|pass| (pass.wanted)(&options)).collect();
-        let arguments = format!(" --activation {}", value_name(activation));
+        let arguments = self.model.arguments()?;
         let (module, report) = self.pass_args.run(passes, &imported, &options, &arguments)?;
         if let Some(emit) = self.emit {
             self.emit(emit, &module)?;

@@ -1,11 +1,11 @@
 //! `swint ir`: the program at any stage, as text or for other tools.
 
 use super::{
+    float_ops,
     model::ModelArgs,
     passes::{PassArgs, stage_name, write},
     print,
     source::{read_artifact, read_ir},
-    value_name,
 };
 use clap::ValueEnum;
 use miette::miette;
@@ -100,7 +100,7 @@ impl Args {
         let activation = self.model.activation()?;
         let (spec, imported) = self.model.load(&self.program)?;
         let options =
-            Options { precision: self.model.precision.into(), activation: activation.into(), ..Options::default() };
+            Options { precision: self.model.precision.into(), activation: activation.into(), float_ops: float_ops(&self.model.float_ops), ..Options::default() };
         let mut passes: Vec<&Pass> = PASSES.iter().filter(|pass| (pass.wanted)(&options)).collect();
         if let Some(stage) = self.stage.as_deref().filter(|stage| *stage != PLAN) {
             let position = passes.iter().position(|pass| pass.name == stage);
@@ -112,7 +112,7 @@ impl Args {
         let needs_inputs = passes.iter().any(|pass| pass.name == "quantize");
         let calibration = if needs_inputs { self.model.calibration(&spec, &imported, true)? } else { Vec::new() };
         let options = Options { calibration: &calibration, ..options };
-        let arguments = format!(" --activation {}", value_name(activation));
+        let arguments = self.model.arguments()?;
         Ok(self.pass_args.run(passes, &imported, &options, &arguments)?.0.graph)
     }
 }

@@ -22,6 +22,7 @@ use std::{
     sync::atomic::{AtomicBool, Ordering},
 };
 use swint::{
+    compiler::pipeline::FloatOps,
     ir::{Code, Module, Tensor, interp},
     runtime::{device::Device, executor::Session},
 };
@@ -52,6 +53,31 @@ enum ActivationArg {
     Lut,
     Relu,
     Gelu,
+}
+
+/// `--float-ops`.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum FloatOpArg {
+    /// None: an integer-only model.
+    None,
+    /// LayerNorm.
+    Norm,
+    /// Softmax, with scale, bias and mask of the scores.
+    Softmax,
+    /// The residual stream, the mean pool and the logits.
+    Residual,
+    /// All of them.
+    All,
+}
+
+/// The ops that a `--float-ops` names.
+fn float_ops(arguments: &[FloatOpArg]) -> FloatOps {
+    let names = |op| arguments.contains(&op) || arguments.contains(&FloatOpArg::All);
+    FloatOps {
+        norm: names(FloatOpArg::Norm),
+        softmax: names(FloatOpArg::Softmax),
+        residual: names(FloatOpArg::Residual),
+    }
 }
 
 /// The lower-case name of a command line value.

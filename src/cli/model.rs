@@ -1,6 +1,6 @@
 //! A model as the commands that compile take it: description, checkpoint, calibration inputs, and what to make of it.
 
-use super::{ActivationArg, coded, say};
+use super::{ActivationArg, FloatOpArg, coded, say, value_name};
 use clap::ValueEnum;
 use miette::{IntoDiagnostic, WrapErr, miette};
 use std::path::{Path, PathBuf};
@@ -28,6 +28,9 @@ pub struct ModelArgs {
     /// What becomes of the GELU: its exact table (int8 only, and the default there), a ReLU (needs distillation), or nothing.
     #[arg(long, value_enum)]
     pub activation: Option<ActivationArg>,
+    /// What stays float in an int8 model.
+    #[arg(long, value_enum, value_delimiter = ',', default_value = "none")]
+    pub float_ops: Vec<FloatOpArg>,
 }
 
 /// `--precision`.
@@ -62,7 +65,7 @@ impl ModelArgs {
         self.weights.is_some()
             || self.calib.is_some()
             || self.precision != PrecisionArg::F32
-            || self.activation.is_some()
+            || self.activation.is_some() || self.float_ops != [FloatOpArg::None]
     }
 
     /// What becomes of the GELU, by default the best that changes no result.
@@ -75,6 +78,12 @@ impl ModelArgs {
             (None, PrecisionArg::F32) => Ok(ActivationArg::Gelu),
             (None, PrecisionArg::Int8) => Ok(ActivationArg::Lut),
         }
+    }
+
+    /// The arguments of `swint opt` that choose the same passes and rules.
+    pub fn arguments(&self) -> miette::Result<String> {
+        let float: Vec<String> = self.float_ops.iter().map(|op| value_name(*op)).collect();
+        Ok(format!(" --activation {} --float-ops {}", value_name(self.activation()?), float.join(",")))
     }
 
     /// The description and the float graph; with random weights where no checkpoint is given.

@@ -1,7 +1,7 @@
 //! `swint opt`: passes on a text graph.
 
 use super::{
-    ActivationArg, coded,
+    ActivationArg, FloatOpArg, float_ops, coded,
     passes::{PassArgs, pass_name, write},
     print, say,
     source::read_ir,
@@ -18,7 +18,7 @@ use swint::{
     compiler::{
         egraph::Class,
         frontend::Checkpoint,
-        pipeline::{Options, PASSES, Pass, find},
+        pipeline::{FloatOps, Options, PASSES, Pass, find},
         rules::{RuleSet, rules},
         validate::validate,
     },
@@ -41,6 +41,9 @@ pub struct Args {
     /// What becomes of the GELU: which rules `rewrite` uses.
     #[arg(long, value_enum, default_value = "lut")]
     activation: ActivationArg,
+    /// What stays float in an int8 model.
+    #[arg(long, value_enum, value_delimiter = ',', default_value = "none")]
+    float_ops: Vec<FloatOpArg>,
     /// Let `rewrite` use these rules only, `--activation` aside.
     #[arg(long, value_delimiter = ',', value_parser = rule_name)]
     rules: Option<Vec<String>>,
@@ -78,7 +81,7 @@ pub struct Args {
 const MOST_RANDOM_BYTES: usize = 8 << 30;
 
 fn rule_name(name: &str) -> Result<String, String> {
-    let table = rules(RuleSet { gelu_table: true });
+    let table = rules(RuleSet { gelu_table: true, float_ops: FloatOps::NONE });
     if table.iter().any(|rule| rule.name == name) {
         return Ok(name.to_owned());
     }
@@ -93,7 +96,7 @@ fn listing() -> String {
         text += &format!("  {:<16}{}\n", pass.name, pass.summary);
     }
     text += "\nrules of the pass rewrite; `real` ones are identities over the reals, within a bound\n";
-    for rule in rules(RuleSet { gelu_table: true }) {
+    for rule in rules(RuleSet { gelu_table: true, float_ops: FloatOps::NONE }) {
         let class = if rule.class == Class::Exact { "exact" } else { "real" };
         text += &format!("  {:<34}{class:<7}{} => {}\n", rule.name, rule.lhs, rule.rhs);
     }
@@ -145,12 +148,18 @@ impl Args {
         let passes: Vec<&Pass> = self.passes.iter().map(|name| find(name).expect("checked by the parser")).collect();
         let calibration = if runs("quantize") { self.calibration(&before.graph)? } else { Vec::new() };
         let rules: Option<BTreeSet<String>> = self.rules.as_ref().map(|names| names.iter().cloned().collect());
-        let mut arguments = format!(" --activation {}", value_name(self.activation));
+        let float: Vec<String> = self.float_ops.iter().map(|op| value_name(*op)).collect();
+        let mut arguments = format!(" --activation {} --float-ops {}", value_name(self.activation), float.join(","));
         if let Some(rules) = &rules {
             arguments += &format!(" --rules {}", rules.iter().map(String::as_str).collect::<Vec<_>>().join(","));
         }
-        let options =
-            Options { activation: self.activation.into(), calibration: &calibration, rules, ..Options::default() };
+        let options = Options {
+            activation: self.activation.into(),
+            float_ops: float_ops(&self.float_ops),
+            calibration: &calibration,
+            rules,
+            ..Options::default()
+        };
         let (after, report) = self.pass_args.run(passes, &before, &options, &arguments)?;
         if let Some(rewrite) = &report.rewrite {
             let fired: Vec<String> = rewrite.applied.iter().map(|(rule, n)| format!("{rule} {n}")).collect();

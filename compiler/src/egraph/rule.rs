@@ -23,6 +23,8 @@ pub enum Bound {
     Accumulation,
     /// Half a step of the accumulator beside float rounding of the result.
     HalfStep,
+    /// Half a step of the scores each for bias and mask, beside float rounding of the result.
+    ScoreBias,
 }
 
 /// One row of a rule table: `lhs ⇒ rhs` where `when` holds.

@@ -50,7 +50,7 @@ pub static PASSES: [Pass; 4] = [
             if options.calibration.is_empty() {
                 return Err("int8 needs calibration inputs: they set the scales of the activations".to_owned());
             }
-            insert_quantization(module, &calibrate(module, options.calibration)?)
+            insert_quantization(module, &calibrate(module, options.calibration)?, options.float_ops)
         },
     },
     Pass {
@@ -59,7 +59,10 @@ pub static PASSES: [Pass; 4] = [
         wanted: |_| true,
         run: |module, options, report| {
             let mut table =
-                rules(RuleSet { gelu_table: options.activation == Activation::Lut || options.rules.is_some() });
+                rules(RuleSet {
+                    gelu_table: options.activation == Activation::Lut || options.rules.is_some(),
+                    float_ops: options.float_ops,
+                });
             if let Some(names) = &options.rules {
                 table.retain(|rule| names.contains(&rule.name));
             }

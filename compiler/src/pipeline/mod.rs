@@ -6,6 +6,8 @@ mod list;
 pub use driver::{Cause, PassFailure, Stage, run_passes};
 pub use list::{IMPORT, PASSES, Pass, find};
 
+pub use crate::quantize::FloatOps;
+
 use crate::egraph::{RewriteReport, Target};
 use std::collections::{BTreeMap, BTreeSet};
 use swint_ir::{Module, Tensor};
@@ -39,6 +41,8 @@ pub struct Options<'a> {
     pub precision: Precision,
     /// Activation of the MLPs; for [`Precision::Int8`], and [`Activation::Relu`] for both.
     pub activation: Activation,
+    /// Ops that stay float; for [`Precision::Int8`].
+    pub float_ops: FloatOps,
     /// Inputs whose activations set the scales, each one tensor for every input of the graph; for [`Precision::Int8`].
     pub calibration: &'a [Vec<Tensor>],
     /// The device whose cost decides between equal programs.

@@ -1,7 +1,7 @@
 //! Kernel specifications: what a kernel computes, as plain data.
 
 use std::{fmt, sync::Arc};
-use swint_ir::{Data, Elem, F32, Tensor, Type, Weights, index_map::IndexMap, op::Op};
+use swint_ir::{Data, Elem, F32, Tensor, Type, Weights, arith::softmax, index_map::IndexMap, op::Op};
 
 /// What a kernel computes. Extents that shape its code are here; how many items it works on is the launch's.
 ///
@@ -16,8 +16,8 @@ pub enum Kernel {
     AttnScores { x: Elem, heads: usize, tokens: usize, channels: usize },
     /// Probabilities·values; item: a token. Inputs: p, v.
     AttnValues { p: Elem, heads: usize, tokens: usize, channels: usize },
-    /// Scale, bias and mask of scores; item: a score. Inputs: scores, bias, mask if `masks > 0`.
-    AttnBias { heads: usize, tokens: usize, masks: usize, scale: F32 },
+    /// Bias and mask of scores, for floats their scale, too; item: a score. Inputs: scores, bias, mask if `masks > 0`.
+    AttnBias { elem: Elem, heads: usize, tokens: usize, masks: usize, scale: F32 },
     /// A bias of `n` values; item: an element. Inputs: x, bias.
     BiasAdd { elem: Elem, n: usize },
     /// Moves chunks by an index map of `period` chunks; item: a chunk. Inputs: x, map.
@@ -26,16 +26,21 @@ pub enum Kernel {
     Normalize { channels: usize },
     /// Item: a row. Inputs: x, γ, β.
     LayerNorm { channels: usize, eps: F32 },
+    /// Item: a row. Inputs: x, γ, β, the multiplier's mantissa `[1]` and shift `[1]`. `epsilon` as
+    /// [`swint_ir::arith::layer_norm::epsilon`] gives it.
+    QLayerNorm { x: Elem, channels: usize, epsilon: i64, to: Elem },
     /// Item: a row. Input: scores.
     Softmax { n: usize },
+    /// Item: a row. Inputs: scores, the table of powers, the mantissa `[1]` and shift `[1]` of the exponent's multiplier.
+    QSoftmax { n: usize },
     /// Item: an element. Input: x.
     Gelu,
     /// Item: an element. Input: x.
     Relu,
     /// Item: an element. Inputs: a, b.
-    Add,
+    Add { elem: Elem },
     /// Item: a channel of an image. Input: x.
-    MeanPool { tokens: usize, channels: usize },
+    MeanPool { elem: Elem, tokens: usize, channels: usize },
     /// Item: an element. Input: x.
     Quantize { elem: Elem, scale: F32 },
     /// Item: an element, whose channel is `index / stride mod channels`. Inputs: q, scales.
@@ -62,18 +67,24 @@ impl fmt::Display for Kernel {
             Kernel::AttnValues { p, heads, tokens, channels } => {
                 write!(f, "attn_values[{p},heads={heads},tokens={tokens},channels={channels}]")
             }
-            Kernel::AttnBias { heads, tokens, masks, scale } => {
-                write!(f, "attn_bias[heads={heads},tokens={tokens},masks={masks},scale={scale}]")
+            Kernel::AttnBias { elem, heads, tokens, masks, scale } => {
+                write!(f, "attn_bias[{elem},heads={heads},tokens={tokens},masks={masks},scale={scale}]")
             }
             Kernel::BiasAdd { elem, n } => write!(f, "bias_add[{elem},n={n}]"),
             Kernel::Move { elem, chunk, period } => write!(f, "move[{elem},chunk={chunk},period={period}]"),
             Kernel::Normalize { channels } => write!(f, "normalize[channels={channels}]"),
             Kernel::LayerNorm { channels, eps } => write!(f, "layer_norm[channels={channels},eps={eps}]"),
+            Kernel::QLayerNorm { x, channels, epsilon, to } => {
+                write!(f, "qlayer_norm[{x},channels={channels},epsilon={epsilon},to={to}]")
+            }
             Kernel::Softmax { n } => write!(f, "softmax[n={n}]"),
+            Kernel::QSoftmax { n } => write!(f, "qsoftmax[n={n}]"),
             Kernel::Gelu => f.write_str("gelu[]"),
             Kernel::Relu => f.write_str("relu[]"),
-            Kernel::Add => f.write_str("add[]"),
-            Kernel::MeanPool { tokens, channels } => write!(f, "mean_pool[tokens={tokens},channels={channels}]"),
+            Kernel::Add { elem } => write!(f, "add[{elem}]"),
+            Kernel::MeanPool { elem, tokens, channels } => {
+                write!(f, "mean_pool[{elem},tokens={tokens},channels={channels}]")
+            }
             Kernel::Quantize { elem, scale } => write!(f, "quantize[{elem},scale={scale}]"),
             Kernel::Dequantize { elem, channels, stride } => {
                 write!(f, "dequantize[{elem},channels={channels},stride={stride}]")
@@ -101,6 +112,8 @@ pub enum ConstSource {
     Map(Op, Vec<usize>),
     /// Floats.
     Floats(Vec<F32>),
+    /// The powers of two of the integer softmax.
+    Powers,
 }
 
 impl ConstSource {
@@ -125,6 +138,7 @@ impl ConstSource {
             ConstSource::Map(op, shape) => {
                 Data::I32(IndexMap::of(op, shape).source.into_iter().map(|i| i as i32).collect())
             }
+            ConstSource::Powers => Data::I32(softmax::EXP2.to_vec()),
             ConstSource::Floats(values) => Data::F32(values.iter().map(|v| v.get()).collect()),
         }
     }
@@ -155,6 +169,7 @@ impl fmt::Display for ConstSource {
                 op.attrs().iter().try_for_each(|attr| write!(f, " {attr}"))?;
                 write!(f, " of {shape:?}")
             }
+            ConstSource::Powers => f.write_str("powers of two"),
             ConstSource::Floats(values) => write!(f, "floats {values:?}"),
         }
     }

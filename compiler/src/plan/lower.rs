@@ -10,7 +10,9 @@ use petgraph::{
 };
 use std::collections::HashMap;
 use swint_ir::{
-    F32, Graph, Node, NodeId, Type, Value, infer,
+    Elem, F32, Graph, Node, NodeId, Type, Value,
+    arith::{layer_norm, softmax},
+    infer,
     op::{Class, Op, OpKind},
     tensor::channel_stride,
 };
@@ -174,7 +176,9 @@ impl Lowering<'_> {
             }
             Op::AttnBias { scale } => {
                 let masks = types.get(2).map_or(0, |m| m.shape[0]);
-                let kernel = Kernel::AttnBias { heads: x.shape[1], tokens: x.last(), masks, scale: *scale };
+                // Of integers, the scale is in the type.
+                let scale = if x.is_float() { *scale } else { F32::ONE };
+                let kernel = Kernel::AttnBias { elem: x.elem, heads: x.shape[1], tokens: x.last(), masks, scale };
                 (kernel, y.elements())
             }
             Op::BiasAdd {} => (Kernel::BiasAdd { elem: x.elem, n: x.last() }, y.elements()),
@@ -184,12 +188,24 @@ impl Lowering<'_> {
                 (Kernel::Normalize { channels: mean.len() }, y.elements())
             }
             Op::LayerNorm { eps } => (Kernel::LayerNorm { channels: x.last(), eps: *eps }, y.rows()),
+            Op::QLayerNorm { eps, elem, scale } => {
+                let sums = Type::int(Elem::I32, types[2].scale.clone(), [1]);
+                inputs.extend(self.multipliers(&sums, *scale));
+                let epsilon = layer_norm::epsilon(eps.get(), x.scale.factor.get(), x.last());
+                (Kernel::QLayerNorm { x: x.elem, channels: x.last(), epsilon, to: *elem }, y.rows())
+            }
             Op::Softmax {} => (Kernel::Softmax { n: x.last() }, y.rows()),
+            Op::QSoftmax {} => {
+                inputs.push(self.constant(ConstSource::Powers));
+                inputs.extend(self.multipliers(&x.with_shape([1]), F32::new(softmax::EXPONENT_SCALE)));
+                (Kernel::QSoftmax { n: x.last() }, y.rows())
+            }
             Op::Gelu {} => (Kernel::Gelu, y.elements()),
             Op::Relu {} => (Kernel::Relu, y.elements()),
-            Op::Add {} => (Kernel::Add, y.elements()),
+            Op::Add {} => (Kernel::Add { elem: x.elem }, y.elements()),
             Op::MeanPool {} => {
-                (Kernel::MeanPool { tokens: x.shape[1] * x.shape[2], channels: x.shape[3] }, y.elements())
+                let (tokens, channels) = (x.shape[1] * x.shape[2], x.shape[3]);
+                (Kernel::MeanPool { elem: x.elem, tokens, channels }, y.elements())
             }
             Op::Quantize { elem, scale } => (Kernel::Quantize { elem: *elem, scale: *scale }, y.elements()),
             Op::Dequantize {} => {

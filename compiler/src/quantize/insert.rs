@@ -1,6 +1,6 @@
 //! Inserts quantize/dequantize pairs around everything that will be integer.
 
-use super::Ranges;
+use super::{FloatOps, Ranges};
 use std::collections::HashMap;
 use swint_ir::{
     Data, Elem, F32, Module, Node, Scale, Tensor, Type, Value, arith,
@@ -8,32 +8,39 @@ use swint_ir::{
     op::{Class, Op, OpKind},
 };
 
-/// Inserts a `quantize`, `dequantize` pair at every activation that enters a linear, an attention product or a GELU, and
-/// replaces every linear's weights by `dequantize` of an `i8` constant with a scale per output channel.
+/// Inserts a `quantize`, `dequantize` pair at every activation that enters a linear, an attention product or a GELU; unless
+/// `float_ops` leaves them float, one of 16 bits at what enters a LayerNorm, an addition or a mean, and at the result, whose
+/// integers the graph then returns. Replaces every linear's weights by `dequantize` of an `i8` constant with a scale per output channel.
 ///
 /// Scales: `max|x| / 127` for `i8`; `max x / 255` for the `u8` after a ReLU; 1/255 for probabilities, which are `u8`, too.
 ///
 /// # Errors
 /// When a range was not observed, or is too large.
-pub fn insert_quantization(module: &Module, ranges: &Ranges) -> Result<Module, String> {
+pub fn insert_quantization(module: &Module, ranges: &Ranges, float_ops: FloatOps) -> Result<Module, String> {
     let mut out = Module { graph: module.graph.clone(), weights: module.weights.clone() };
     out.graph.nodes.clear();
-    let mut pass = Pass { source: module, ranges, out, moved: HashMap::new(), pairs: HashMap::new() };
+    let mut pass = Pass { source: module, ranges, float_ops, out, moved: HashMap::new(), pairs: HashMap::new() };
     for (id, node) in module.graph.iter() {
         let value = pass.node(node)?;
         pass.moved.insert(Value::Node(id), value);
     }
     pass.out.graph.output = pass.moved_value(module.graph.output);
+    if !float_ops.residual && module.graph.ty(module.graph.output).is_float() {
+        // Integers leave; what they stand for is in their type.
+        let pair = pass.pair(module.graph.output, Elem::I16)?;
+        pass.out.graph.output = pass.out.graph.node(pair).map_or(pair, |dequantize| dequantize.operands[0]);
+    }
     Ok(pass.out.without_dead_code())
 }
 
 struct Pass<'a> {
     source: &'a Module,
     ranges: &'a Ranges,
+    float_ops: FloatOps,
     out: Module,
     moved: HashMap<Value, Value>,
-    /// The pair already inserted after a value of the source.
-    pairs: HashMap<Value, Value>,
+    /// The pair already inserted after a value of the source, by the element type that was asked for.
+    pairs: HashMap<(Value, Elem), Value>,
 }
 
 const TYPED: &str = "quantization keeps every type that is not its own";
@@ -52,18 +59,26 @@ impl Pass<'_> {
         // What is integer already stays, and so does a sum that 32 bits may not hold.
         let float = node.operands.iter().all(|&v| self.source.graph.ty(v).is_float());
         let fits = node.op.kind() != OpKind::Linear || self.source.graph.ty(node.operands[0]).last() <= MAX_K;
-        let quantized = match node.op.kind() {
-            _ if !(float && fits) => 0,
+        let FloatOps { norm, residual, .. } = self.float_ops;
+        let (quantized, elem) = match node.op.kind() {
+            _ if !(float && fits) => (0, Elem::I8),
             OpKind::Linear => {
                 operands[1] = self.weight(node.operands[1])?.unwrap_or(operands[1]);
-                1
+                (1, Elem::I8)
             }
-            OpKind::AttnScores | OpKind::AttnValues => 2,
-            OpKind::Gelu => 1,
-            _ => 0,
+            OpKind::AttnScores | OpKind::AttnValues => (2, Elem::I8),
+            OpKind::Gelu => (1, Elem::I8),
+            // The residual stream has 16 bits, and what is normalised comes from it.
+            OpKind::LayerNorm if !norm => (1, Elem::I16),
+            OpKind::Add if !residual => (2, Elem::I16),
+            OpKind::MeanPool if !residual => (1, Elem::I16),
+            _ => (0, Elem::I8),
         };
         for (operand, &source) in operands.iter_mut().zip(&node.operands).take(quantized) {
-            *operand = self.pair(source)?;
+            // A linear's sums are added as they are: requantized once, to the scale of the result.
+            if node.op.kind() != OpKind::Add || !self.is_sum(source) {
+                *operand = self.pair(source, elem)?;
+            }
         }
         let value = self.push(node.op.clone(), operands);
         for loc in &node.locs {
@@ -72,23 +87,24 @@ impl Pass<'_> {
         Ok(value)
     }
 
-    /// A value of the source, quantized and dequantized.
-    fn pair(&mut self, source: Value) -> Result<Value, String> {
+    /// A value of the source, quantized to `elem` (or `u8` for 8 bits that are never negative) and dequantized.
+    fn pair(&mut self, source: Value, elem: Elem) -> Result<Value, String> {
         let value = self.moved_value(source);
         if self.is_dequantized(source) {
             return Ok(value);
         }
-        if let Some(&pair) = self.pairs.get(&source) {
+        if let Some(&pair) = self.pairs.get(&(source, elem)) {
             return Ok(pair);
         }
-        let (elem, scale) = match self.source.graph.node(source).map(|n| n.op.kind()) {
+        let (to, scale) = match self.source.graph.node(source).map(|n| n.op.kind()) {
+            _ if elem == Elem::I16 => (Elem::I16, self.max_abs(source)? / 32767.0),
             Some(OpKind::Softmax) => (Elem::U8, 1.0 / 255.0),
             Some(OpKind::Relu) => (Elem::U8, self.max_abs(source)? / 255.0),
             _ => (Elem::I8, self.max_abs(source)? / 127.0),
         };
-        let q = self.push(Op::Quantize { elem, scale: F32::new(scale) }, vec![value]);
+        let q = self.push(Op::Quantize { elem: to, scale: F32::new(scale) }, vec![value]);
         let pair = self.push(Op::Dequantize {}, vec![q]);
-        self.pairs.insert(source, pair);
+        self.pairs.insert((source, elem), pair);
         Ok(pair)
     }
 
@@ -107,15 +123,24 @@ impl Pass<'_> {
     }
 
     /// Whether a value is a `dequantize`, perhaps moved: raw pixels.
-    fn is_dequantized(&self, mut value: Value) -> bool {
-        while let Some(node) = self.source.graph.node(value) {
+    fn is_dequantized(&self, value: Value) -> bool {
+        self.source_kind(value) == Some(OpKind::Dequantize)
+    }
+
+    /// Whether a value is a linear that becomes integer, perhaps moved.
+    fn is_sum(&self, value: Value) -> bool {
+        self.source_kind(value) == Some(OpKind::Linear)
+    }
+
+    /// The op whose result a value is, index maps aside.
+    fn source_kind(&self, mut value: Value) -> Option<OpKind> {
+        loop {
+            let node = self.source.graph.node(value)?;
             match node.op.kind() {
-                OpKind::Dequantize => return true,
                 kind if kind.class() == Class::Index => value = node.operands[0],
-                _ => return false,
+                kind => return Some(kind),
             }
         }
-        false
     }
 
     /// `dequantize` of a constant's integers; `None` when it is no float constant.

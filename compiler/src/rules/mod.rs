@@ -7,19 +7,22 @@
 mod activation;
 mod convert;
 mod fuse;
+mod integer;
 mod layout;
 mod linear;
 
 #[cfg(test)]
 mod tests;
 
-use crate::egraph::Rule;
+use crate::{egraph::Rule, quantize::FloatOps};
 
 /// Which tables a compilation uses.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct RuleSet {
     /// Replace a GELU between 8-bit tensors by its table.
     pub gelu_table: bool,
+    /// Ops that stay float.
+    pub float_ops: FloatOps,
 }
 
 /// The rows of every chosen table.
@@ -27,6 +30,7 @@ pub fn rules(set: RuleSet) -> Vec<Rule> {
     let mut all = convert::rules();
     all.extend(linear::rules());
     all.extend(layout::rules());
+    all.extend(integer::rules(set.float_ops));
     all.extend(fuse::rules());
     all.extend(activation::relu());
     if set.gelu_table {

@@ -1,7 +1,11 @@
 //! One function for each op. Equations are at the ops' definitions in [`crate::op`].
 
 use crate::{
-    arith,
+    arith::{
+        self, Multiplier,
+        layer_norm::{self, RowNorm},
+        softmax,
+    },
     graph::Node,
     index_map::IndexMap,
     infer::infer,
@@ -26,6 +30,11 @@ pub(super) fn eval(node: &Node, operands: &[(&Tensor, &Type)], weights: &Weights
             )
         }
         Op::LayerNorm { eps } => Data::F32(layer_norm(floats(x), floats(operand(1)), floats(operand(2)), eps.get())),
+        Op::QLayerNorm { eps, elem, scale } => {
+            let sums = q_layer_norm(&ints(x), &ints(operand(1)), &ints(operand(2)), x_ty, eps.get());
+            let ty = Type { elem: Elem::I32, scale: operands[2].1.scale.clone(), shape: shape.clone() };
+            requantize(&sums, &ty, *elem, *scale, weights)
+        }
         Op::Linear {} => {
             let (w, n, k) = (operand(1), operand(1).shape[0], operand(1).shape[1]);
             match (&x.data, &w.data) {
@@ -65,23 +74,37 @@ pub(super) fn eval(node: &Node, operands: &[(&Tensor, &Type)], weights: &Weights
             }
         }
         Op::AttnBias { scale } => {
-            let (x, bias) = (floats(x), floats(operand(1)));
-            let mask = operands.get(2).map(|(m, _)| floats(m));
             let area = shape[2] * shape[3];
-            let at = |i: usize| {
-                let y = x[i] * scale.get() + bias[i % bias.len()];
-                match mask {
-                    Some(m) => y + m[(i / bias.len() * area + i % area) % m.len()],
-                    None => y,
+            let mask = operands.get(2).map(|(m, _)| *m);
+            match &x.data {
+                Data::F32(x) => {
+                    let scaled: Vec<f32> = x.iter().map(|x| x * scale.get()).collect();
+                    Data::F32(attn_bias(&scaled, floats(operand(1)), mask.map(floats), area))
                 }
-            };
-            Data::F32((0..x.len()).map(at).collect())
+                _ => Data::I32(attn_bias(&ints(x), &ints(operand(1)), mask.map(ints).as_deref(), area)),
+            }
+        }
+        Op::QSoftmax {} => {
+            let multiplier = weights.multipliers(x_ty, softmax::EXPONENT_SCALE)[0];
+            Data::U8(ints(x).chunks_exact(x_ty.last()).flat_map(|row| q_softmax_row(row, multiplier)).collect())
         }
         Op::Softmax {} => Data::F32(floats(x).chunks_exact(x_ty.last()).flat_map(softmax_row).collect()),
         Op::Gelu {} => Data::F32(floats(x).iter().map(|&x| math::gelu(x)).collect()),
         Op::Relu {} => Data::F32(floats(x).iter().map(|&x| if x > 0.0 { x } else { 0.0 }).collect()),
-        Op::Add {} => Data::F32(floats(x).iter().zip(floats(operand(1))).map(|(a, b)| a + b).collect()),
-        Op::MeanPool {} => Data::F32(mean_pool(floats(x), x.shape[1] * x.shape[2], x.shape[3])),
+        Op::Add {} => match (&x.data, &operand(1).data) {
+            (Data::I16(a), Data::I16(b)) => Data::I16(a.iter().zip(b).map(|(a, b)| a.saturating_add(*b)).collect()),
+            _ => Data::F32(floats(x).iter().zip(floats(operand(1))).map(|(a, b)| a + b).collect()),
+        },
+        Op::MeanPool {} => {
+            let (tokens, channels) = (x.shape[1] * x.shape[2], x.shape[3]);
+            match &x.data {
+                Data::F32(x) => {
+                    let sums = pool_sums(x, tokens, channels, 0.0, |sum, x| sum + x);
+                    Data::F32(sums.into_iter().map(|sum| sum / tokens as f32).collect())
+                }
+                _ => Data::I32(pool_sums(&ints(x), tokens, channels, 0, |sum, x| sum + x)),
+            }
+        }
         Op::Quantize { elem, scale } => {
             Data::from_i32(*elem, floats(x).iter().map(|&x| arith::quantize(x, scale.get(), *elem)))
         }
@@ -256,19 +279,46 @@ fn softmax_row(row: &[f32]) -> Vec<f32> {
     exps.into_iter().map(|e| e / sum).collect()
 }
 
-/// `y[b,c] = (Σ_t x[b,t,c]) / T`, in order of t.
-fn mean_pool(x: &[f32], tokens: usize, channels: usize) -> Vec<f32> {
+/// `y[b,c] = Σ_t x[b,t,c]`, in order of t.
+fn pool_sums<T: Copy>(x: &[T], tokens: usize, channels: usize, zero: T, add: impl Fn(T, T) -> T) -> Vec<T> {
     let mut y = Vec::new();
     for image in x.chunks_exact(tokens * channels) {
-        for c in 0..channels {
-            let mut sum = 0.0;
-            for t in 0..tokens {
-                sum += image[t * channels + c];
-            }
-            y.push(sum / tokens as f32);
-        }
+        y.extend((0..channels).map(|c| (0..tokens).fold(zero, |sum, t| add(sum, image[t * channels + c]))));
     }
     y
+}
+
+/// `y[w,h,i,j] = x[w,h,i,j] + bias[h,i,j] (+ mask[w mod M,i,j])`; `area` is N².
+fn attn_bias<T: Copy + std::ops::Add<Output = T>>(x: &[T], bias: &[T], mask: Option<&[T]>, area: usize) -> Vec<T> {
+    let at = |i: usize| {
+        let y = x[i] + bias[i % bias.len()];
+        match mask {
+            Some(m) => y + m[(i / bias.len() * area + i % area) % m.len()],
+            None => y,
+        }
+    };
+    (0..x.len()).map(at).collect()
+}
+
+/// `acc[r,c] = ⌊2^10·(x[r,c] − μ[r]) / √(σ²[r] + eps)⌉ · γ[c] + β[c]`.
+fn q_layer_norm(x: &[i32], gamma: &[i32], beta: &[i32], ty: &Type, eps: f32) -> Vec<i32> {
+    let c = gamma.len();
+    let epsilon = layer_norm::epsilon(eps, ty.scale.factor.get(), c);
+    let mut sums = Vec::with_capacity(x.len());
+    for row in x.chunks_exact(c) {
+        let norm = RowNorm::of(row, epsilon);
+        sums.extend((0..c).map(|i| norm.apply(row[i]) * gamma[i] + beta[i]));
+    }
+    sums
+}
+
+/// `y[j] = ⌊255 · e[j] / Σ e + 1/2⌋`, `e[j] = 2^15 · 2^(−u/256)`, u the distance from the maximum, requantized.
+fn q_softmax_row(row: &[i32], multiplier: Multiplier) -> Vec<u8> {
+    let max = row.iter().copied().max().expect("rows are not empty");
+    let distance = |x: i32| (max as i64 - x as i64).min(i32::MAX.into()) as i32;
+    let terms: Vec<i32> = row.iter().map(|&x| softmax::exp2(multiplier.apply(distance(x)))).collect();
+    let probabilities = softmax::Row::of(&terms);
+    terms.into_iter().map(|t| probabilities.apply(t) as u8).collect()
 }
 
 #[cfg(test)]

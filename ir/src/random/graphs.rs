@@ -2,7 +2,7 @@
 
 use crate::{
     graph::{Decl, Graph, Value},
-    infer,
+    infer::{infer, norm_scale},
     op::{Op, OpKind, Order},
     types::{Channels, Elem, F32, Scale, Type},
 };
@@ -172,6 +172,19 @@ impl Generator {
                 let eps = F32::new(*self.choose(&[1e-5, 1e-3]));
                 self.attach(Op::LayerNorm { eps }, operands)
             }
+            OpKind::QLayerNorm => {
+                let x = self.any(|ty| matches!(ty.elem, Elem::I8 | Elem::I16) && ty.scale.channels.is_none())?;
+                let n = self.graph.ty(x).last();
+                let gamma = Type::int(Elem::I16, Scale { factor: self.scale(), channels: None }, [n]);
+                let sums = Scale { factor: norm_scale(gamma.scale.factor), channels: None };
+                let operands = vec![x, self.constant(gamma), self.constant(Type::int(Elem::I32, sums, [n]))];
+                let (elem, scale) = self.target();
+                self.attach(Op::QLayerNorm { eps: F32::new(1e-5), elem, scale }, operands)
+            }
+            OpKind::QSoftmax => {
+                let x = self.any(|ty| ty.elem == Elem::I32 && ty.scale.channels.is_none())?;
+                self.attach(Op::QSoftmax {}, vec![x])
+            }
             OpKind::Linear | OpKind::QLinear => {
                 let quantized = kind == OpKind::QLinear;
                 let x =
@@ -202,14 +215,20 @@ impl Generator {
                 self.attach(Op::AttnScores { heads }, vec![q, k])
             }
             OpKind::AttnBias => {
-                let x = self.any(|ty| ty.is_float() && ty.rank() == 4 && ty.shape[2] == ty.shape[3])?;
-                let shape = self.graph.ty(x).shape.clone();
-                let mut operands = vec![x, self.constant(Type::f32(&shape[1..]))];
-                if self.rng.bool() {
-                    let masks = self.divisor(shape[0], shape[0]);
-                    operands.push(self.constant(Type::f32([masks, shape[2], shape[3]])));
-                }
+                let square = |ty: &Type| ty.rank() == 4 && ty.shape[2] == ty.shape[3];
+                let scores = |n: &crate::Node| n.op.kind() == OpKind::AttnScores;
+                let integers = self.values.iter().copied().rfind(|&v| self.graph.node(v).is_some_and(scores));
+                let x = if self.rng.bool() { integers? } else { self.any(|ty| ty.is_float() && square(ty))? };
                 let scale = self.scale();
+                let mut ty = self.graph.ty(x).clone();
+                if !ty.is_float() {
+                    ty.scale = ty.scale.times(scale);
+                }
+                let mut operands = vec![x, self.constant(ty.with_shape(&ty.shape[1..]))];
+                if self.rng.bool() {
+                    let masks = self.divisor(ty.shape[0], ty.shape[0]);
+                    operands.push(self.constant(ty.with_shape([masks, ty.shape[2], ty.shape[3]])));
+                }
                 self.attach(Op::AttnBias { scale }, operands)
             }
             OpKind::AttnValues => {
@@ -223,13 +242,17 @@ impl Generator {
                 let v = self.any(fits)?;
                 self.attach(Op::AttnValues {}, vec![p, v])
             }
-            OpKind::Softmax | OpKind::Gelu | OpKind::Relu | OpKind::MeanPool => {
+            OpKind::MeanPool => {
+                let x = self.any(|ty| ty.rank() == 4)?;
+                self.attach(Op::MeanPool {}, vec![x])
+            }
+            OpKind::Softmax | OpKind::Gelu | OpKind::Relu => {
                 let x = self.float()?;
                 let op = Op::from_attrs(kind, &[]).expect("they have no attributes");
                 self.attach(op, vec![x])
             }
             OpKind::Add => {
-                let a = self.float()?;
+                let a = self.any(|ty| ty.is_float() || ty.elem == Elem::I16)?;
                 let ty = self.graph.ty(a).clone();
                 let b = self.any(|other| *other == ty)?;
                 self.attach(Op::Add {}, vec![a, b])

@@ -63,6 +63,33 @@ pub(crate) fn bias(
     }
 }
 
+/// `y = x + bias (+ mask)` of integers; an item is a score (w,h,i,j). `mask` is any buffer where `masks` is 0.
+#[cube(launch_unchecked)]
+#[allow(clippy::too_many_arguments)]
+pub(crate) fn int_bias(
+    x: &[i32],
+    bias: &[i32],
+    mask: &[i32],
+    y: &mut [i32],
+    items: u32,
+    #[comptime] heads: usize,
+    #[comptime] tokens: usize,
+    #[comptime] masks: usize,
+    #[comptime] per_unit: u32,
+) {
+    let (first, end) = unit_items(items, per_unit);
+    for item in first..end {
+        let i = item as usize;
+        let area = comptime!(tokens * tokens);
+        let all_heads = comptime!(heads * tokens * tokens);
+        let mut score = x[i] + bias[i % all_heads];
+        if masks > 0 {
+            score += mask[i / all_heads % masks * area + i % area];
+        }
+        y[i] = score;
+    }
+}
+
 /// `y[w,i,h,d] = Σ_j p[w,h,i,j]·v[w,j,h,d]`; an item is a vector of channels of a token.
 #[cube(launch_unchecked)]
 #[allow(clippy::too_many_arguments)]

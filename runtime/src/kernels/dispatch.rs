@@ -1,7 +1,7 @@
 //! Chooses the kernel of a specification, for launching and for compiling without a device alike.
 
 use super::{
-    attention, convert,
+    attention, convert, integer,
     linear::{self, ROWS},
     movement, norm, pointwise,
 };
@@ -182,13 +182,20 @@ pub(crate) fn dispatch(kernel: &Kernel, items: usize, work: Work, target: Target
                 _ => values!(i8, i8, i32, false),
             }
         }
-        Kernel::AttnBias { heads, tokens, masks, scale } => {
+        Kernel::AttnBias { elem, heads, tokens, masks, scale } => {
             let (mask_buffer, output) = if masks > 0 { (2, 3) } else { (1, 2) };
-            kernel!(
-                target, work, attention::bias::Bias<>,
-                items: items, block: ELEMENTS, sizes: [], buffers: [0, 1, mask_buffer, output],
-                scalars: [scale.get()], comptime: [heads, tokens, masks]
-            )
+            match elem {
+                Elem::F32 => kernel!(
+                    target, work, attention::bias::Bias<>,
+                    items: items, block: ELEMENTS, sizes: [], buffers: [0, 1, mask_buffer, output],
+                    scalars: [scale.get()], comptime: [heads, tokens, masks]
+                ),
+                _ => kernel!(
+                    target, work, attention::int_bias::IntBias<>,
+                    items: items, block: ELEMENTS, sizes: [], buffers: [0, 1, mask_buffer, output],
+                    scalars: [], comptime: [heads, tokens, masks]
+                ),
+            }
         }
         Kernel::BiasAdd { elem, n } => with_elem!(elem, [F32 => f32, I32 => i32], T => kernel!(
             target, work, pointwise::bias_add::BiasAdd<T>,
@@ -216,10 +223,28 @@ pub(crate) fn dispatch(kernel: &Kernel, items: usize, work: Work, target: Target
             target, work, norm::softmax::Softmax<>,
             items: items, block: ELEMENTS.div_ceil(n), sizes: [], buffers: [0, 1], scalars: [], comptime: [n]
         ),
-        Kernel::MeanPool { tokens, channels } => kernel!(
-            target, work, norm::mean_pool::MeanPool<>,
-            items: items, block: 16, sizes: [], buffers: [0, 1], scalars: [], comptime: [tokens, channels]
+        Kernel::QLayerNorm { x, channels, epsilon, to } => {
+            let (low, high) = range(to);
+            with_elem!(x, [I16 => i16, I8 => i8], X => with_elem!(to, [I16 => i16, I8 => i8, U8 => u8], Y => kernel!(
+                target, work, integer::q_layer_norm::QLayerNorm<X, Y>,
+                items: items, block: ELEMENTS.div_ceil(channels), sizes: [], buffers: [0, 1, 2, 3, 4, 5],
+                scalars: [epsilon], comptime: [channels, low, high]
+            )))
+        }
+        Kernel::QSoftmax { n } => kernel!(
+            target, work, integer::q_softmax::QSoftmax<>,
+            items: items, block: ELEMENTS.div_ceil(n), sizes: [], buffers: [0, 1, 2, 3, 4], scalars: [], comptime: [n]
         ),
+        Kernel::MeanPool { elem, tokens, channels } => match elem {
+            Elem::F32 => kernel!(
+                target, work, norm::mean_pool::MeanPool<>,
+                items: items, block: 16, sizes: [], buffers: [0, 1], scalars: [], comptime: [tokens, channels]
+            ),
+            _ => with_elem!(elem, [I16 => i16, I8 => i8, U8 => u8], X => kernel!(
+                target, work, norm::sum_pool::SumPool<X>,
+                items: items, block: 16, sizes: [], buffers: [0, 1], scalars: [], comptime: [tokens, channels]
+            )),
+        },
         Kernel::Gelu => kernel!(
             target, work, pointwise::gelu::Gelu<>,
             items: items, block: ELEMENTS, sizes: [], buffers: [0, 1], scalars: [], comptime: []
@@ -228,10 +253,16 @@ pub(crate) fn dispatch(kernel: &Kernel, items: usize, work: Work, target: Target
             target, work, pointwise::relu::Relu<>,
             items: items, block: ELEMENTS, sizes: [], buffers: [0, 1], scalars: [], comptime: []
         ),
-        Kernel::Add => kernel!(
-            target, work, pointwise::add::Add<>,
-            items: items, block: ELEMENTS, sizes: [], buffers: [0, 1, 2], scalars: [], comptime: []
-        ),
+        Kernel::Add { elem } => match elem {
+            Elem::F32 => kernel!(
+                target, work, pointwise::add::Add<>,
+                items: items, block: ELEMENTS, sizes: [], buffers: [0, 1, 2], scalars: [], comptime: []
+            ),
+            _ => kernel!(
+                target, work, pointwise::int_add::IntAdd<>,
+                items: items, block: ELEMENTS, sizes: [], buffers: [0, 1, 2], scalars: [], comptime: []
+            ),
+        },
         Kernel::Quantize { elem, scale } => {
             let (low, high) = range(elem);
             with_elem!(elem, [I16 => i16, I8 => i8, U8 => u8], T => kernel!(

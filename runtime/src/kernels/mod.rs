@@ -11,6 +11,7 @@
 mod attention;
 mod convert;
 mod dispatch;
+mod integer;
 mod linear;
 mod math;
 mod movement;

@@ -83,3 +83,25 @@ pub(crate) fn mean_pool(
         y[item] = sum / comptime!(tokens as f32);
     }
 }
+
+/// The sums of a mean of integers; an item is a channel of an image.
+#[cube(launch_unchecked)]
+pub(crate) fn sum_pool<X: Int>(
+    x: &[X],
+    y: &mut [i32],
+    items: u32,
+    #[comptime] tokens: usize,
+    #[comptime] channels: usize,
+    #[comptime] per_unit: u32,
+) {
+    let (first, end) = unit_items(items, per_unit);
+    for item in first..end {
+        let item = item as usize;
+        let start = item / channels * (tokens * channels) + item % channels;
+        let mut sum = 0i32;
+        for t in 0..tokens {
+            sum += i32::cast_from(x[start + t * channels]);
+        }
+        y[item] = sum;
+    }
+}

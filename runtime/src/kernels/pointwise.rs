@@ -49,6 +49,17 @@ pub(crate) fn add(a: &[f32], b: &[f32], y: &mut [f32], items: u32, #[comptime] p
     }
 }
 
+/// Adds two tensors of `i16`, saturating.
+#[cube(launch_unchecked)]
+pub(crate) fn int_add(a: &[i16], b: &[i16], y: &mut [i16], items: u32, #[comptime] per_unit: u32) {
+    let (first, end) = unit_items(items, per_unit);
+    for item in first..end {
+        let i = item as usize;
+        let sum = i32::cast_from(a[i]) + i32::cast_from(b[i]);
+        y[i] = i16::cast_from(min(max(sum, -32768i32), 32767i32));
+    }
+}
+
 /// GELU in float.
 #[cube(launch_unchecked)]
 pub(crate) fn gelu(x: &[f32], y: &mut [f32], items: u32, #[comptime] per_unit: u32) {

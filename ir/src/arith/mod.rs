@@ -1,4 +1,9 @@
 //! Integer arithmetic: the contract of every backend. The same input gives the same bits everywhere.
+//!
+//! Rows have modules of their own: [`layer_norm`] and [`softmax`].
+
+pub mod layer_norm;
+pub mod softmax;
 
 use crate::types::Elem;
 

@@ -1,0 +1,85 @@
+//! What is left of float between integers: LayerNorm, scores and softmax, the residual stream, the mean.
+
+use crate::{
+    egraph::{
+        Bound::{Accumulation, ScoreBias, Steps},
+        Class::Real,
+        Match, Rule,
+    },
+    quantize::FloatOps,
+};
+use swint_ir::{
+    Data, Elem, F32, Scale, Type,
+    infer::{MAX_BIAS, MAX_SCORE_BIAS, is_scale, norm_scale},
+};
+
+/// The tables of what may become integer.
+#[rustfmt::skip]
+pub fn rules(float: FloatOps) -> Vec<Rule> {
+    let norm = vec![
+        Rule::new("layer-norm-integer", Real(Steps(1)),      "(quantize (layer_norm (dequantize ?x) ?g ?b ?eps) ?e ?s)",     "(qlayer_norm ?x ?gq ?bq ?eps ?e ?s)").when(norm_constants),
+    ];
+    let softmax = vec![
+        Rule::new("scores-bias",        Real(ScoreBias),     "(attn_bias (dequantize ?x) ?b ?s)",                            "(dequantize (attn_bias ?x ?bq ?s))").when(score_bias),
+        Rule::new("scores-bias-mask",   Real(ScoreBias),     "(attn_bias (dequantize ?x) ?b ?m ?s)",                         "(dequantize (attn_bias ?x ?bq ?mq ?s))").when(score_bias_and_mask),
+        Rule::new("softmax-integer",    Real(Steps(1)),      "(quantize (softmax (dequantize ?x)) u8 ?s)",                   "(qsoftmax ?x)"),
+    ];
+    let residual = vec![
+        Rule::new("add-integer",        Real(Steps(2)),      "(quantize (add (dequantize ?x) (dequantize ?y)) i16 ?s)",      "(add (requantize ?x i16 ?s) (requantize ?y i16 ?s))"),
+        Rule::new("mean-integer",       Real(Accumulation),  "(mean_pool (dequantize ?x))",                                  "(dequantize (mean_pool ?x))"),
+    ];
+    let mut all = Vec::new();
+    for (stays, table) in [(float.norm, norm), (float.softmax, softmax), (float.residual, residual)] {
+        if !stays {
+            all.extend(table);
+        }
+    }
+    all
+}
+
+/// Binds `gq` to γ in 16 bits, and `bq` to β in units of the sums, within the bound that excludes overflow.
+fn norm_constants(m: &mut Match<'_>) -> bool {
+    let (Some((gamma_name, gamma)), Some((beta_name, beta))) = (m.constant("g"), m.constant("b")) else { return false };
+    let (Some(gamma), Some(beta)) = (gamma.as_f32(), beta.as_f32()) else { return false };
+    let largest = gamma.iter().fold(0f32, |max, g| max.max(g.abs()));
+    // γ of zero leaves β alone, in any unit.
+    let unit = F32::new(if largest > 1e-20 { largest / 32767.0 } else { 1.0 / 32767.0 });
+    let sums = norm_scale(unit);
+    if !is_scale(unit.get()) || !is_scale(sums.get()) {
+        return false;
+    }
+    let gamma: Vec<i16> = gamma.iter().map(|g| (g / unit.get()).round() as i16).collect();
+    let n = gamma.len();
+    let Some(beta) = integers(beta, sums, MAX_BIAS) else { return false };
+    let scale = |factor| Scale { factor, channels: None };
+    m.bind_constant("gq", &format!("{gamma_name}.i16"), Type::int(Elem::I16, scale(unit), [n]), Data::I16(gamma));
+    m.bind_constant("bq", &format!("{beta_name}.i32"), Type::int(Elem::I32, scale(sums), [n]), Data::I32(beta));
+    true
+}
+
+/// Binds `bq` to the bias of scores in units of the result.
+fn score_bias(m: &mut Match<'_>) -> bool {
+    bind_score_constant(m, "b", "bq")
+}
+
+/// Binds `bq` and `mq` to bias and mask of scores in units of the result.
+fn score_bias_and_mask(m: &mut Match<'_>) -> bool {
+    bind_score_constant(m, "b", "bq") && bind_score_constant(m, "m", "mq")
+}
+
+fn bind_score_constant(m: &mut Match<'_>, name: &str, bound: &str) -> bool {
+    let (Some(x), Some(scale), Some((stem, values))) = (m.ty("x"), m.float("s"), m.constant(name)) else { return false };
+    if x.elem != Elem::I32 || x.scale.channels.is_some() {
+        return false;
+    }
+    let scale = x.scale.times(scale);
+    let Some(q) = values.as_f32().and_then(|v| integers(v, scale.factor, MAX_SCORE_BIAS)) else { return false };
+    m.bind_constant(bound, &format!("{stem}.i32"), Type::int(Elem::I32, scale, values.shape.clone()), Data::I32(q));
+    true
+}
+
+/// The nearest integers in units of `scale`; `None` where one exceeds `most`.
+fn integers(values: &[f32], scale: F32, most: i32) -> Option<Vec<i32>> {
+    let q = values.iter().map(|&v| (f64::from(v) / f64::from(scale.get())).round());
+    q.map(|q| (q.abs() <= f64::from(most)).then_some(q as i32)).collect()
+}

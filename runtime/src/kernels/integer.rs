@@ -1,0 +1,135 @@
+//! Rows of integers: LayerNorm, softmax. Operation for operation as `swint_ir::arith::layer_norm` and `softmax`.
+
+use super::unit_items;
+use cubecl::prelude::*;
+use swint_ir::arith::{layer_norm::NORM_BITS, softmax::EXPONENT_BITS};
+
+/// `⌊v / 2^shift + 1/2⌋` for |v| ≤ 2^62 and a shift of at least 1.
+///
+/// As in `math::requantize`, v is raised by 2^62: shifts of signed integers are not the same on every backend.
+#[cube]
+fn shift_rounded(v: i64, shift: u64) -> i64 {
+    let raise = comptime!(1u64 << 62);
+    let raised = u64::cast_from(v) + (1u64 << (shift - 1u64)) + raise;
+    i64::cast_from((raised >> shift) - (raise >> shift))
+}
+
+/// `swint_ir::arith::Multiplier::requantize` of one value.
+#[cube]
+fn requantize(acc: i32, mantissa: i32, shift: i32, #[comptime] low: i32, #[comptime] high: i32) -> i32 {
+    let q = shift_rounded(i64::cast_from(acc) * i64::cast_from(mantissa), u64::cast_from(shift));
+    i32::cast_from(min(max(q, comptime!(low as i64)), comptime!(high as i64)))
+}
+
+/// `swint_ir::arith::layer_norm::root`.
+#[cube]
+fn root(v: u64) -> u64 {
+    let mut rest = v;
+    let mut root = 0u64;
+    let mut bit = comptime!(1u64 << 60).runtime();
+    for _ in 0..31u32 {
+        let trial = root + bit;
+        root >>= 1u64;
+        if rest >= trial {
+            rest -= trial;
+            root += bit;
+        }
+        bit >>= 2u64;
+    }
+    root
+}
+
+/// An item is a row. The result is requantized to the range `low..=high`.
+#[cube(launch_unchecked)]
+#[allow(clippy::too_many_arguments)]
+pub(crate) fn q_layer_norm<X: Int, Y: Int>(
+    x: &[X],
+    gamma: &[i16],
+    beta: &[i32],
+    mantissa: &[i32],
+    shift: &[i32],
+    y: &mut [Y],
+    epsilon: i64,
+    items: u32,
+    #[comptime] channels: usize,
+    #[comptime] low: i32,
+    #[comptime] high: i32,
+    #[comptime] per_unit: u32,
+) {
+    let (first, end) = unit_items(items, per_unit);
+    for item in first..end {
+        let start = item as usize * channels;
+        let count = comptime!(channels as i32);
+        let mut sum = 0i32;
+        let mut squares = 0i64;
+        for c in 0..channels {
+            let value = i32::cast_from(x[start + c]);
+            sum += value;
+            squares += i64::cast_from(value * value);
+        }
+        let wide = i64::cast_from(sum);
+        let variance = comptime!(channels as i64) * squares - wide * wide;
+        let mut v = u64::cast_from(variance) + (u64::cast_from(epsilon) >> 16u64);
+        let mut half = 0u64;
+        if variance < comptime!(1i64 << 44) {
+            v = (u64::cast_from(variance) << 16u64) + u64::cast_from(epsilon);
+            half = 8u64;
+        }
+        while v < comptime!(1u64 << 60) {
+            v <<= 2u64;
+            half += 1u64;
+        }
+        let reciprocal = i64::cast_from(comptime!(1u64 << 61) / root(v));
+        let by = comptime!(61 - NORM_BITS as u64) - half;
+        for c in 0..channels {
+            let d = i64::cast_from(i32::cast_from(x[start + c]) * count - sum);
+            let n = shift_rounded(d * reciprocal, by);
+            let n = i32::cast_from(min(max(n, -32767i64), 32767i64));
+            let acc = n * i32::cast_from(gamma[c]) + beta[c];
+            y[start + c] = Y::cast_from(requantize(acc, mantissa[0], shift[0], low, high));
+        }
+    }
+}
+
+/// An item is a row of `n`.
+#[cube(launch_unchecked)]
+#[allow(clippy::too_many_arguments)]
+pub(crate) fn q_softmax(
+    x: &[i32],
+    table: &[i32],
+    mantissa: &[i32],
+    shift: &[i32],
+    y: &mut [u8],
+    items: u32,
+    #[comptime] n: usize,
+    #[comptime] per_unit: u32,
+) {
+    let (first, end) = unit_items(items, per_unit);
+    for item in first..end {
+        let start = item as usize * n;
+        let mut largest = x[start];
+        for i in 0..n {
+            largest = max(largest, x[start + i]);
+        }
+        let mut sum = 0i64;
+        for i in 0..n {
+            sum += i64::cast_from(term(x[start + i], largest, table, mantissa[0], shift[0]));
+        }
+        let reciprocal = comptime!(255i64 << 30) / sum;
+        for i in 0..n {
+            // The terms are made a second time rather than kept: 8 bits of the result do not hold them.
+            let e = i64::cast_from(term(x[start + i], largest, table, mantissa[0], shift[0]));
+            y[start + i] = u8::cast_from(shift_rounded(e * reciprocal, 30u64));
+        }
+    }
+}
+
+/// `swint_ir::arith::softmax::exp2` of the requantized distance from the maximum.
+#[cube]
+fn term(x: i32, largest: i32, table: &[i32], mantissa: i32, shift: i32) -> i32 {
+    let distance = min(i64::cast_from(largest) - i64::cast_from(x), comptime!(i32::MAX as i64));
+    let u = shift_rounded(distance * i64::cast_from(mantissa), u64::cast_from(shift));
+    let u = u32::cast_from(min(u, comptime!(16i64 << EXPONENT_BITS)));
+    let entry = u32::cast_from(table[(u & 255u32) as usize]);
+    i32::cast_from(entry >> (u >> comptime!(EXPONENT_BITS)))
+}
