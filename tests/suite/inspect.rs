@@ -136,11 +136,13 @@ fn check_looks_into_compiled_models() {
     let args = int8(&m, "timm_micro");
     let out = m.file("model.swint");
     let compile = |activation: &str| {
-        succeed(&[&["compile", &m.spec, "-o", &out, "--activation", activation], &strs(&args)[..]].concat());
+        let float = if activation == "lut" { "none" } else { "all" };
+        let choice = ["compile", &m.spec, "-o", &out, "--activation", activation, "--float-ops", float];
+        succeed(&[&choice, &strs(&args)[..]].concat());
     };
     compile("lut");
-    let said = succeed(&["check", &out, "--no-op", "gelu,relu", "--count", "lut=4", "--exact"]);
-    assert!(said.ends_with("4 of 4 hold\n"), "{said}");
+    let said = succeed(&["check", &out, "--no-op", "gelu,relu", "--count", "lut=4", "--exact", "--no-float"]);
+    assert!(said.ends_with("5 of 5 hold\n"), "{said}");
     compile("relu");
     let out = swint(&["check", &out, "--exact", "--no-op", "lut", "--no-float", "--json"]);
     assert_eq!(out.status.code(), Some(1));

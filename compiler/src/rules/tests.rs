@@ -164,7 +164,55 @@ fn examples() -> Vec<Example> {
         let [p, v] = [x[0], x[1]].map(|x| push(m, Op::Dequantize {}, &[x]));
         push(m, Op::AttnValues {}, &[p, v])
     }));
+    all.extend(integer_examples());
     all.extend(index_map_examples());
+    all
+}
+
+/// LayerNorm, scores, softmax, residual and mean between integers.
+fn integer_examples() -> Vec<Example> {
+    let mut all = Vec::new();
+    for (ty, to) in [(int(Elem::I16, 1e-3, &[6, 7]), Elem::I8), (int(Elem::I8, 0.05, &[6, 7]), Elem::I16)] {
+        all.push(example(&[ty], |m, x| {
+            let g = m.constant("g", Type::f32([7]), Tensor::f32([7], vec![1.0, -0.5, 0.0, 2.0, 0.1, 1.5, 0.7]));
+            let b = m.constant("b", Type::f32([7]), Tensor::f32([7], vec![0.0, 0.5, -3.0, 0.01, 0.0, 1.0, -1.0]));
+            let x = push(m, Op::Dequantize {}, &[x[0]]);
+            let y = push(m, Op::LayerNorm { eps: F32::new(1e-5) }, &[x, g, b]);
+            push(m, quantize(to, 0.03), &[y])
+        }));
+    }
+    for masked in [false, true] {
+        all.push(example(&[int(Elem::I8, 0.05, &[2, 4, 6]), int(Elem::I8, 0.07, &[2, 4, 6])], |m, x| {
+            let bias = Type::f32([3, 4, 4]);
+            let bias = m.constant("bias", bias.clone(), values(&bias, 21));
+            let mask: Vec<f32> = (0..32).map(|i| if i % 3 == 0 { -100.0 } else { 0.0 }).collect();
+            let mask = m.constant("mask", Type::f32([2, 4, 4]), Tensor::f32([2, 4, 4], mask));
+            let scores = push(m, Op::AttnScores { heads: 3 }, x);
+            let scores = push(m, Op::Dequantize {}, &[scores]);
+            let operands = [scores, bias, mask];
+            push(m, Op::AttnBias { scale: F32::new(0.5) }, &operands[..if masked { 3 } else { 2 }])
+        }));
+    }
+    // Rows that spread over a few units, and over many.
+    for scale in [2e-7, 1e-3] {
+        all.push(example(&[int(Elem::I32, scale, &[8, 9])], |m, x| {
+            let x = push(m, Op::Dequantize {}, &[x[0]]);
+            let p = push(m, Op::Softmax {}, &[x]);
+            push(m, quantize(Elem::U8, 1.0 / 255.0), &[p])
+        }));
+    }
+    // A stream of another scale and sums with a scale for each channel.
+    all.push(example(&[int(Elem::I16, 1e-3, &[4, 3]), int(Elem::I8, 0.05, &[4, 7])], |m, x| {
+        let w = weights(m, 3, 7);
+        let sums = push(m, Op::Linear {}, &[x[1], w]);
+        let [a, b] = [x[0], sums].map(|x| push(m, Op::Dequantize {}, &[x]));
+        let y = push(m, Op::Add {}, &[a, b]);
+        push(m, quantize(Elem::I16, 2e-3), &[y])
+    }));
+    all.push(example(&[int(Elem::I16, 1e-3, &[2, 3, 3, 4])], |m, x| {
+        let x = push(m, Op::Dequantize {}, &[x[0]]);
+        push(m, Op::MeanPool {}, &[x])
+    }));
     all
 }
 
@@ -302,6 +350,7 @@ fn assert_within(rule: &Rule, ty: &Type, egraph: &SwinGraph, node: &ENode, wante
             Bound::Steps(steps) => steps as f32 * weights.scales(ty)[0] * 1.001,
             // Nothing here adds more than 9 products, and partial sums stay below 9 times the largest product.
             Bound::Accumulation => 2.0 * 9.0 * 2f32.powi(-24) * 9.0 * largest.max(300.0),
+            Bound::ScoreBias => 2.0 * 0.5 * (0.05 * 0.07 * 0.5) + largest * 2f32.powi(-22),
             Bound::HalfStep => 0.5 * 0.05 * (0.01 + 0.003 * (i % 3) as f32) + largest * 2f32.powi(-22),
         };
         assert!((a - b).abs() <= allowed, "{rule}: {node} element {i}: {a} and {b}, allowed {allowed}");

@@ -61,6 +61,7 @@ impl Row {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{arith::Multiplier, random};
 
     #[test]
     fn the_table_is_the_rounded_power() {
@@ -71,6 +72,32 @@ mod tests {
         assert_eq!(exp2(256), 1 << 14);
         assert_eq!(exp2(15 << 8), 1);
         assert_eq!(exp2(i64::MAX), 0);
+    }
+
+    /// Less than one step of 1/255 from the float result, whatever the row's spread.
+    #[test]
+    fn probabilities_are_within_a_step_of_the_float_result() {
+        let mut rng = random::Rng::with_seed(3);
+        let mut worst = 0f64;
+        for n in [1, 2, 16, 49, 144, 1000] {
+            for scale in [1e-7f32, 3e-5, 1e-3, 0.5] {
+                for _ in 0..20 {
+                    let row: Vec<i32> = (0..n).map(|_| (rng.f64() * 12.0 / scale as f64) as i32).collect();
+                    let multiplier = Multiplier::new(scale as f64 / EXPONENT_SCALE as f64);
+                    let max = *row.iter().max().unwrap();
+                    let terms: Vec<i32> = row.iter().map(|x| exp2(multiplier.apply(max - x))).collect();
+                    let probabilities = Row::of(&terms);
+                    let exps: Vec<f64> = row.iter().map(|x| (scale as f64 * (x - max) as f64).exp()).collect();
+                    let sum: f64 = exps.iter().sum();
+                    for (term, e) in terms.iter().zip(&exps) {
+                        let error = (probabilities.apply(*term) as f64 - 255.0 * e / sum).abs();
+                        worst = worst.max(error);
+                        assert!(error < 1.0, "{n} {scale}: {error}");
+                    }
+                }
+            }
+        }
+        assert!(worst > 0.5, "{worst}");
     }
 
     #[test]
