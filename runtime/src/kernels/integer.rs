@@ -39,6 +39,23 @@ fn root(v: u64) -> u64 {
     root
 }
 
+/// `⌊n / d⌋` where it has at most `bits` bits and `d·2^bits` fits in 64; a bit at a time. NVIDIA's machine code for `/` goes
+/// through a floating-point reciprocal.
+#[cube]
+fn divide(n: u64, d: u64, #[comptime] bits: u32) -> u64 {
+    let mut rest = n;
+    let mut quotient = 0u64;
+    for i in 0..bits {
+        let bit = u64::cast_from(bits - 1 - i);
+        let part = d << bit;
+        if rest >= part {
+            rest -= part;
+            quotient += 1u64 << bit;
+        }
+    }
+    quotient
+}
+
 /// An item is a row. The result is requantized to the range `low..=high`.
 #[cube(launch_unchecked)]
 #[allow(clippy::too_many_arguments)]
@@ -79,7 +96,8 @@ pub(crate) fn q_layer_norm<X: Int, Y: Int>(
             v <<= 2u64;
             half += 1u64;
         }
-        let reciprocal = i64::cast_from(comptime!(1u64 << 61) / root(v));
+        // The root is at least 2^30.
+        let reciprocal = i64::cast_from(divide(comptime!(1u64 << 61).runtime(), root(v), 32u32));
         let by = comptime!(61 - NORM_BITS as u64) - half;
         for c in 0..channels {
             let d = i64::cast_from(i32::cast_from(x[start + c]) * count - sum);
@@ -111,11 +129,12 @@ pub(crate) fn q_softmax(
         for i in 0..n {
             largest = max(largest, x[start + i]);
         }
-        let mut sum = 0i64;
+        let mut sum = 0u64;
         for i in 0..n {
-            sum += i64::cast_from(term(x[start + i], largest, table, mantissa[0], shift[0]));
+            sum += u64::cast_from(term(x[start + i], largest, table, mantissa[0], shift[0]));
         }
-        let reciprocal = comptime!(255i64 << 30) / sum;
+        // The largest term is 2^15.
+        let reciprocal = i64::cast_from(divide(comptime!(255u64 << 30).runtime(), sum, 23u32));
         for i in 0..n {
             // The terms are made a second time rather than kept: 8 bits of the result do not hold them.
             let e = i64::cast_from(term(x[start + i], largest, table, mantissa[0], shift[0]));
