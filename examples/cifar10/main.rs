@@ -1,4 +1,4 @@
-//! Compiles the bundled Swin four ways, classifies the bundled pictures on the CPU, and times it.
+//! Compiles the bundled Swin five ways, classifies the bundled pictures on the CPU, and times it.
 //!
 //! `cargo run --release --example cifar10`
 
@@ -6,7 +6,7 @@ use std::{error::Error, fs, path::Path, time::Duration};
 use swint::{
     compiler::{
         frontend::{Checkpoint, load},
-        pipeline::{Activation, Options, Precision, Report, compile},
+        pipeline::{Activation, FloatOps, Options, Precision, Report, compile},
     },
     ir::{Module, Tensor, interp},
     runtime::{
@@ -39,18 +39,19 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     let calibration: Vec<Vec<Tensor>> = pictures.iter().map(|picture| vec![picture.clone()]).collect();
     let mut variants = Vec::new();
-    for (name, precision, activation) in [
-        ("f32", Precision::F32, Activation::Gelu),
-        ("int8 gelu", Precision::Int8, Activation::Gelu),
-        ("int8 lut", Precision::Int8, Activation::Lut),
-        ("int8 relu", Precision::Int8, Activation::Relu),
+    for (name, precision, activation, float_ops) in [
+        ("f32", Precision::F32, Activation::Gelu, FloatOps::ALL),
+        ("int8 float", Precision::Int8, Activation::Gelu, FloatOps::ALL),
+        ("int8 gelu", Precision::Int8, Activation::Gelu, FloatOps::NONE),
+        ("int8 lut", Precision::Int8, Activation::Lut, FloatOps::NONE),
+        ("int8 relu", Precision::Int8, Activation::Relu, FloatOps::NONE),
     ] {
         eprintln!("compiling and running: {name}");
-        let options = Options { precision, activation, calibration: &calibration, ..Options::default() };
+        let options = Options { precision, activation, float_ops, calibration: &calibration, ..Options::default() };
         let (module, report) = compile(&imported, &options, |_| {})?;
         variants.push(run(name, module, report, &pictures)?);
     }
-    let [float, gelu, lut, relu] = &variants[..] else { unreachable!("four variants") };
+    let [float, _, gelu, lut, relu] = &variants[..] else { unreachable!("five variants") };
 
     println!("What the rewrites removed (ops in the program: quantized float graph -> compiled)\n");
     println!("{:<11}{:>15}{:>15}{:>15}{:>15}{:>12}", "", "gelu", "quantize", "dequantize", "all ops", "launches");
@@ -105,6 +106,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     let agreeing = float.logits.iter().zip(&lut.logits).filter(|(a, b)| top(a) == top(b)).count();
     assert!(agreeing >= 11, "int8 lut agrees with f32 on {agreeing} of {} pictures", files.len());
     assert_eq!(gelu.logits, lut.logits, "the table is the float GELU, bit for bit");
+    for v in [lut, relu] {
+        let float = v.module.graph.nodes.iter().filter(|node| node.ty.is_float()).count();
+        assert_eq!(float, 0, "{}: no op gives a float", v.name);
+    }
     println!(
         "\nf32 equals PyTorch within 1e-3; int8 lut agrees with f32 on {agreeing} of {}; lut = gelu bit for bit.",
         files.len()

@@ -145,7 +145,8 @@ fn infer_checked(op: &Op, operands: &[&Type]) -> Result<Type, String> {
             let wanted = y.with_shape(&x.shape[1..]);
             ensure!(*operands[1] == wanted, "wants the bias as {wanted}, not {}", operands[1]);
             if let Some(mask) = operands.get(2) {
-                let fits = mask.rank() == 3 && mask.shape[1..] == x.shape[2..] && **mask == y.with_shape(mask.shape.clone());
+                let fits =
+                    mask.rank() == 3 && mask.shape[1..] == x.shape[2..] && **mask == y.with_shape(mask.shape.clone());
                 ensure!(
                     fits && mask.shape[0] > 0 && x.shape[0].is_multiple_of(mask.shape[0]),
                     "mask {mask} does not fit scores {y}"
@@ -237,9 +238,17 @@ fn q_layer_norm(operands: &[&Type], eps: f32, elem: Elem, scale: f32) -> Result<
     let (x, gamma, beta) = (operands[0], operands[1], operands[2]);
     ensure!(eps > 0.0 && eps.is_finite(), "eps must be positive, not {eps}");
     let fits = matches!(x.elem, Elem::I8 | Elem::I16) && x.scale.channels.is_none() && x.rank() >= 1;
-    ensure!(fits && x.last() <= layer_norm::MAX_CHANNELS, "takes i8 or i16 with one scale, at most {} channels, not {x}", layer_norm::MAX_CHANNELS);
+    ensure!(
+        fits && x.last() <= layer_norm::MAX_CHANNELS,
+        "takes i8 or i16 with one scale, at most {} channels, not {x}",
+        layer_norm::MAX_CHANNELS
+    );
     let wanted = Type::int(Elem::I16, gamma.scale.clone(), [x.last()]);
-    ensure!(gamma.scale.channels.is_none() && *gamma == wanted, "wants i16[{}] with one scale for γ, not {gamma}", x.last());
+    ensure!(
+        gamma.scale.channels.is_none() && *gamma == wanted,
+        "wants i16[{}] with one scale for γ, not {gamma}",
+        x.last()
+    );
     let sums = Scale { factor: norm_scale(gamma.scale.factor), channels: None };
     let wanted = Type::int(Elem::I32, sums, [x.last()]);
     ensure!(*beta == wanted && is_scale(beta.scale.factor.get()), "wants {wanted} for β, not {beta}");

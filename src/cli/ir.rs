@@ -99,8 +99,12 @@ impl Args {
     fn compiled(&self) -> miette::Result<Graph> {
         let activation = self.model.activation()?;
         let (spec, imported) = self.model.load(&self.program)?;
-        let options =
-            Options { precision: self.model.precision.into(), activation: activation.into(), float_ops: float_ops(&self.model.float_ops), ..Options::default() };
+        let options = Options {
+            precision: self.model.precision.into(),
+            activation: activation.into(),
+            float_ops: float_ops(&self.model.float_ops),
+            ..Options::default()
+        };
         let mut passes: Vec<&Pass> = PASSES.iter().filter(|pass| (pass.wanted)(&options)).collect();
         if let Some(stage) = self.stage.as_deref().filter(|stage| *stage != PLAN) {
             let position = passes.iter().position(|pass| pass.name == stage);

@@ -65,7 +65,8 @@ impl ModelArgs {
         self.weights.is_some()
             || self.calib.is_some()
             || self.precision != PrecisionArg::F32
-            || self.activation.is_some() || self.float_ops != [FloatOpArg::None]
+            || self.activation.is_some()
+            || self.float_ops != [FloatOpArg::None]
     }
 
     /// What becomes of the GELU, by default the best that changes no result.

@@ -1,7 +1,7 @@
 //! `swint opt`: passes on a text graph.
 
 use super::{
-    ActivationArg, FloatOpArg, float_ops, coded,
+    ActivationArg, FloatOpArg, coded, float_ops,
     passes::{PassArgs, pass_name, write},
     print, say,
     source::read_ir,

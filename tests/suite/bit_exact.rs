@@ -1,16 +1,19 @@
 //! Kernels on the CPU runtime against the interpreter, bit for bit, after every kernel.
 
-use crate::common::{compiled, noise};
+use crate::common::{compiled, compiled_with, noise};
 use std::collections::HashMap;
-use swint_compiler::pipeline::{Activation, Precision};
-use swint_ir::{NodeId, Tensor, interp};
+use swint_compiler::pipeline::{Activation, FloatOps, Options, Precision};
+use swint_ir::{Module, NodeId, Tensor, interp};
 use swint_runtime::{device::Device, executor::Session, inputs::stack};
 
-/// Every kernel's result on a batch of two equals the interpreter's.
 fn kernels_equal_the_interpreter(name: &str, precision: Precision, activation: Activation) {
-    let module = compiled(name, precision, activation);
-    let input = stack(&noise(&module, 2));
-    let session = Session::new(&module, Device::Cpu, 2).unwrap();
+    compare(name, &compiled(name, precision, activation));
+}
+
+/// Every kernel's result on a batch of two equals the interpreter's.
+fn compare(name: &str, module: &Module) {
+    let input = stack(&noise(module, 2));
+    let session = Session::new(module, Device::Cpu, 2).unwrap();
     let batched = session.module();
     let mut wanted: HashMap<NodeId, Tensor> = HashMap::new();
     interp::run_with(&batched.graph, &batched.weights, std::slice::from_ref(&input), |_, result| {
@@ -56,4 +59,19 @@ fn cifar10_int8_lut() {
 #[test]
 fn cifar10_int8_gelu() {
     kernels_equal_the_interpreter("cifar10", Precision::Int8, Activation::Gelu);
+}
+
+/// Every kernel that an int8 model may have beside its integer ones, and their neighbours.
+#[test]
+fn micro_int8_with_float_ops() {
+    let FloatOps { norm, softmax, residual } = FloatOps::ALL;
+    for float_ops in [
+        FloatOps::ALL,
+        FloatOps { norm, ..FloatOps::NONE },
+        FloatOps { softmax, ..FloatOps::NONE },
+        FloatOps { residual, ..FloatOps::NONE },
+    ] {
+        let options = Options { precision: Precision::Int8, float_ops, ..Options::default() };
+        compare("timm_micro", &compiled_with("timm_micro", &options));
+    }
 }

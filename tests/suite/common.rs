@@ -52,8 +52,12 @@ pub fn calibration(module: &Module) -> Vec<Vec<Tensor>> {
 
 /// Compiles a model; int8 is calibrated on noise.
 pub fn compiled(name: &str, precision: Precision, activation: Activation) -> Module {
+    compiled_with(name, &Options { precision, activation, ..Options::default() })
+}
+
+/// Compiles a model with options; int8 is calibrated on noise.
+pub fn compiled_with(name: &str, options: &Options<'_>) -> Module {
     let module = imported(name);
     let calibration = calibration(&module);
-    let options = Options { precision, activation, calibration: &calibration, ..Options::default() };
-    compile(&module, &options, |_| {}).unwrap().0
+    compile(&module, &Options { calibration: &calibration, ..options.clone() }, |_| {}).unwrap().0
 }

@@ -58,11 +58,10 @@ pub static PASSES: [Pass; 4] = [
         summary: "saturate an e-graph with the rewrite rules and take the cheapest equal program",
         wanted: |_| true,
         run: |module, options, report| {
-            let mut table =
-                rules(RuleSet {
-                    gelu_table: options.activation == Activation::Lut || options.rules.is_some(),
-                    float_ops: options.float_ops,
-                });
+            let mut table = rules(RuleSet {
+                gelu_table: options.activation == Activation::Lut || options.rules.is_some(),
+                float_ops: options.float_ops,
+            });
             if let Some(names) = &options.rules {
                 table.retain(|rule| names.contains(&rule.name));
             }

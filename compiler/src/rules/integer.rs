@@ -68,7 +68,9 @@ fn score_bias_and_mask(m: &mut Match<'_>) -> bool {
 }
 
 fn bind_score_constant(m: &mut Match<'_>, name: &str, bound: &str) -> bool {
-    let (Some(x), Some(scale), Some((stem, values))) = (m.ty("x"), m.float("s"), m.constant(name)) else { return false };
+    let (Some(x), Some(scale), Some((stem, values))) = (m.ty("x"), m.float("s"), m.constant(name)) else {
+        return false;
+    };
     if x.elem != Elem::I32 || x.scale.channels.is_some() {
         return false;
     }

@@ -73,7 +73,10 @@ pub fn root(v: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{random, types::{Elem, Scale, Type}};
+    use crate::{
+        random,
+        types::{Elem, Scale, Type},
+    };
 
     #[test]
     fn root_is_the_integer_square_root() {
