@@ -18,7 +18,7 @@ pub struct InputError {
     pub message: String,
 }
 
-fn at(path: &Path, message: impl ToString) -> InputError {
+pub(crate) fn at(path: &Path, message: impl ToString) -> InputError {
     InputError { path: path.display().to_string(), message: message.to_string() }
 }
 

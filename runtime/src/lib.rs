@@ -2,12 +2,13 @@
 //!
 //! - `kernels`: `#[cube]` kernels, bit-exact with the interpreter; [`offline`]: the same as PTX, without a device.
 //! - [`device`], [`executor`]: plans on a device. [`mod@bench`], [`compare`]: how fast, and how far off.
-//! - [`artifact`]: compiled models as files; [`inputs`]: pictures and tensors for them; [`tensors`]: named
+//! - [`artifact`]: compiled models as files; [`inputs`]: pictures and tensors for them, [`dataset`] with labels; [`tensors`]: named
 //!   tensors as files.
 
 pub mod artifact;
 pub mod bench;
 pub mod compare;
+pub mod dataset;
 pub mod device;
 pub mod executor;
 pub mod inputs;

@@ -4,6 +4,7 @@ mod bench;
 mod check;
 mod compare;
 mod compile;
+mod eval;
 mod explain;
 mod ir;
 mod model;
@@ -105,6 +106,8 @@ enum Command {
     Compare(compare::Args),
     /// Time inferences of a compiled model.
     Bench(bench::Args),
+    /// Classify a labelled data set and count the right answers.
+    Eval(eval::Args),
     /// Show a program's IR at any stage, as text, for Graphviz or as JSON.
     Ir(ir::Args),
     /// Run passes on an IR text and print what they make of it.
@@ -124,6 +127,7 @@ impl Cli {
             Command::Run(args) => args.run(),
             Command::Compare(args) => args.run(),
             Command::Bench(args) => args.run(),
+            Command::Eval(args) => args.run(),
             Command::Ir(args) => args.run(),
             Command::Opt(args) => args.run(),
             Command::Check(args) => args.run(),

@@ -50,7 +50,7 @@ impl Model {
     }
 
     /// Compiles with more arguments; the model's file.
-    fn compile(&self, more: &[&str]) -> String {
+    pub fn compile(&self, more: &[&str]) -> String {
         let out = self.file("model.swint");
         succeed(&[&["compile", &self.spec, "--weights", &self.weights, "-o", &out], more].concat());
         out

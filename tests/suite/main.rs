@@ -4,6 +4,7 @@ mod bit_exact;
 mod cli;
 mod common;
 mod corpus;
+mod eval;
 mod inspect;
 mod preprocess;
 mod rewrites;

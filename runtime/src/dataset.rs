@@ -1,0 +1,103 @@
+//! Labelled pictures: a safetensors file, or a folder with a folder of pictures for each class.
+
+use crate::inputs::{InputError, at, image_files, read_image, read_inputs, stack};
+use std::{
+    fs,
+    ops::Range,
+    path::{Path, PathBuf},
+};
+use swint_compiler::frontend::{Checkpoint, Preprocess};
+use swint_ir::{Tensor, Type};
+
+/// Labelled inputs of a model.
+#[derive(Debug)]
+pub struct Dataset {
+    inputs: Inputs,
+    /// The class of each input.
+    pub labels: Vec<usize>,
+}
+
+#[derive(Debug)]
+enum Inputs {
+    /// All of them, each a batch of one.
+    Tensors(Vec<Tensor>),
+    /// Pictures, read when they are asked for.
+    Pictures { files: Vec<PathBuf>, side: usize, preprocess: Preprocess },
+}
+
+impl Dataset {
+    /// Opens a data set for a model that takes `ty` and knows `classes` classes.
+    ///
+    /// - A safetensors file has `labels` (integers, `[N]`) beside what [`read_inputs`] takes.
+    /// - A folder has one folder for each class, with its pictures (ImageNet's `val`, as PyTorch's `ImageFolder` reads it).
+    ///   Where the model names its classes and the folders have these names, they decide; else the folders' order does.
+    ///
+    /// # Errors
+    /// When it cannot be read, or is not for this model.
+    pub fn open(
+        path: &Path,
+        ty: &Type,
+        preprocess: Option<&Preprocess>,
+        classes: usize,
+    ) -> Result<Dataset, InputError> {
+        if path.is_dir() {
+            let Some(preprocess) = preprocess else {
+                return Err(at(path, "the model takes normalised pixel_values and no pictures"));
+            };
+            return Dataset::folders(path, ty.shape[1], preprocess, classes);
+        }
+        let tensors = read_inputs(path, ty, preprocess)?;
+        let bytes = fs::read(path).map_err(|e| at(path, e))?;
+        let file = Checkpoint::from_bytes(&bytes).map_err(|e| at(path, e))?;
+        let labels = file.0.get("labels").and_then(|t| t.data.to_i32());
+        let labels = labels.ok_or_else(|| at(path, "no tensor \"labels\" of integers up to 32 bits"))?;
+        if labels.len() != tensors.len() {
+            return Err(at(path, format!("{} labels for {} inputs", labels.len(), tensors.len())));
+        }
+        let class = |label: i32| usize::try_from(label).ok().filter(|&class| class < classes);
+        let labels =
+            labels.iter().map(|&l| class(l).ok_or_else(|| at(path, format!("label {l} of {classes} classes"))));
+        let labels = labels.collect::<Result<_, _>>()?;
+        Ok(Dataset { inputs: Inputs::Tensors(tensors), labels })
+    }
+
+    fn folders(path: &Path, side: usize, preprocess: &Preprocess, classes: usize) -> Result<Dataset, InputError> {
+        let entries = fs::read_dir(path).and_then(|entries| entries.collect::<Result<Vec<_>, _>>());
+        let entries = entries.map_err(|e| at(path, e))?;
+        let mut folders: Vec<PathBuf> = entries.iter().map(|e| e.path()).filter(|p| p.is_dir()).collect();
+        folders.sort();
+        if folders.len() != classes {
+            return Err(at(path, format!("{} folders for the model's {classes} classes", folders.len())));
+        }
+        let by_name: Option<Vec<usize>> = folders
+            .iter()
+            .map(|folder| {
+                preprocess.labels.iter().position(|label| folder.file_name().is_some_and(|n| n == label.as_str()))
+            })
+            .collect();
+        let (mut files, mut labels) = (Vec::new(), Vec::new());
+        for (i, folder) in folders.iter().enumerate() {
+            let found = image_files(folder)?;
+            labels.extend(std::iter::repeat_n(by_name.as_ref().map_or(i, |classes| classes[i]), found.len()));
+            files.extend(found);
+        }
+        Ok(Dataset { inputs: Inputs::Pictures { files, side, preprocess: preprocess.clone() }, labels })
+    }
+
+    /// Some of the inputs, as one batch.
+    ///
+    /// # Errors
+    /// When a picture cannot be read.
+    ///
+    /// # Panics
+    /// When the range is empty or beyond the labels.
+    pub fn batch(&self, range: Range<usize>) -> Result<Tensor, InputError> {
+        match &self.inputs {
+            Inputs::Tensors(tensors) => Ok(stack(&tensors[range])),
+            Inputs::Pictures { files, side, preprocess } => {
+                let read = files[range].iter().map(|file| read_image(file, *side, preprocess));
+                Ok(stack(&read.collect::<Result<Vec<_>, _>>()?))
+            }
+        }
+    }
+}

@@ -1,0 +1,125 @@
+//! `swint eval`.
+
+use super::{DeviceArg, Engine, print, print_json, source::read_artifact};
+use indicatif::{ProgressBar, ProgressStyle};
+use miette::{IntoDiagnostic, miette};
+use serde_json::json;
+use std::{
+    path::PathBuf,
+    process::ExitCode,
+    time::{Duration, Instant},
+};
+use swint::runtime::dataset::Dataset;
+
+/// Arguments.
+#[derive(clap::Args)]
+pub struct Args {
+    /// Compiled model.
+    model: PathBuf,
+    /// Labelled pictures: a folder with a folder for each class, or a safetensors file with `labels` beside `pixels` or
+    /// `pixel_values`.
+    #[arg(long)]
+    data: PathBuf,
+    /// Use the first so many only.
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
+    limit: Option<u32>,
+    /// Images of an inference.
+    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=4096))]
+    batch: u32,
+    /// Where to run.
+    #[arg(long, value_enum, default_value = "cpu")]
+    device: DeviceArg,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Right answers so far.
+#[derive(Default)]
+struct Score {
+    images: usize,
+    top1: usize,
+    top5: usize,
+}
+
+impl Score {
+    /// Adds a picture: how many classes have a larger logit than its own, the first of equals first.
+    fn add(&mut self, logits: &[f32], label: usize) {
+        let before = |(class, x): (usize, &f32)| *x > logits[label] || (*x == logits[label] && class < label);
+        let rank = logits.iter().enumerate().filter(|&pair| before(pair)).count();
+        self.images += 1;
+        self.top1 += usize::from(rank == 0);
+        self.top5 += usize::from(rank < 5);
+    }
+}
+
+impl Args {
+    /// Classifies a data set.
+    pub fn run(self) -> miette::Result<ExitCode> {
+        let artifact = read_artifact(&self.model)?;
+        let graph = &artifact.module.graph;
+        let classes = graph.ty(graph.output).last();
+        let preprocess = artifact.manifest.preprocess.as_ref();
+        let data = Dataset::open(&self.data, &graph.inputs[0].ty, preprocess, classes).into_diagnostic()?;
+        let n = self.limit.map_or(data.labels.len(), |limit| (limit as usize).min(data.labels.len()));
+        let batch = (self.batch as usize).min(n);
+        let style = ProgressStyle::with_template("{bar:40} {pos}/{len} {per_sec} {msg}").into_diagnostic()?;
+        // Drawn on a terminal only.
+        let bar = ProgressBar::new(n as u64).with_style(style);
+        let (mut score, mut running) = (Score::default(), Duration::ZERO);
+        let mut engine = Engine::new(&artifact.module, self.device, batch)?;
+        for start in (0..n).step_by(batch) {
+            let range = start..(start + batch).min(n);
+            if range.len() < batch {
+                engine = Engine::new(&artifact.module, self.device, range.len())?;
+            }
+            let input = data.batch(range.clone()).into_diagnostic()?;
+            let clock = Instant::now();
+            let logits = engine.run(&input, None)?;
+            running += clock.elapsed();
+            for (logits, &label) in logits.chunks_exact(classes).zip(&data.labels[range.clone()]) {
+                if logits.iter().any(|x| !x.is_finite()) {
+                    return Err(miette!("the model's logits are not finite on one of inputs {range:?}"));
+                }
+                score.add(logits, label);
+            }
+            bar.inc(range.len() as u64);
+            bar.set_message(format!("top-1 {:.2} %", percent(score.top1, score.images)));
+        }
+        bar.finish_and_clear();
+        let per_second = score.images as f64 / running.as_secs_f64();
+        let (top1, top5) = (percent(score.top1, score.images), percent(score.top5, score.images));
+        let manifest = &artifact.manifest;
+        if self.json {
+            print_json(&json!({
+                "model": manifest.name, "precision": manifest.precision, "activation": manifest.activation,
+                "images": score.images, "top1": top1, "top5": top5, "images_per_second": per_second, "batch": batch,
+            }))?;
+        } else {
+            print(format_args!(
+                "{} {} {}: top-1 {top1:.2} %, top-5 {top5:.2} % of {} images, {per_second:.0} images/s\n",
+                manifest.name, manifest.precision, manifest.activation, score.images
+            ))?;
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+fn percent(part: usize, of: usize) -> f64 {
+    100.0 * part as f64 / of as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranks_are_counted_and_ties_go_to_the_first() {
+        let mut score = Score::default();
+        let logits = [1.0, 3.0, 3.0, 0.0, 2.0, 1.5, -1.0];
+        for (label, top1, top5) in [(1, 1, 1), (2, 1, 2), (0, 1, 3), (3, 1, 3), (6, 1, 3)] {
+            score.add(&logits, label);
+            assert_eq!((score.top1, score.top5), (top1, top5), "{label}");
+        }
+    }
+}
