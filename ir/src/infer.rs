@@ -1,4 +1,4 @@
-//! The one shape and type inference: builder, parser, verifier, e-graph and planner all ask here.
+//! The one shape and type inference: builder, verifier, e-graph and interpreter all ask here.
 
 use crate::{
     arith::{layer_norm, softmax},
@@ -243,6 +243,8 @@ fn q_layer_norm(operands: &[&Type], eps: f32, elem: Elem, scale: f32) -> Result<
         "takes i8 or i16 with one scale, at most {} channels, not {x}",
         layer_norm::MAX_CHANNELS
     );
+    let epsilon = layer_norm::epsilon(eps, x.scale.factor.get(), x.last());
+    ensure!(epsilon.is_some(), "eps {eps} is too large beside the scale of {x}");
     let wanted = Type::int(Elem::I16, gamma.scale.clone(), [x.last()]);
     ensure!(
         gamma.scale.channels.is_none() && *gamma == wanted,

@@ -21,7 +21,7 @@
 //! 13. Every scale, factor times channel, is within the bounds of [`crate::infer::is_scale`]. ([`Code::ScaleBounds`])
 //! 14. Integer biases lie within ±[`MAX_BIAS`], those of scores within ±[`MAX_SCORE_BIAS`]. ([`Code::BiasBounds`])
 //!
-//! Every violation is reported, but what follows from another is not: a node with an operand of an impossible type is not
+//! Every violation is reported, up to 100, but what follows from another is not: a node with an operand of an impossible type is not
 //! asked what it infers.
 
 use crate::{
@@ -119,6 +119,9 @@ impl Violations {
     }
 
     fn add(&mut self, code: Code, place: Place, message: impl Into<String>, label: impl Into<String>) {
+        if self.enough() {
+            return;
+        }
         self.0.push(Violation { code, place, message: message.into(), label: label.into(), help: None });
     }
 
@@ -127,7 +130,7 @@ impl Violations {
     }
 }
 
-/// Checks invariants 1 to 10. `Ok` promises that no later stage panics on the graph.
+/// Checks invariants 1 to 10. With [`verify_weights`], `Ok` promises that no later stage panics on the graph.
 ///
 /// # Errors
 /// All that is wrong.
@@ -192,7 +195,7 @@ impl Verifier<'_> {
                 return;
             }
             // `%12` is a node.
-            let number = sigil == '%' && decl.name.chars().all(|c| c.is_ascii_digit());
+            let number = sigil == '%' && !decl.name.is_empty() && decl.name.chars().all(|c| c.is_ascii_digit());
             if number || !is_name(&decl.name) {
                 let message = format!("{kind} name {:?} is not a name", decl.name);
                 self.violations.add(Code::BadName, place, message, if number { "a node's name" } else { "not a name" });

@@ -104,8 +104,9 @@ impl PassArgs {
             }
             rows.push((stage.name, stage.time, stage.verifying, stage.module.graph.nodes.len()));
         });
-        print(text)?;
-        dumped?;
+        // What failed first is said first, whatever becomes of the output.
+        let result = result.map_err(|failure| self.reproducer(*failure, options, arguments));
+        let shown = print(text).and(dumped);
         if self.time_passes {
             let total: f64 = rows.iter().map(|r| (r.1 + r.2).as_secs_f64()).sum();
             let mut table = format!("{:<18}{:>12}{:>12}{:>8}{:>8}\n", "pass", "ms", "verify ms", "%", "nodes");
@@ -116,7 +117,8 @@ impl PassArgs {
             }
             say(table.trim_end());
         }
-        let (module, report) = result.map_err(|failure| self.reproducer(*failure, options, arguments))?;
+        let (module, report) = result?;
+        shown?;
         if let Some(reason) = report.rewrite.as_ref().and_then(|rewrite| rewrite.stopped.as_ref()) {
             say(format_args!(
                 "warning: the rewrites stopped early ({reason}); the result is valid, but may not be the best"

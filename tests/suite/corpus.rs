@@ -8,6 +8,7 @@ use std::{
     path::{Path, PathBuf},
     process::{Command, Stdio},
 };
+use swint_compiler::pipeline::PASSES;
 use swint_ir::{Code, text};
 
 fn folder(name: &str) -> PathBuf {
@@ -88,7 +89,11 @@ impl Case {
         let out = child.wait_with_output().unwrap();
         let said = |bytes: &[u8]| {
             let text = String::from_utf8(bytes.to_vec()).expect("what swint says is UTF-8");
-            text.replace(temporary.path().to_str().unwrap(), "TMP").replace(&format!("-{pid}"), "-PID")
+            let text = text.replace(temporary.path().to_str().unwrap(), "TMP");
+            PASSES.iter().fold(text, |text, pass| {
+                let folder = format!("swint-failed-{}-", pass.name);
+                text.replace(&format!("{folder}{pid}"), &format!("{folder}PID"))
+            })
         };
         Ran { code: out.status.code(), stdout: said(&out.stdout), stderr: said(&out.stderr) }
     }

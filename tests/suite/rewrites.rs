@@ -42,6 +42,7 @@ fn exact_rules_change_no_bit() {
     ] {
         let before = quantized(name, activation);
         let (after, report) = rewrite(&before, &exact_rules(), &Target::default());
+        after.verify().unwrap();
         assert!(report.applied.contains_key(if activation == Activation::Lut { "gelu-table" } else { "relu-clamp" }));
         assert!(!after.graph.op_counts().contains_key("gelu") && !after.graph.op_counts().contains_key("relu"));
         for input in noise(&before, 2) {

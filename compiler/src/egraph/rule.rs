@@ -96,6 +96,11 @@ impl Match<'_> {
         if let Facts::Attr(Attr::Elem(elem)) = self.facts(name)? { Some(*elem) } else { None }
     }
 
+    /// The value of a count.
+    pub fn count(&self, name: &str) -> Option<usize> {
+        if let Facts::Attr(Attr::Int(value)) = self.facts(name)? { usize::try_from(*value).ok() } else { None }
+    }
+
     /// The value of a float attribute.
     pub fn float(&self, name: &str) -> Option<F32> {
         if let Facts::Attr(Attr::F32(value)) = self.facts(name)? { Some(*value) } else { None }

@@ -1,6 +1,6 @@
 //! The list of passes.
 
-use super::{Activation, Options, Precision, Report};
+use super::{Activation, FloatOps, Options, Precision, Report};
 use crate::{
     approximate::gelu_to_relu,
     egraph::rewrite,
@@ -58,9 +58,11 @@ pub static PASSES: [Pass; 4] = [
         summary: "saturate an e-graph with the rewrite rules and take the cheapest equal program",
         wanted: |_| true,
         run: |module, options, report| {
+            // Rules that are named are taken whatever the other options say.
+            let named = options.rules.is_some();
             let mut table = rules(RuleSet {
-                gelu_table: options.activation == Activation::Lut || options.rules.is_some(),
-                float_ops: options.float_ops,
+                gelu_table: named || options.activation == Activation::Lut,
+                float_ops: if named { FloatOps::NONE } else { options.float_ops },
             });
             if let Some(names) = &options.rules {
                 table.retain(|rule| names.contains(&rule.name));

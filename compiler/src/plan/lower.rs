@@ -192,6 +192,7 @@ impl Lowering<'_> {
                 let sums = Type::int(Elem::I32, types[2].scale.clone(), [1]);
                 inputs.extend(self.multipliers(&sums, *scale));
                 let epsilon = layer_norm::epsilon(eps.get(), x.scale.factor.get(), x.last());
+                let epsilon = epsilon.expect("the graph is verified");
                 (Kernel::QLayerNorm { x: x.elem, channels: x.last(), epsilon, to: *elem }, y.rows())
             }
             Op::Softmax {} => (Kernel::Softmax { n: x.last() }, y.rows()),

@@ -27,8 +27,8 @@ pub fn insert_quantization(module: &Module, ranges: &Ranges, float_ops: FloatOps
     pass.out.graph.output = pass.moved_value(module.graph.output);
     if !float_ops.residual && module.graph.ty(module.graph.output).is_float() {
         // Integers leave; what they stand for is in their type.
-        let pair = pass.pair(module.graph.output, Elem::I16)?;
-        pass.out.graph.output = pass.out.graph.node(pair).map_or(pair, |dequantize| dequantize.operands[0]);
+        let scale = F32::new(pass.stream_max_abs(module.graph.output)? / 32767.0);
+        pass.out.graph.output = pass.push(Op::Quantize { elem: Elem::I16, scale }, vec![pass.out.graph.output]);
     }
     Ok(pass.out.without_dead_code())
 }
@@ -97,7 +97,7 @@ impl Pass<'_> {
             return Ok(pair);
         }
         let (to, scale) = match self.source.graph.node(source).map(|n| n.op.kind()) {
-            _ if elem == Elem::I16 => (Elem::I16, self.max_abs(source)? / 32767.0),
+            _ if elem == Elem::I16 => (Elem::I16, self.stream_max_abs(source)? / 32767.0),
             Some(OpKind::Softmax) => (Elem::U8, 1.0 / 255.0),
             Some(OpKind::Relu) => (Elem::U8, self.max_abs(source)? / 255.0),
             _ => (Elem::I8, self.max_abs(source)? / 127.0),
@@ -106,6 +106,16 @@ impl Pass<'_> {
         let pair = self.push(Op::Dequantize {}, vec![q]);
         self.pairs.insert((source, elem), pair);
         Ok(pair)
+    }
+
+    /// The largest magnitude of a value of the residual stream: of a sum, its operands' too, for they are requantized to its
+    /// scale and must not saturate where they cancel.
+    fn stream_max_abs(&self, value: Value) -> Result<f32, String> {
+        let operands = match self.source.graph.node(value) {
+            Some(node) if node.op.kind() == OpKind::Add => &node.operands[..],
+            _ => &[],
+        };
+        operands.iter().try_fold(self.max_abs(value)?, |max, &operand| Ok(max.max(self.max_abs(operand)?)))
     }
 
     /// The largest magnitude observed, as a scale may divide it.

@@ -12,6 +12,8 @@ pub fn rules() -> Vec<Rule> {
     vec![
         Rule::new("requantize",       Real(Steps(1)), "(quantize (dequantize ?x) ?e ?s)", "(requantize ?x ?e ?s)"),
         Rule::new("quantize-inverse", Exact,          "(quantize (dequantize ?x) ?e ?s)", "?x").when(eight_bits),
+        // A factor of one is 2^30 · 2^-30. That the types are the same is checked.
+        Rule::new("requantize-same",  Exact,          "(requantize ?x ?e ?s)",            "?x"),
     ]
 }
 

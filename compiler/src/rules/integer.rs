@@ -9,19 +9,21 @@ use crate::{
     quantize::FloatOps,
 };
 use swint_ir::{
-    Data, Elem, F32, Scale, Type,
+    Data, Elem, F32, Scale, Type, infer,
     infer::{MAX_BIAS, MAX_SCORE_BIAS, is_scale, norm_scale},
+    op::Op,
 };
 
-/// The tables of what may become integer.
+/// The tables of what may become integer. `add-integer` keeps its bound where neither side saturates; the scales that
+/// [`crate::quantize::insert_quantization`] chooses see to that.
 #[rustfmt::skip]
 pub fn rules(float: FloatOps) -> Vec<Rule> {
     let norm = vec![
         Rule::new("layer-norm-integer", Real(Steps(1)),      "(quantize (layer_norm (dequantize ?x) ?g ?b ?eps) ?e ?s)",     "(qlayer_norm ?x ?gq ?bq ?eps ?e ?s)").when(norm_constants),
     ];
     let softmax = vec![
-        Rule::new("scores-bias",        Real(ScoreBias),     "(attn_bias (dequantize ?x) ?b ?s)",                            "(dequantize (attn_bias ?x ?bq ?s))").when(score_bias),
-        Rule::new("scores-bias-mask",   Real(ScoreBias),     "(attn_bias (dequantize ?x) ?b ?m ?s)",                         "(dequantize (attn_bias ?x ?bq ?mq ?s))").when(score_bias_and_mask),
+        Rule::new("scores-bias",        Real(ScoreBias),     "(attn_bias (dequantize (attn_scores ?q ?k ?h)) ?b ?s)",    "(dequantize (attn_bias (attn_scores ?q ?k ?h) ?bq ?s))").when(score_bias),
+        Rule::new("scores-bias-mask",   Real(ScoreBias),     "(attn_bias (dequantize (attn_scores ?q ?k ?h)) ?b ?m ?s)", "(dequantize (attn_bias (attn_scores ?q ?k ?h) ?bq ?mq ?s))").when(score_bias_and_mask),
         Rule::new("softmax-integer",    Real(Steps(1)),      "(quantize (softmax (dequantize ?x)) u8 ?s)",                   "(qsoftmax ?x)"),
     ];
     let residual = vec![
@@ -68,13 +70,13 @@ fn score_bias_and_mask(m: &mut Match<'_>) -> bool {
 }
 
 fn bind_score_constant(m: &mut Match<'_>, name: &str, bound: &str) -> bool {
-    let (Some(x), Some(scale), Some((stem, values))) = (m.ty("x"), m.float("s"), m.constant(name)) else {
-        return false;
-    };
-    if x.elem != Elem::I32 || x.scale.channels.is_some() {
+    let (Some(q), Some(k), Some(heads)) = (m.ty("q"), m.ty("k"), m.count("h")) else { return false };
+    let (Some(scale), Some((stem, values))) = (m.float("s"), m.constant(name)) else { return false };
+    let Ok(scores) = infer(&Op::AttnScores { heads }, &[q, k]) else { return false };
+    if scores.elem != Elem::I32 || scores.scale.channels.is_some() {
         return false;
     }
-    let scale = x.scale.times(scale);
+    let scale = scores.scale.times(scale);
     let Some(q) = values.as_f32().and_then(|v| integers(v, scale.factor, MAX_SCORE_BIAS)) else { return false };
     m.bind_constant(bound, &format!("{stem}.i32"), Type::int(Elem::I32, scale, values.shape.clone()), Data::I32(q));
     true

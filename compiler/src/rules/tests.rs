@@ -201,6 +201,10 @@ fn integer_examples() -> Vec<Example> {
             push(m, quantize(Elem::U8, 1.0 / 255.0), &[p])
         }));
     }
+    // To the very type that it has.
+    all.push(example(&[int(Elem::I16, 1e-3, &[333])], |m, x| {
+        push(m, Op::Requantize { elem: Elem::I16, scale: F32::new(1e-3) }, &[x[0]])
+    }));
     // A stream of another scale and sums with a scale for each channel.
     all.push(example(&[int(Elem::I16, 1e-3, &[4, 3]), int(Elem::I8, 0.05, &[4, 7])], |m, x| {
         let w = weights(m, 3, 7);

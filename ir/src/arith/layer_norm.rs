@@ -13,11 +13,12 @@ pub const NORM_BITS: u32 = 10;
 /// Longest row.
 pub const MAX_CHANNELS: usize = 1 << 14;
 
-/// ε in units of V, with 16 bits of fraction: `⌊2^16·C²·eps / s² + 1/2⌋`, at least 1, so that V + ε is positive, and at most
-/// 2^61 (which only scales below 1e-6 would exceed).
-pub fn epsilon(eps: f32, scale: f32, channels: usize) -> i64 {
+/// ε in units of V, with 16 bits of fraction: `⌊2^16·C²·eps / s² + 1/2⌋`, at least 1, so that V + ε is positive; `None` beyond
+/// 2^61, which tiny scales would need.
+pub fn epsilon(eps: f32, scale: f32, channels: usize) -> Option<i64> {
     let (eps, scale, channels) = (eps as f64, scale as f64, channels as f64);
-    (65536.0 * channels * channels * eps / (scale * scale)).round().clamp(1.0, (1u64 << 61) as f64) as i64
+    let epsilon = (65536.0 * channels * channels * eps / (scale * scale)).round().max(1.0);
+    (epsilon <= (1u64 << 61) as f64).then_some(epsilon as i64)
 }
 
 /// A row's sum and reciprocal deviation: what normalises its elements.
@@ -98,7 +99,7 @@ mod tests {
                     let ty = Type::int(elem, Scale::tensor(scale), [channels]);
                     let row = random::tensor(&ty, &mut rng).data.to_i32().unwrap();
                     let row: Vec<i32> = row.iter().map(|x| x >> (15 - spread)).collect();
-                    let norm = RowNorm::of(&row, epsilon(1e-5, scale, channels));
+                    let norm = RowNorm::of(&row, epsilon(1e-5, scale, channels).unwrap());
                     let x: Vec<f64> = row.iter().map(|&q| q as f64 * scale as f64).collect();
                     let mean = x.iter().sum::<f64>() / channels as f64;
                     let variance = x.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / channels as f64;

@@ -144,7 +144,8 @@ codes! {
         right: "graph @g(%x: f32[4]) -> f32[4] {\n  %0 = relu %x : f32[4] loc \"a.b\"\n  return %0\n}\n"
     }
     /// Invariant 10. The bias of an integer sum is a constant and is added once, to a linear without another: that a sum of
-    /// 32,768 products and one bias of at most 2^30 fits in `i32` is what excludes overflow.
+    /// 32,768 products and one bias of at most 2^30 fits in `i32` is what excludes overflow. Integer scores take a bias and a
+    /// mask, once, both constants within 2^29; a LayerNorm's β is a constant, too.
     BiasNotBounded "SW0110" "an integer bias that is not a constant, or one too many" {
         wrong: "graph @g(%x: i8[1,2], %b: i32[2]) -> i32[1,2] {\n  const @w : i8[2,2]\n  %0 = linear %x, @w, %b : i32[1,2]\n  return %0\n}\n",
         right: "graph @g(%x: i8[1,2]) -> i32[1,2] {\n  const @w : i8[2,2]\n  const @b : i32[2]\n  %0 = linear %x, @w, @b : i32[1,2]\n  return %0\n}\n"
@@ -155,7 +156,7 @@ codes! {
     NotFinite "SW0112" "a constant that is not finite" {}
     /// Invariant 13. Channel scales, and their product with the factor beside them, lie between 1e-24 and 1e24.
     ScaleBounds "SW0113" "channel scales that are too small or too large" {}
-    /// Invariant 14. The integer biases of sums lie within 2^30 of zero: see SW0110.
+    /// Invariant 14. The integer biases of sums lie within 2^30 of zero, those of scores within 2^29: see SW0110.
     BiasBounds "SW0114" "an integer bias that is too large" {}
 
     /// The pass cannot do its work on this program, or not with these values: the message says why. The program before the

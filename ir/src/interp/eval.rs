@@ -303,7 +303,7 @@ fn attn_bias<T: Copy + std::ops::Add<Output = T>>(x: &[T], bias: &[T], mask: Opt
 /// `acc[r,c] = ⌊2^10·(x[r,c] − μ[r]) / √(σ²[r] + eps)⌉ · γ[c] + β[c]`.
 fn q_layer_norm(x: &[i32], gamma: &[i32], beta: &[i32], ty: &Type, eps: f32) -> Vec<i32> {
     let c = gamma.len();
-    let epsilon = layer_norm::epsilon(eps, ty.scale.factor.get(), c);
+    let epsilon = layer_norm::epsilon(eps, ty.scale.factor.get(), c).expect("type inference accepted it");
     let mut sums = Vec::with_capacity(x.len());
     for row in x.chunks_exact(c) {
         let norm = RowNorm::of(row, epsilon);
