@@ -86,6 +86,11 @@ impl Args {
                 "--json and the IR or plan would both go to stdout: give --emit-dir, or leave one out"
             ));
         }
+        if self.output.is_some() && self.pass_args.stops_early() {
+            return Err(miette!(
+                "-o writes a compiled model, and --stop-after leaves it half compiled: give --dump-dir"
+            ));
+        }
         if let Some(output) = &self.output {
             self.refuse_to_overwrite_inputs(output)?;
         }

@@ -66,6 +66,11 @@ impl PassArgs {
         self.prints() || self.dump_dir.is_some() || self.time_passes
     }
 
+    /// Whether the passes end early.
+    pub fn stops_early(&self) -> bool {
+        self.stop_after.is_some()
+    }
+
     /// Whether any of these arguments is given.
     pub fn given(&self) -> bool {
         self.shows_something() || self.stop_after.is_some() || self.verify

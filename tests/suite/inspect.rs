@@ -222,6 +222,8 @@ fn flags_without_effect_are_errors() {
     assert!(fail(&["opt", &ir, "--validate", "1", "--tolerance", "nan"]).contains("finite number"));
     let (a, b) = (m.file("same"), m.file("same"));
     assert!(fail(&["opt", &ir, "-o", &a, "--weights-out", &b]).contains("name one file"));
+    let half = ["compile", &m.spec, "--weights", &m.weights, "--stop-after", "import", "-o", &a];
+    assert!(fail(&half).contains("half compiled"));
     // What does not hold is not written.
     let out = m.file("wrong.ir");
     let relu = ["opt", &ir, "--passes", "approximate", "--validate", "1", "-o", &out];
