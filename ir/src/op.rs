@@ -257,15 +257,17 @@ macro_rules! ops {
 ops! {
     /// `y[b,h,w,c] = (x[b,h,w,c] / 255 − mean[c]) / std[c]`; x: u8 pixels `[B,H,W,C]`.
     Normalize "normalize" ("pixels") Pointwise { mean: Vec<F32>, std: Vec<F32> }
-    /// Blocks of side `block` become channels: `[B,H,W,C]` → `[B,H/block,W/block,block²·C]`. Channel of the result:
-    /// `position · C + c`, with the block's positions in `order`.
+    /// `y[b,i,j,p·C+c] = x[b, i·block+u, j·block+v, c]`, (u,v) the p-th position of a block in `order`: blocks become channels,
+    /// `[B,H,W,C]` → `[B,H/block,W/block,block²·C]`.
     SpaceToDepth "space_to_depth" ("x") Index { block: usize, order: Order }
     /// `y[b,h,w,c] = x[b, (h + shift) mod H, (w + shift) mod W, c]`: Swin's cyclic shift for a positive `shift`, its
     /// reverse for a negative one.
     Roll "roll" ("x") Index { shift: i64 }
-    /// `[B,H,W,C]` → `[B·H/window·W/window, window², C]`, windows row by row.
+    /// `y[(b·R+i)·S+j, u·window+v, c] = x[b, i·window+u, j·window+v, c]`, R = H/window, S = W/window: `[B,H,W,C]` →
+    /// `[B·R·S, window², C]`.
     WindowPartition "window_partition" ("x") Index { window: usize }
-    /// The inverse: `[B·height/window·width/window, window², C]` → `[B,height,width,C]`.
+    /// `y[b, i·window+u, j·window+v, c] = x[(b·R+i)·S+j, u·window+v, c]`, R = height/window, S = width/window, the inverse of
+    /// `window_partition`: `[B·R·S, window², C]` → `[B,height,width,C]`.
     WindowReverse "window_reverse" ("x") Index { window: usize, height: usize, width: usize }
     /// `y[r,c] = (x[r,c] − μ[r]) / √(σ²[r] + eps) · γ[c] + β[c]` over the last axis; operands x, γ, β. Sums run in
     /// order of c, in f32; σ² is the mean of squared deviations. (Ba et al., arXiv 1607.06450)
