@@ -187,12 +187,8 @@ macro_rules! ops {
 
             /// The name of the operand that may follow them, if one may.
             pub const fn optional_operand(self) -> Option<&'static str> {
-                match self { $( OpKind::$variant => {
-                    #[allow(unused_mut, unused_assignments)]
-                    let mut optional = None;
-                    $( optional = Some($optional); )?
-                    optional
-                } ),* }
+                // Its first element: the name, if one is given.
+                match self { $( OpKind::$variant => [$( Some($optional), )? None][0] ),* }
             }
 
             /// The fewest and the most operands.

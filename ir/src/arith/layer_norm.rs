@@ -88,9 +88,9 @@ mod tests {
         }
     }
 
-    /// Within one unit of the float result, 2^-10, whatever the scale: half a unit of rounding and the root's 2^-29.
+    /// Within half a unit of the float result, 2^-11, and a little, whatever the scale: half a unit of rounding and the root's 2^-29.
     #[test]
-    fn normalised_rows_are_within_a_unit_of_the_float_result() {
+    fn normalised_rows_are_within_half_a_unit_of_the_float_result() {
         let mut rng = random::Rng::with_seed(1);
         let mut worst = 0f64;
         for channels in [1, 2, 3, 7, 96, 768, 1536, 16384] {
@@ -108,7 +108,11 @@ mod tests {
                         // Beyond ±32 it saturates.
                         let error = (norm.apply(*q) as f64 - wanted.clamp(-32767.0, 32767.0)).abs();
                         worst = worst.max(error);
-                        assert!(error <= 1.0, "{channels} {elem} {scale}: {q} gives {}, not {wanted}", norm.apply(*q));
+                        assert!(
+                            error <= 0.501,
+                            "{channels} {elem} {scale}: {q} gives {}, not {wanted}",
+                            norm.apply(*q)
+                        );
                     }
                 }
             }

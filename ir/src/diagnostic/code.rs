@@ -25,7 +25,8 @@ macro_rules! codes {
 
             /// An IR text with the error and the same text without it, where a text alone can show it.
             pub const fn example(self) -> Option<(&'static str, &'static str)> {
-                match self { $( Code::$variant => { #[allow(unused_mut, unused_assignments)] let mut e = None; $( e = Some(($wrong, $right)); )? e } ),* }
+                // Its first element: the example, if one is given.
+                match self { $( Code::$variant => [$( Some(($wrong, $right)), )? None][0] ),* }
             }
         }
     };
