@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use swint_compiler::{
     frontend::{Checkpoint, Spec, import},
-    pipeline::{Activation, Options, Precision, compile},
+    pipeline::{Activation, Calibration, Options, Precision, compile},
     plan::plan,
 };
 use swint_ir::{Data, Module, Tensor, interp, text};
@@ -77,10 +77,10 @@ fn timm_odd_matches_timm() {
 fn every_precision_and_activation_compiles_and_plans() {
     for name in ["timm_micro", "timm_odd"] {
         let module = imported(name);
-        let calibration: Vec<Vec<Tensor>> = inputs(name, &module).into_iter().map(|t| vec![t]).collect();
+        let calibration = Calibration::new(inputs(name, &module).into_iter().map(|t| vec![t]).collect());
         for precision in [Precision::F32, Precision::Int8] {
             for activation in [Activation::Lut, Activation::Relu, Activation::Gelu] {
-                let options = Options { precision, activation, calibration: &calibration, ..Options::default() };
+                let options = Options { precision, activation, calibration: Some(&calibration), ..Options::default() };
                 let mut snapshots = Vec::new();
                 let (compiled, report) = compile(&module, &options, |stage| {
                     let graph = &stage.module.graph;

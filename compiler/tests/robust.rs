@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use swint_compiler::{
     emit,
-    pipeline::{Activation, Cause, Options, PASSES, Pass, run_passes},
+    pipeline::{Activation, Calibration, Cause, Options, PASSES, Pass, run_passes},
     plan::plan,
 };
 use swint_ir::{Graph, Module, interp, random, text, verify, verify_weights};
@@ -33,7 +33,7 @@ fn whole_pipeline(graph: &Graph, seed: u64, outcomes: &mut Outcomes) {
         return count("weights refused");
     }
     let mut rng = random::Rng::with_seed(seed);
-    let calibration: Vec<_> = (0..2).map(|_| random::inputs(graph, &mut rng)).collect();
+    let calibration = Calibration::new((0..2).map(|_| random::inputs(graph, &mut rng)).collect());
     let input = random::inputs(graph, &mut rng);
     interp::run(graph, &module.weights, &input).unwrap();
     if let Ok(batched) = graph.with_batch(2)
@@ -45,7 +45,7 @@ fn whole_pipeline(graph: &Graph, seed: u64, outcomes: &mut Outcomes) {
         count("batched");
     }
     for activation in [Activation::Lut, Activation::Relu, Activation::Gelu] {
-        let options = Options { activation, calibration: &calibration, ..Options::default() };
+        let options = Options { activation, calibration: Some(&calibration), ..Options::default() };
         let wanted = |pass: &&Pass| pass.name != "approximate" || activation == Activation::Relu;
         let passes: Vec<&Pass> = PASSES.iter().filter(wanted).collect();
         match run_passes(&passes, &module, &options, |_| {}) {

@@ -6,7 +6,7 @@ use std::{error::Error, fs, path::Path, time::Duration};
 use swint::{
     compiler::{
         frontend::{Checkpoint, load},
-        pipeline::{Activation, FloatOps, Options, Precision, Report, compile},
+        pipeline::{Activation, Calibration, FloatOps, Options, Precision, Report, compile},
     },
     ir::{Module, Tensor, interp},
     runtime::{
@@ -37,7 +37,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let pictures: Vec<Tensor> =
         files.iter().map(|file| read_image(file, spec.image, preprocess)).collect::<Result<_, _>>()?;
 
-    let calibration: Vec<Vec<Tensor>> = pictures.iter().map(|picture| vec![picture.clone()]).collect();
+    let calibration = Calibration::new(pictures.iter().map(|picture| vec![picture.clone()]).collect());
     let mut variants = Vec::new();
     for (name, precision, activation, float_ops) in [
         ("f32", Precision::F32, Activation::Gelu, FloatOps::ALL),
@@ -47,7 +47,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         ("int8 relu", Precision::Int8, Activation::Relu, FloatOps::NONE),
     ] {
         eprintln!("compiling and running: {name}");
-        let options = Options { precision, activation, float_ops, calibration: &calibration, ..Options::default() };
+        let options =
+            Options { precision, activation, float_ops, calibration: Some(&calibration), ..Options::default() };
         let (module, report) = compile(&imported, &options, |_| {})?;
         variants.push(run(name, module, report, &pictures)?);
     }

@@ -13,22 +13,45 @@ pub struct Difference {
     pub sqnr_db: f64,
 }
 
-impl Difference {
-    /// Of two tensors of one length.
-    pub fn of(golden: &[f32], found: &[f32]) -> Difference {
-        let (mut max_abs, mut dot, mut signal, mut power, mut noise) = (0f64, 0f64, 0f64, 0f64, 0f64);
+/// Sums from which a [`Difference`] follows, over any number of tensors.
+#[derive(Clone, Copy, PartialEq, Debug, Default)]
+pub struct Sums {
+    max_abs: f64,
+    dot: f64,
+    signal: f64,
+    power: f64,
+    noise: f64,
+}
+
+impl Sums {
+    /// Adds two tensors of one length.
+    pub fn add(&mut self, golden: &[f32], found: &[f32]) {
         for (&g, &f) in golden.iter().zip(found) {
             let (g, f) = (g as f64, f as f64);
             let d = if (g - f).is_nan() { f64::INFINITY } else { (g - f).abs() };
-            max_abs = max_abs.max(d);
-            dot += g * f;
-            signal += g * g;
-            power += f * f;
-            noise += d * d;
+            self.max_abs = self.max_abs.max(d);
+            self.dot += g * f;
+            self.signal += g * g;
+            self.power += f * f;
+            self.noise += d * d;
         }
+    }
+
+    /// The difference of all that was added.
+    pub fn difference(&self) -> Difference {
+        let Sums { max_abs, dot, signal, power, noise } = *self;
         let cosine = if signal == 0.0 && power == 0.0 { 1.0 } else { dot / (signal * power).sqrt() };
         let sqnr_db = if noise == 0.0 { f64::INFINITY } else { 10.0 * (signal / noise).log10() };
         Difference { max_abs, cosine, sqnr_db }
+    }
+}
+
+impl Difference {
+    /// Of two tensors of one length.
+    pub fn of(golden: &[f32], found: &[f32]) -> Difference {
+        let mut sums = Sums::default();
+        sums.add(golden, found);
+        sums.difference()
     }
 }
 
@@ -44,5 +67,9 @@ mod tests {
         assert!((d.cosine - 23.0 / (25f64 * 21.25).sqrt()).abs() < 1e-12);
         assert_eq!(Difference::of(&[0.0], &[0.0]), Difference { max_abs: 0.0, cosine: 1.0, sqnr_db: f64::INFINITY });
         assert_eq!(Difference::of(&[1.0], &[f32::NAN]).max_abs, f64::INFINITY);
+        let mut parts = Sums::default();
+        parts.add(&[3.0], &[3.0]);
+        parts.add(&[4.0], &[3.5]);
+        assert_eq!(parts.difference(), d);
     }
 }

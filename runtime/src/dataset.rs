@@ -1,6 +1,6 @@
 //! Labelled pictures: a safetensors file, or a folder with a folder of pictures for each class.
 
-use crate::inputs::{InputError, at, image_files, read_image, read_inputs, stack};
+use crate::inputs::{InputError, at, image_files, read_image, read_inputs, stack, subfolders};
 use std::{
     fs,
     ops::Range,
@@ -62,10 +62,7 @@ impl Dataset {
     }
 
     fn folders(path: &Path, side: usize, preprocess: &Preprocess, classes: usize) -> Result<Dataset, InputError> {
-        let entries = fs::read_dir(path).and_then(|entries| entries.collect::<Result<Vec<_>, _>>());
-        let entries = entries.map_err(|e| at(path, e))?;
-        let mut folders: Vec<PathBuf> = entries.iter().map(|e| e.path()).filter(|p| p.is_dir()).collect();
-        folders.sort();
+        let folders = subfolders(path)?;
         if folders.len() != classes {
             return Err(at(path, format!("{} folders for the model's {classes} classes", folders.len())));
         }

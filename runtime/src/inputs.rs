@@ -98,12 +98,54 @@ pub fn image_files(folder: &Path) -> Result<Vec<PathBuf>, InputError> {
     if files.is_empty() { Err(at(folder, "no .png, .jpg or .jpeg files")) } else { Ok(files) }
 }
 
-/// Reads inputs of type `ty`, each a batch of one: every picture of a folder, or a safetensors file's `pixels` (u8,
-/// `[N,H,W,C]`) or `pixel_values` (f32, normalised, `[N,C,H,W]`), whichever the model takes.
+/// The pictures of a folder by name, or where it has none, those of the folders in it: `CLASS/*.JPEG`.
+///
+/// # Errors
+/// When a folder cannot be read, or there is no picture.
+fn images_below(folder: &Path) -> Result<Vec<PathBuf>, InputError> {
+    image_files(folder).or_else(|none| {
+        let found = subfolders(folder)?.iter().map(|below| image_files(below)).collect::<Result<Vec<_>, _>>()?.concat();
+        if found.is_empty() { Err(none) } else { Ok(found) }
+    })
+}
+
+/// The folders in a folder, by name.
+///
+/// # Errors
+/// When it cannot be read.
+pub(crate) fn subfolders(folder: &Path) -> Result<Vec<PathBuf>, InputError> {
+    let entries = fs::read_dir(folder).and_then(|entries| entries.collect::<Result<Vec<_>, _>>());
+    let entries = entries.map_err(|e| at(folder, e))?;
+    let mut folders: Vec<PathBuf> = entries.iter().map(|e| e.path()).filter(|p| p.is_dir()).collect();
+    folders.sort();
+    Ok(folders)
+}
+
+/// Positions of at most `limit` of `n` things, evenly spaced.
+fn spaced(n: usize, limit: usize) -> impl Iterator<Item = usize> {
+    let chosen = n.min(limit);
+    (0..chosen).map(move |i| i * n / chosen)
+}
+
+/// Reads inputs of type `ty`, each a batch of one: every picture of a folder (or of the folders in it), or a safetensors
+/// file's `pixels` (u8, `[N,H,W,C]`) or `pixel_values` (f32, normalised, `[N,C,H,W]`), whichever the model takes.
 ///
 /// # Errors
 /// When there are none, or they are not what the model takes.
 pub fn read_inputs(path: &Path, ty: &Type, preprocess: Option<&Preprocess>) -> Result<Vec<Tensor>, InputError> {
+    read_some(path, ty, preprocess, usize::MAX)
+}
+
+/// As [`read_inputs`], but at most `limit` of them, evenly spaced.
+///
+/// # Errors
+/// As [`read_inputs`].
+pub fn read_some(
+    path: &Path,
+    ty: &Type,
+    preprocess: Option<&Preprocess>,
+    limit: usize,
+) -> Result<Vec<Tensor>, InputError> {
     if path.is_dir() {
         let Some(preprocess) = preprocess else {
             return Err(at(
@@ -111,7 +153,9 @@ pub fn read_inputs(path: &Path, ty: &Type, preprocess: Option<&Preprocess>) -> R
                 "the model takes normalised pixel_values and no pictures: its description has no [preprocess]",
             ));
         };
-        return image_files(path)?.iter().map(|file| read_image(file, ty.shape[1], preprocess)).collect();
+        let files = images_below(path)?;
+        let read = |i: usize| read_image(&files[i], ty.shape[1], preprocess);
+        return spaced(files.len(), limit).map(read).collect();
     }
     let bytes = fs::read(path).map_err(|e| at(path, e))?;
     let file = Checkpoint::from_bytes(&bytes).map_err(|e| at(path, e))?;
@@ -141,7 +185,7 @@ pub fn read_inputs(path: &Path, ty: &Type, preprocess: Option<&Preprocess>) -> R
         }
         _ => None,
     };
-    (0..tensor.shape[0])
+    spaced(tensor.shape[0], limit)
         .map(|i| split(i).map(|data| Tensor::new(ty.shape.clone(), data)))
         .collect::<Option<Vec<_>>>()
         .ok_or_else(|| at(path, format!("{name} is {}, not {}", tensor.data.elem(), ty.elem)))

@@ -1,13 +1,12 @@
 //! `swint compare`.
 
-use super::{DeviceArg, Engine, print, print_json, tolerance};
+use super::{DeviceArg, Engine, layerwise::Layerwise, print, print_json, source::read_artifact, tolerance};
 use miette::{IntoDiagnostic, miette};
 use serde_json::json;
 use std::{collections::BTreeMap, fs, path::PathBuf, process::ExitCode};
 use swint::{
     compiler::frontend::Checkpoint,
     runtime::{
-        artifact::Artifact,
         compare::Difference,
         inputs::{read_inputs, stack},
     },
@@ -22,10 +21,12 @@ pub struct Args {
     #[arg(long)]
     input: PathBuf,
     /// Golden activations by module name, and `logits`.
-    #[arg(long)]
-    golden: PathBuf,
+    #[arg(long, required_unless_present = "reference", conflicts_with = "reference")]
+    golden: Option<PathBuf>,
+    #[command(flatten)]
+    layerwise: Layerwise,
     /// Largest absolute difference that passes.
-    #[arg(long, default_value_t = 1e-4, value_parser = tolerance)]
+    #[arg(long, default_value_t = 1e-4, value_parser = tolerance, conflicts_with = "reference")]
     tolerance: f64,
     /// Where to run.
     #[arg(long, value_enum, default_value = "cpu")]
@@ -38,11 +39,14 @@ pub struct Args {
 impl Args {
     /// Compares.
     pub fn run(self) -> miette::Result<ExitCode> {
-        let artifact = Artifact::load(&self.model).map_err(|e| miette!("{}: {e}", self.model.display()))?;
+        let artifact = read_artifact(&self.model)?;
+        let Some(golden_path) = &self.golden else {
+            return self.layerwise.run(&artifact, &self.input, self.device, self.json);
+        };
         let ty = &artifact.module.graph.inputs[0].ty;
         let inputs = read_inputs(&self.input, ty, artifact.manifest.preprocess.as_ref()).into_diagnostic()?;
-        let golden = fs::read(&self.golden).map_err(|e| miette!("{}: {e}", self.golden.display()))?;
-        let golden = Checkpoint::from_bytes(&golden).map_err(|e| miette!("{}: {e}", self.golden.display()))?;
+        let golden = fs::read(golden_path).map_err(|e| miette!("{}: {e}", golden_path.display()))?;
+        let golden = Checkpoint::from_bytes(&golden).map_err(|e| miette!("{}: {e}", golden_path.display()))?;
         let engine = Engine::new(&artifact.module, self.device, inputs.len())?;
         let mut found: BTreeMap<String, (Vec<usize>, Vec<f32>)> = BTreeMap::new();
         let mut observe = |name: &str, shape: &[usize], values: Vec<f32>| {
@@ -82,7 +86,7 @@ impl Args {
             print(text)?;
         }
         if golden.0.is_empty() {
-            return Err(miette!("{}: no tensors to compare with", self.golden.display()));
+            return Err(miette!("{}: no tensors to compare with", golden_path.display()));
         }
         Ok(if failures == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }

@@ -1,7 +1,7 @@
 //! `swint compile`.
 
 use super::{
-    ActivationArg, float_ops,
+    ActivationArg,
     model::ModelArgs,
     passes::{PassArgs, make_folder, write},
     print, say, value_name,
@@ -98,16 +98,11 @@ impl Args {
         let start = Instant::now();
         let (spec, imported) = self.model.load(&self.spec)?;
         let calibration = self.model.calibration(&spec, &imported, false)?;
-        let options = Options {
-            precision: self.model.precision.into(),
-            activation: activation.into(),
-            float_ops: float_ops(&self.model.float_ops),
-            calibration: &calibration,
-            ..Options::default()
-        };
+        let options = Options { calibration: calibration.as_ref(), ..self.model.options()? };
         let passes = PASSES.iter().filter(|pass| (pass.wanted)(&options)).collect();
         let arguments = self.model.arguments()?;
         let (module, report) = self.pass_args.run(passes, &imported, &options, &arguments)?;
+        self.model.save_statistics(calibration.as_ref())?;
         if let Some(emit) = self.emit {
             self.emit(emit, &module)?;
         }
@@ -127,10 +122,15 @@ impl Args {
     fn refuse_to_overwrite_inputs(&self, output: &Path) -> miette::Result<()> {
         let same =
             |input: &Path| fs::canonicalize(input).ok().is_some_and(|i| fs::canonicalize(output).ok() == Some(i));
-        match [Some(&self.spec), self.model.weights.as_ref(), self.model.calib.as_ref()]
-            .into_iter()
-            .flatten()
-            .find(|i| same(i))
+        match [
+            Some(&self.spec),
+            self.model.weights.as_ref(),
+            self.model.calib.as_ref(),
+            self.model.calib_stats.as_ref(),
+        ]
+        .into_iter()
+        .flatten()
+        .find(|i| same(i))
         {
             Some(input) => Err(miette!("-o {} would overwrite an input", input.display())),
             None => Ok(()),

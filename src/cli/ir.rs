@@ -1,7 +1,6 @@
 //! `swint ir`: the program at any stage, as text or for other tools.
 
 use super::{
-    float_ops,
     model::ModelArgs,
     passes::{PassArgs, stage_name, write},
     print,
@@ -97,14 +96,8 @@ impl Args {
 
     /// The graph of the wanted stage of a description.
     fn compiled(&self) -> miette::Result<Graph> {
-        let activation = self.model.activation()?;
+        let options = self.model.options()?;
         let (spec, imported) = self.model.load(&self.program)?;
-        let options = Options {
-            precision: self.model.precision.into(),
-            activation: activation.into(),
-            float_ops: float_ops(&self.model.float_ops),
-            ..Options::default()
-        };
         let mut passes: Vec<&Pass> = PASSES.iter().filter(|pass| (pass.wanted)(&options)).collect();
         if let Some(stage) = self.stage.as_deref().filter(|stage| *stage != PLAN) {
             let position = passes.iter().position(|pass| pass.name == stage);
@@ -113,10 +106,12 @@ impl Args {
             }
             passes.truncate(position.map_or(0, |i| i + 1));
         }
-        let needs_inputs = passes.iter().any(|pass| pass.name == "quantize");
-        let calibration = if needs_inputs { self.model.calibration(&spec, &imported, true)? } else { Vec::new() };
-        let options = Options { calibration: &calibration, ..options };
+        let needs_it = passes.iter().any(|pass| pass.calibrated);
+        let calibration = if needs_it { self.model.calibration(&spec, &imported, true)? } else { None };
+        let options = Options { calibration: calibration.as_ref(), ..options };
         let arguments = self.model.arguments()?;
-        Ok(self.pass_args.run(passes, &imported, &options, &arguments)?.0.graph)
+        let module = self.pass_args.run(passes, &imported, &options, &arguments)?.0;
+        self.model.save_statistics(calibration.as_ref())?;
+        Ok(module.graph)
     }
 }

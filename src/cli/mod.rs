@@ -7,9 +7,11 @@ mod compile;
 mod eval;
 mod explain;
 mod ir;
+mod layerwise;
 mod model;
 mod opt;
 mod passes;
+mod quantize;
 mod run;
 mod source;
 
@@ -23,7 +25,6 @@ use std::{
     sync::atomic::{AtomicBool, Ordering},
 };
 use swint::{
-    compiler::pipeline::FloatOps,
     ir::{Code, Module, Tensor, interp},
     runtime::{device::Device, executor::Session},
 };
@@ -56,31 +57,6 @@ enum ActivationArg {
     Gelu,
 }
 
-/// `--float-ops`.
-#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum FloatOpArg {
-    /// None: an integer-only model.
-    None,
-    /// LayerNorm.
-    Norm,
-    /// Softmax, with scale, bias and mask of the scores.
-    Softmax,
-    /// The residual stream, the mean pool and the logits.
-    Residual,
-    /// All of them.
-    All,
-}
-
-/// The ops that a `--float-ops` names.
-fn float_ops(arguments: &[FloatOpArg]) -> FloatOps {
-    let names = |op| arguments.contains(&op) || arguments.contains(&FloatOpArg::All);
-    FloatOps {
-        norm: names(FloatOpArg::Norm),
-        softmax: names(FloatOpArg::Softmax),
-        residual: names(FloatOpArg::Residual),
-    }
-}
-
 /// The lower-case name of a command line value.
 fn value_name(value: impl ValueEnum) -> String {
     value.to_possible_value().map_or_else(String::new, |v| v.get_name().to_owned())
@@ -102,7 +78,8 @@ enum Command {
     Compile(compile::Args),
     /// Classify pictures with a compiled model.
     Run(run::Args),
-    /// Compare a compiled model with golden activations; exit code 1 where one is further off than the tolerance.
+    /// Compare a compiled model with golden activations, or with the float model module by module; exit code 1 where it is
+    /// further off than allowed.
     Compare(compare::Args),
     /// Time inferences of a compiled model.
     Bench(bench::Args),

@@ -1,15 +1,19 @@
 //! A model as the commands that compile take it: description, checkpoint, calibration inputs, and what to make of it.
 
-use super::{ActivationArg, FloatOpArg, coded, say, value_name};
+use super::{ActivationArg, coded, passes::write, quantize::QuantizeArgs, say};
 use clap::ValueEnum;
 use miette::{IntoDiagnostic, WrapErr, miette};
-use std::path::{Path, PathBuf};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 use swint::{
     compiler::{
         frontend::{self, Spec},
-        pipeline::{Activation, Precision},
+        pipeline::{Calibration, Options, Precision},
+        quantize::MAX_INPUTS,
     },
-    ir::{Code, Module, Tensor, random},
+    ir::{Code, Module, random},
     runtime::inputs,
 };
 
@@ -19,18 +23,24 @@ pub struct ModelArgs {
     /// Checkpoint: safetensors with timm's tensor names.
     #[arg(long)]
     pub weights: Option<PathBuf>,
-    /// Calibration inputs for int8: a folder of pictures, or a safetensors file with `pixels` or `pixel_values`.
+    /// Calibration inputs for int8: a folder of pictures, or of folders of pictures; a safetensors file with `pixels` or
+    /// `pixel_values`.
     #[arg(long)]
     pub calib: Option<PathBuf>,
+    /// Calibrate with at most so many inputs, evenly spaced among them all.
+    #[arg(long, value_name = "N", default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..=MAX_INPUTS as i64))]
+    pub calib_limit: u32,
+    /// What calibration saw: with --calib it is written here, without it is read.
+    #[arg(long, value_name = "FILE")]
+    pub calib_stats: Option<PathBuf>,
     /// Numbers of the compiled model.
     #[arg(long, value_enum, default_value = "f32")]
     pub precision: PrecisionArg,
     /// What becomes of the GELU: its exact table (int8 only, and the default there), a ReLU (needs distillation), or nothing.
     #[arg(long, value_enum)]
     pub activation: Option<ActivationArg>,
-    /// What stays float in an int8 model.
-    #[arg(long, value_enum, value_delimiter = ',', default_value = "none")]
-    pub float_ops: Vec<FloatOpArg>,
+    #[command(flatten)]
+    pub quantize: QuantizeArgs,
 }
 
 /// `--precision`.
@@ -49,24 +59,15 @@ impl From<PrecisionArg> for Precision {
     }
 }
 
-impl From<ActivationArg> for Activation {
-    fn from(arg: ActivationArg) -> Activation {
-        match arg {
-            ActivationArg::Lut => Activation::Lut,
-            ActivationArg::Relu => Activation::Relu,
-            ActivationArg::Gelu => Activation::Gelu,
-        }
-    }
-}
-
 impl ModelArgs {
     /// Whether any of these arguments is given.
     pub fn given(&self) -> bool {
         self.weights.is_some()
             || self.calib.is_some()
+            || self.calib_stats.is_some()
             || self.precision != PrecisionArg::F32
             || self.activation.is_some()
-            || self.float_ops != [FloatOpArg::None]
+            || self.quantize.given()
     }
 
     /// What becomes of the GELU, by default the best that changes no result.
@@ -83,8 +84,12 @@ impl ModelArgs {
 
     /// The arguments of `swint opt` that choose the same passes and rules.
     pub fn arguments(&self) -> miette::Result<String> {
-        let float: Vec<String> = self.float_ops.iter().map(|op| value_name(*op)).collect();
-        Ok(format!(" --activation {} --float-ops {}", value_name(self.activation()?), float.join(",")))
+        Ok(self.quantize.arguments(self.activation()?))
+    }
+
+    /// What to compile to, calibration aside.
+    pub fn options<'a>(&self) -> miette::Result<Options<'a>> {
+        Ok(Options { precision: self.precision.into(), ..self.quantize.options(self.activation()?) })
     }
 
     /// The description and the float graph; with random weights where no checkpoint is given.
@@ -98,31 +103,49 @@ impl ModelArgs {
         Ok((description, module.map_err(|e| coded(Code::BadCheckpoint, e))?))
     }
 
-    /// Calibration inputs, each one tensor for the model's one input; `random_if_none` makes some up.
-    pub fn calibration(&self, spec: &Spec, module: &Module, random_if_none: bool) -> miette::Result<Vec<Vec<Tensor>>> {
-        let inputs = match (&self.calib, self.precision) {
-            (Some(path), PrecisionArg::Int8) => {
-                let inputs = inputs::read_inputs(path, &module.graph.inputs[0].ty, spec.preprocess.as_ref());
+    /// What sets the scales of an int8 model; `random_if_none` makes inputs up.
+    pub fn calibration(
+        &self,
+        spec: &Spec,
+        module: &Module,
+        random_if_none: bool,
+    ) -> miette::Result<Option<Calibration>> {
+        if self.precision == PrecisionArg::F32 {
+            if self.calib.is_some() || self.calib_stats.is_some() {
+                say("warning: --calib and --calib-stats are for --precision int8 and not used");
+            }
+            return Ok(None);
+        }
+        let ty = &module.graph.inputs[0].ty;
+        let inputs = match (&self.calib, &self.calib_stats) {
+            (Some(path), _) => {
+                let inputs = inputs::read_some(path, ty, spec.preprocess.as_ref(), self.calib_limit as usize);
                 inputs.into_diagnostic().wrap_err("--calib")?
             }
-            (None, PrecisionArg::Int8) if random_if_none => {
+            (None, Some(path)) => {
+                let read = || Calibration::from_bytes(&fs::read(path).map_err(|e| e.to_string())?);
+                return read().map(Some).map_err(|e| miette!("--calib-stats: {}: {e}", path.display()));
+            }
+            (None, None) if random_if_none => {
                 say("note: no --calib, so the scales come from random inputs");
                 let mut rng = random::Rng::with_seed(0);
-                (0..2).map(|_| random::tensor(&module.graph.inputs[0].ty, &mut rng)).collect()
+                (0..2).map(|_| random::tensor(ty, &mut rng)).collect()
             }
-            (None, PrecisionArg::Int8) => {
+            (None, None) => {
                 return Err(miette!(
                     "--precision int8 needs --calib: a folder of pictures like those the model will see, or a \
                      safetensors file with `pixels` or `pixel_values`; they set the scales of the activations"
                 ));
             }
-            (calib, PrecisionArg::F32) => {
-                if calib.is_some() {
-                    say("warning: --calib is for --precision int8 and not used");
-                }
-                Vec::new()
-            }
         };
-        Ok(inputs.into_iter().map(|input| vec![input]).collect())
+        Ok(Some(Calibration::new(inputs.into_iter().map(|input| vec![input]).collect())))
+    }
+
+    /// Writes what calibration saw, where --calib-stats asks for it.
+    pub fn save_statistics(&self, calibration: Option<&Calibration>) -> miette::Result<()> {
+        let (Some(_), Some(path), Some(calibration)) = (&self.calib, &self.calib_stats, calibration) else {
+            return Ok(());
+        };
+        write(path, &calibration.to_bytes().map_err(|e| miette!("--calib-stats: {e}"))?)
     }
 }

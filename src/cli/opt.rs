@@ -1,11 +1,13 @@
 //! `swint opt`: passes on a text graph.
 
 use super::{
-    ActivationArg, FloatOpArg, coded, float_ops,
+    ActivationArg, coded,
     passes::{PassArgs, pass_name, write},
-    print, say,
+    print,
+    quantize::QuantizeArgs,
+    say,
     source::read_ir,
-    tolerance, value_name,
+    tolerance,
 };
 use miette::miette;
 use std::{
@@ -18,7 +20,7 @@ use swint::{
     compiler::{
         egraph::Class,
         frontend::Checkpoint,
-        pipeline::{FloatOps, Options, PASSES, Pass, find},
+        pipeline::{Calibration, FloatOps, Options, PASSES, Pass, find},
         rules::{RuleSet, rules},
         validate::validate,
     },
@@ -41,9 +43,8 @@ pub struct Args {
     /// What becomes of the GELU: which rules `rewrite` uses.
     #[arg(long, value_enum, default_value = "lut")]
     activation: ActivationArg,
-    /// What stays float in an int8 model.
-    #[arg(long, value_enum, value_delimiter = ',', default_value = "none")]
-    float_ops: Vec<FloatOpArg>,
+    #[command(flatten)]
+    quantize: QuantizeArgs,
     /// Let `rewrite` use these rules only, `--activation` aside.
     #[arg(long, value_delimiter = ',', value_parser = rule_name)]
     rules: Option<Vec<String>>,
@@ -56,7 +57,7 @@ pub struct Args {
     /// Seed of random constants and inputs.
     #[arg(long, default_value_t = 0)]
     seed: u64,
-    /// Calibration inputs for `quantize`, a safetensors file with tensors 0.NAME, 1.NAME, … for each input; without,
+    /// Calibration inputs for `equalize` and `quantize`, a safetensors file with tensors 0.NAME, 1.NAME, … for each input; without,
     /// they are random.
     #[arg(long, value_name = "FILE")]
     calib: Option<PathBuf>,
@@ -116,11 +117,12 @@ impl Args {
             print(listing())?;
             return Ok(ExitCode::SUCCESS);
         };
-        let runs = |pass: &str| self.passes.iter().any(|p| p == pass);
-        if self.calib.is_some() && !runs("quantize") {
-            return Err(miette!("--calib is for the pass quantize, which does not run"));
+        let passes: Vec<&Pass> = self.passes.iter().map(|name| find(name).expect("checked by the parser")).collect();
+        let calibrated = passes.iter().any(|pass| pass.calibrated);
+        if self.calib.is_some() && !calibrated {
+            return Err(miette!("--calib is for the passes equalize and quantize, of which none runs"));
         }
-        if self.rules.is_some() && !runs("rewrite") {
+        if self.rules.is_some() && passes.iter().all(|pass| pass.name != "rewrite") {
             return Err(miette!("--rules is for the pass rewrite, which does not run"));
         }
         if self.output.is_some() && self.output == self.weights_out {
@@ -145,21 +147,13 @@ impl Args {
         let weights = self.weights(&graph)?;
         verify_weights(&graph, &weights).map_err(|error| map.report(&error))?;
         let before = Module { graph, weights };
-        let passes: Vec<&Pass> = self.passes.iter().map(|name| find(name).expect("checked by the parser")).collect();
-        let calibration = if runs("quantize") { self.calibration(&before.graph)? } else { Vec::new() };
+        let calibration = if calibrated { Some(self.calibration(&before.graph)?) } else { None };
         let rules: Option<BTreeSet<String>> = self.rules.as_ref().map(|names| names.iter().cloned().collect());
-        let float: Vec<String> = self.float_ops.iter().map(|op| value_name(*op)).collect();
-        let mut arguments = format!(" --activation {} --float-ops {}", value_name(self.activation), float.join(","));
+        let mut arguments = self.quantize.arguments(self.activation);
         if let Some(rules) = &rules {
             arguments += &format!(" --rules {}", rules.iter().map(String::as_str).collect::<Vec<_>>().join(","));
         }
-        let options = Options {
-            activation: self.activation.into(),
-            float_ops: float_ops(&self.float_ops),
-            calibration: &calibration,
-            rules,
-            ..Options::default()
-        };
+        let options = Options { calibration: calibration.as_ref(), rules, ..self.quantize.options(self.activation) };
         let (after, report) = self.pass_args.run(passes, &before, &options, &arguments)?;
         if let Some(rewrite) = &report.rewrite {
             let fired: Vec<String> = rewrite.applied.iter().map(|(rule, n)| format!("{rule} {n}")).collect();
@@ -233,10 +227,10 @@ impl Args {
         Ok(weights)
     }
 
-    fn calibration(&self, graph: &Graph) -> miette::Result<Vec<Vec<Tensor>>> {
+    fn calibration(&self, graph: &Graph) -> miette::Result<Calibration> {
         let Some(path) = &self.calib else {
             let mut rng = random::Rng::with_seed(self.seed);
-            return Ok((0..2).map(|_| random::inputs(graph, &mut rng)).collect());
+            return Ok(Calibration::new((0..2).map(|_| random::inputs(graph, &mut rng)).collect()));
         };
         let mut tensors = read_tensors(path)?.0;
         let mut samples = Vec::new();
@@ -253,7 +247,7 @@ impl Args {
             });
             samples.push(sample.collect::<miette::Result<Vec<_>>>()?);
         }
-        Ok(samples)
+        Ok(Calibration::new(samples))
     }
 }
 

@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 use swint::{
-    compiler::pipeline::{IMPORT, Options, PASSES, Pass, PassFailure, Report, Stage, run_passes},
+    compiler::pipeline::{IMPORT, Options, PASSES, Pass, PassFailure, Report, Stage, find, run_passes},
     ir::{Module, Tensor, text},
     runtime::{artifact::write_atomically, tensors::to_safetensors},
 };
@@ -178,8 +178,9 @@ fn write_reproducer(
     if failure.pass != IMPORT {
         command += &format!(" --passes {}{arguments}", failure.pass);
     }
-    if failure.pass == "quantize" && !options.calibration.is_empty() {
-        let bytes = calibration_bytes(graph.inputs.iter().map(|i| &*i.name), options.calibration)?;
+    let samples = options.calibration.map_or(&[][..], |calibration| calibration.inputs());
+    if find(failure.pass).is_some_and(|pass| pass.calibrated) && !samples.is_empty() {
+        let bytes = calibration_bytes(graph.inputs.iter().map(|i| &*i.name), samples)?;
         write(&file("calibration.safetensors"), &bytes)?;
         command += &format!(" --calib {}", quoted("calibration.safetensors")?);
     }

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use swint_compiler::{
     frontend::{Checkpoint, Spec, import},
-    pipeline::{Activation, Options, Precision, compile},
+    pipeline::{Activation, Calibration, Options, Precision, compile},
 };
 use swint_ir::{Data, Module, Tensor};
 
@@ -46,8 +46,8 @@ pub fn noise(module: &Module, n: usize) -> Vec<Tensor> {
 }
 
 /// Two inputs to calibrate a model with.
-pub fn calibration(module: &Module) -> Vec<Vec<Tensor>> {
-    noise(module, 2).into_iter().map(|input| vec![input]).collect()
+pub fn calibration(module: &Module) -> Calibration {
+    Calibration::new(noise(module, 2).into_iter().map(|input| vec![input]).collect())
 }
 
 /// Compiles a model; int8 is calibrated on noise.
@@ -59,5 +59,5 @@ pub fn compiled(name: &str, precision: Precision, activation: Activation) -> Mod
 pub fn compiled_with(name: &str, options: &Options<'_>) -> Module {
     let module = imported(name);
     let calibration = calibration(&module);
-    compile(&module, &Options { calibration: &calibration, ..options.clone() }, |_| {}).unwrap().0
+    compile(&module, &Options { calibration: Some(&calibration), ..options.clone() }, |_| {}).unwrap().0
 }

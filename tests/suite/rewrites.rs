@@ -13,7 +13,8 @@ use swint_ir::{Elem, Module, Tensor, Value, interp, op::OpKind};
 fn quantized(name: &str, activation: Activation) -> Module {
     let module = imported(name);
     let calibration = calibration(&module);
-    let options = Options { precision: Precision::Int8, activation, calibration: &calibration, ..Options::default() };
+    let options =
+        Options { precision: Precision::Int8, activation, calibration: Some(&calibration), ..Options::default() };
     let mut found = None;
     compile(&module, &options, |stage| {
         if stage.name == "quantize" {

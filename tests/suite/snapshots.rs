@@ -9,7 +9,7 @@ use swint_ir::{Module, interp, text};
 fn passes(name: &str, precision: Precision, activation: Activation) -> Vec<(&'static str, Module)> {
     let module = imported(name);
     let calibration = calibration(&module);
-    let options = Options { precision, activation, calibration: &calibration, ..Options::default() };
+    let options = Options { precision, activation, calibration: Some(&calibration), ..Options::default() };
     let mut modules = Vec::new();
     compile(&module, &options, |stage| modules.push((stage.name, stage.module.clone()))).unwrap();
     for (pass, m) in &modules {

@@ -9,7 +9,10 @@ use std::{
     collections::{HashMap, HashSet},
     sync::Arc,
 };
-use swint_ir::{ConstId, Graph, InputId, Module, Type, Value, op::Op};
+use swint_ir::{
+    ConstId, Graph, InputId, Module, Type, Value,
+    op::{Op, OpKind},
+};
 
 /// A module as an e-graph.
 pub(crate) struct Lowered {
@@ -92,13 +95,46 @@ pub(super) fn from_egraph(
         };
         values.insert(id, value);
     }
+    let stand_ins = stand_ins(egraph, &values, &out.graph);
     for (id, loc) in locs {
-        if let Some(&value) = values.get(&egraph.find(*id)) {
+        let id = egraph.find(*id);
+        if let Some(&value) = values.get(&id).or_else(|| stand_ins.get(&id)) {
             out.graph.add_loc(value, loc.clone());
         }
     }
     out.graph.output = values[&egraph.find(root)];
     out
+}
+
+/// For each class that was not chosen, the value of the result that is its real numbers as integers: quantized, or to be
+/// dequantized. Of several the one with most bits, and the first of these.
+fn stand_ins(egraph: &SwinGraph, values: &HashMap<Id, Value>, graph: &Graph) -> HashMap<Id, Value> {
+    let mut found: HashMap<Id, Value> = HashMap::new();
+    let mut offer = |class: Id, value: Value| {
+        let rank = |value: Value| (std::cmp::Reverse(graph.ty(value).elem.bytes()), value);
+        let best = found.entry(class).or_insert(value);
+        if rank(value) < rank(*best) {
+            *best = value;
+        }
+    };
+    for class in egraph.classes() {
+        for node in &class.nodes {
+            match node {
+                ENode::Op(OpKind::Quantize, children) => {
+                    if let Some(&value) = values.get(&class.id) {
+                        offer(egraph.find(children[0]), value);
+                    }
+                }
+                ENode::Op(OpKind::Dequantize, children) => {
+                    if let Some(&value) = values.get(&egraph.find(children[0])) {
+                        offer(class.id, value);
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+    found
 }
 
 /// Declares a constant in the result, with the channel scales that its type names.

@@ -1,10 +1,10 @@
 //! The list of passes.
 
-use super::{Activation, FloatOps, Options, Precision, Report};
+use super::{Activation, Calibration, Equalize, FloatOps, GeluRange, Options, Precision, Report};
 use crate::{
     approximate::gelu_to_relu,
     egraph::rewrite,
-    quantize::{calibrate, fold_normalize, insert_quantization},
+    quantize::{Ranges, equalize, fold_normalize, insert_quantization},
     rules::{RuleSet, rules},
 };
 use swint_ir::Module;
@@ -20,22 +20,26 @@ pub struct Pass {
     pub summary: &'static str,
     /// Whether a compilation with these options runs it.
     pub wanted: fn(&Options<'_>) -> bool,
+    /// Whether it needs calibration.
+    pub calibrated: bool,
     /// Does its work on a verified module. An `Err` says why it cannot.
     pub run: fn(&Module, &Options<'_>, &mut Report) -> Result<Module, String>,
 }
 
 /// Every pass, in the order in which a compilation runs them.
-pub static PASSES: [Pass; 4] = [
+pub static PASSES: [Pass; 5] = [
     Pass {
         name: "fold-normalize",
         summary: "fold pixel normalisation into the patch embedding: raw u8 pixels enter",
         wanted: |options| options.precision == Precision::Int8,
+        calibrated: false,
         run: |module, _, _| Ok(fold_normalize(module)),
     },
     Pass {
         name: "approximate",
         summary: "replace every GELU by a ReLU: an approximation, the model needs distillation",
         wanted: |options| options.activation == Activation::Relu,
+        calibrated: false,
         run: |module, _, report| {
             let (module, count) = gelu_to_relu(module);
             report.approximated += count;
@@ -43,20 +47,37 @@ pub static PASSES: [Pass; 4] = [
         },
     },
     Pass {
+        name: "equalize",
+        summary: "scale channels between LayerNorms and their linears, where that gives less noise",
+        wanted: |options| options.precision == Precision::Int8 && options.equalize != Equalize::None,
+        calibrated: true,
+        run: |module, options, report| {
+            let statistics = calibration(options)?.statistics(module)?;
+            let (module, equalized) = equalize(module, &statistics, options.observer, options.equalize)?;
+            report.equalized = equalized;
+            Ok(module)
+        },
+    },
+    Pass {
         name: "quantize",
-        summary: "insert quantize/dequantize pairs, scales from calibration inputs",
+        summary: "insert quantize/dequantize pairs, scales from calibration",
         wanted: |options| options.precision == Precision::Int8,
-        run: |module, options, _| {
-            if options.calibration.is_empty() {
-                return Err("int8 needs calibration inputs: they set the scales of the activations".to_owned());
-            }
-            insert_quantization(module, &calibrate(module, options.calibration)?, options.float_ops)
+        calibrated: true,
+        run: |module, options, report| {
+            let statistics = calibration(options)?.statistics(module)?;
+            // A float GELU would pay for shifts with additions of their own.
+            let gelu = if options.activation == Activation::Lut { options.gelu_range } else { GeluRange::Symmetric };
+            let ranges = Ranges { statistics: &statistics, observer: options.observer, gelu };
+            let (module, windows) = insert_quantization(module, ranges, options.float_ops)?;
+            report.gelu_windows = windows;
+            Ok(module)
         },
     },
     Pass {
         name: "rewrite",
         summary: "saturate an e-graph with the rewrite rules and take the cheapest equal program",
         wanted: |_| true,
+        calibrated: false,
         run: |module, options, report| {
             // Rules that are named are taken whatever the other options say.
             let named = options.rules.is_some();
@@ -74,6 +95,10 @@ pub static PASSES: [Pass; 4] = [
         },
     },
 ];
+
+fn calibration<'a>(options: &Options<'a>) -> Result<&'a Calibration, String> {
+    options.calibration.ok_or_else(|| "int8 needs calibration: it sets the scales of the activations".to_owned())
+}
 
 /// The pass of a name.
 pub fn find(name: &str) -> Option<&'static Pass> {

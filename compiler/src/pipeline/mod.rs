@@ -6,11 +6,14 @@ mod list;
 pub use driver::{Cause, PassFailure, Stage, run_passes};
 pub use list::{IMPORT, PASSES, Pass, find};
 
-pub use crate::quantize::FloatOps;
+pub use crate::quantize::{Calibration, Equalize, FloatOps, GeluRange, Observer};
 
-use crate::egraph::{RewriteReport, Target};
+use crate::{
+    egraph::{RewriteReport, Target},
+    quantize::{Equalized, GeluWindows},
+};
 use std::collections::{BTreeMap, BTreeSet};
-use swint_ir::{Module, Tensor};
+use swint_ir::Module;
 
 /// Numbers of a compiled model.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -43,8 +46,14 @@ pub struct Options<'a> {
     pub activation: Activation,
     /// Ops that stay float; for [`Precision::Int8`].
     pub float_ops: FloatOps,
-    /// Inputs whose activations set the scales, each one tensor for every input of the graph; for [`Precision::Int8`].
-    pub calibration: &'a [Vec<Tensor>],
+    /// What sets the scales; for [`Precision::Int8`], which needs it.
+    pub calibration: Option<&'a Calibration>,
+    /// How much of an activation's range 8 bits represent; for [`Precision::Int8`].
+    pub observer: Observer,
+    /// What may be done to a LayerNorm's channels; for [`Precision::Int8`].
+    pub equalize: Equalize,
+    /// Whether ranges around a GELU may be shifted; for [`Precision::Int8`] and [`Activation::Lut`], where it costs nothing.
+    pub gelu_range: GeluRange,
     /// The device whose cost decides between equal programs.
     pub target: Target,
     /// Use these rewrite rules only, whatever the activation.
@@ -60,6 +69,10 @@ pub struct Report {
     pub ops: (BTreeMap<&'static str, usize>, BTreeMap<&'static str, usize>),
     /// GELUs replaced by another function: the model needs distillation.
     pub approximated: usize,
+    /// LayerNorms whose channels may have been rescaled.
+    pub equalized: Vec<Equalized>,
+    /// GELUs whose ranges may have been shifted.
+    pub gelu_windows: Vec<GeluWindows>,
     /// Ops before the rewrites: of the float model, with quantize/dequantize pairs for int8.
     pub before_rewrites: BTreeMap<&'static str, usize>,
     /// What the rewrites did, if they ran.

@@ -1,12 +1,22 @@
-//! Post-training quantization: symmetric, per-channel weights, per-tensor activations, min-max.
+//! Post-training quantization: weights with a scale for each output channel, activations with one scale.
 
 mod calibrate;
+mod equalize;
 mod fold_normalize;
+mod gelu_range;
+mod histogram;
 mod insert;
+mod observer;
+mod statistics;
 
-pub use calibrate::{Ranges, calibrate};
+pub use calibrate::Calibration;
+pub use equalize::{Equalize, Equalized, equalize};
 pub use fold_normalize::fold_normalize;
-pub use insert::insert_quantization;
+pub use gelu_range::{GeluRange, GeluWindows};
+pub use histogram::Histogram;
+pub use insert::{Ranges, insert_quantization};
+pub use observer::Observer;
+pub use statistics::{Channels, MAX_INPUTS, Statistics};
 
 /// Ops that stay float in an int8 model.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]

@@ -1,0 +1,256 @@
+//! Scales the channels between a LayerNorm and the linears that read it, where that makes quantization more precise.
+
+use super::{Histogram, Observer, Statistics, insert::quantize_rows, statistics::Channels};
+use std::{collections::BTreeMap, fmt, str::FromStr};
+use swint_ir::{
+    Elem, Module, NodeId, Tensor, Type, Value, arith,
+    infer::MAX_K,
+    op::{Class, OpKind},
+};
+
+/// What may be done to a LayerNorm's channels.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Equalize {
+    /// For each LayerNorm whichever of the others gives its linears the least noise.
+    #[default]
+    Auto,
+    /// Nothing.
+    None,
+    /// γ and β go into the linears' weights and biases.
+    Affine,
+    /// Each channel is scaled by a power of two, so that all have about the same range. (after FQ-ViT's power-of-two
+    /// factor, arXiv 2111.13824)
+    PowerOfTwo,
+    /// As before, but by half the power: some of the range goes to the weights. (after SmoothQuant, arXiv 2211.10438)
+    HalfPower,
+}
+
+impl Equalize {
+    /// All, with their names.
+    pub const NAMES: [(&str, Equalize); 5] = [
+        ("auto", Equalize::Auto),
+        ("none", Equalize::None),
+        ("affine", Equalize::Affine),
+        ("pow2", Equalize::PowerOfTwo),
+        ("half-pow2", Equalize::HalfPower),
+    ];
+}
+
+impl FromStr for Equalize {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Equalize, String> {
+        let found = Equalize::NAMES.iter().find(|(name, _)| *name == text);
+        found
+            .map(|(_, way)| *way)
+            .ok_or_else(|| format!("there are: {}", Equalize::NAMES.map(|(name, _)| name).join(", ")))
+    }
+}
+
+impl fmt::Display for Equalize {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (name, _) = Equalize::NAMES.iter().find(|(_, way)| way == self).expect("every way has a name");
+        f.write_str(name)
+    }
+}
+
+/// What was done to one LayerNorm.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Equalized {
+    /// The name of its γ.
+    pub norm: String,
+    /// What was chosen.
+    pub way: Equalize,
+    /// Signal to noise of its linears' results in decibels, without and with it.
+    pub sqnr_db: (f64, f64),
+}
+
+/// A linear that reads a LayerNorm: its weights `[n,k]` and bias, of constants.
+struct Reader {
+    node: NodeId,
+    weights: Vec<f32>,
+}
+
+/// `x = x'·scale + shift`, channel by channel: what reads x' has weights `w·scale` and a bias of `b + Σ w·shift`.
+struct Affine {
+    scale: Vec<f32>,
+    shift: Vec<f32>,
+}
+
+/// Noise must fall to this part of what it was for a change to be worth it.
+const WORTH: f64 = 0.95;
+
+/// Multiplications that one way's noise is measured with, unless a linear's weights are more than an eighth of it.
+const BUDGET: usize = 1 << 22;
+
+/// Rescales every LayerNorm that only linears read, perhaps through index maps that keep channels. An identity over the
+/// reals: `w·x = (w·s)·(x/s)`. Noise is measured on the rows that calibration kept: what 8-bit rows and weights give
+/// against what the float ones do.
+///
+/// # Errors
+/// When the statistics are not of this module.
+pub fn equalize(
+    module: &Module,
+    statistics: &Statistics,
+    observer: Observer,
+    way: Equalize,
+) -> Result<(Module, Vec<Equalized>), String> {
+    let mut changes: BTreeMap<NodeId, (Affine, Vec<Reader>)> = BTreeMap::new();
+    let mut report = Vec::new();
+    for (id, node) in module.graph.iter().filter(|(_, node)| node.op.kind() == OpKind::LayerNorm) {
+        let [_, Value::Const(gamma), Value::Const(beta)] = node.operands[..] else { continue };
+        let [(gamma_name, gamma), (_, beta)] = [gamma, beta].map(|c| constant(module, Value::Const(c)));
+        let (Some(gamma), Some(beta), Some(readers)) = (gamma, beta, readers(module, id)) else { continue };
+        let channels = statistics.channels.get(&id).filter(|channels| channels.low.len() == gamma.len());
+        let channels = channels.ok_or_else(|| format!("{id} was not observed in calibration"))?;
+        let unchanged = Affine { scale: vec![1.0; gamma.len()], shift: vec![0.0; gamma.len()] };
+        let (signal, before) = noise(channels, &readers, &unchanged, observer);
+        let mut best = (Equalize::None, unchanged, before);
+        for (_, candidate) in Equalize::NAMES {
+            let wanted = if way == Equalize::Auto { candidate != Equalize::None } else { candidate == way };
+            let Some(affine) = affine(candidate, gamma, beta, channels).filter(|_| wanted) else { continue };
+            let noise = noise(channels, &readers, &affine, observer).1;
+            if noise.is_finite() && (way != Equalize::Auto || (noise < best.2 && noise < WORTH * before)) {
+                best = (candidate, affine, noise);
+            }
+        }
+        let db = |noise: f64| 10.0 * (signal / noise).log10();
+        report.push(Equalized { norm: gamma_name.to_owned(), way: best.0, sqnr_db: (db(before), db(best.2)) });
+        if best.0 != Equalize::None {
+            changes.insert(id, (best.1, readers));
+        }
+    }
+    Ok((rescaled(module, &changes), report))
+}
+
+/// The name and the values of a float constant.
+fn constant(module: &Module, value: Value) -> (&str, Option<&[f32]>) {
+    let Value::Const(c) = value else { return ("", None) };
+    let name = &module.graph.consts[c.index()].name;
+    (name, module.weights.get(name).and_then(|t| t.as_f32()))
+}
+
+/// The linears that read a value, if nothing else does.
+fn readers(module: &Module, id: NodeId) -> Option<Vec<Reader>> {
+    let mut found = Vec::new();
+    let mut stack = vec![Value::Node(id)];
+    while let Some(value) = stack.pop() {
+        if module.graph.output == value {
+            return None;
+        }
+        for (node_id, node) in module.graph.iter().filter(|(_, node)| node.operands.contains(&value)) {
+            let kind = node.op.kind();
+            if kind.class() == Class::Index && kind != OpKind::SpaceToDepth {
+                stack.push(Value::Node(node_id));
+                continue;
+            }
+            let constants = node.operands[1..].iter().all(|&v| constant(module, v).1.is_some());
+            if kind != OpKind::Linear || !constants || module.graph.ty(value).last() > MAX_K {
+                return None;
+            }
+            found.push(Reader { node: node_id, weights: constant(module, node.operands[1]).1?.to_vec() });
+        }
+    }
+    (!found.is_empty()).then_some(found)
+}
+
+/// What a way does to the channels; `None` when it cannot be done in `f32`.
+fn affine(way: Equalize, gamma: &[f32], beta: &[f32], channels: &Channels) -> Option<Affine> {
+    let unshifted = || vec![0.0; gamma.len()];
+    let scaled = |power: f32| {
+        let max: Vec<f32> = channels.low.iter().zip(&channels.high).map(|(a, b)| a.abs().max(b.abs())).collect();
+        let mut sorted = max.clone();
+        sorted.sort_by(f32::total_cmp);
+        let middle = sorted[sorted.len() / 2].max(1e-10);
+        // Beyond these, γ of 16 bits would lose too much.
+        let scale = |max: &f32| 2f32.powi((power * (max / middle).log2()).round().clamp(-6.0, 6.0) as i32);
+        Affine { scale: max.iter().map(scale).collect(), shift: unshifted() }
+    };
+    let found = match way {
+        Equalize::PowerOfTwo => scaled(1.0),
+        Equalize::HalfPower => scaled(0.5),
+        Equalize::Affine => {
+            // A channel that γ switches off is a constant: its weights are of no use.
+            let scale = gamma.iter().map(|&g| if g == 0.0 { 1.0 } else { g }).collect();
+            Affine { scale, shift: beta.to_vec() }
+        }
+        Equalize::Auto | Equalize::None => return None,
+    };
+    let fits = |x: &f32| (1e-10..1e10).contains(&x.abs());
+    found.scale.iter().all(fits).then_some(found)
+}
+
+/// `Σ (w·x)²`, and `Σ (w·x − w'·x')²` for the quantized weights w' and rows x' that an affine makes, over the rows kept.
+fn noise(channels: &Channels, readers: &[Reader], affine: &Affine, observer: Observer) -> (f64, f64) {
+    let k = affine.scale.len();
+    let products: usize = readers.iter().map(|r| r.weights.len()).sum();
+    let most = (BUDGET / products.max(1)).max(8);
+    let moved = |(i, x): (usize, &f32)| (x - affine.shift[i % k]) / affine.scale[i % k];
+    let rows: Vec<f32> = channels.rows.iter().enumerate().map(moved).collect();
+    let mut seen = rows.clone();
+    if observer == Observer::MinMax {
+        // It is about what was seen of all rows.
+        seen.extend([&channels.low, &channels.high].into_iter().flat_map(|ends| ends.iter().enumerate().map(moved)));
+    }
+    let Some(histogram) = Histogram::of(&seen) else { return (0.0, f64::INFINITY) };
+    let step = (observer.max_abs(&histogram, Elem::I8) / 127.0).max(1e-20);
+    let quantized: Vec<f32> = rows.iter().map(|&x| arith::quantize(x, step, Elem::I8) as f32 * step).collect();
+    let (mut signal, mut noise) = (0f64, 0f64);
+    for reader in readers {
+        let weights: Vec<f32> = reader.weights.iter().enumerate().map(|(i, w)| w * affine.scale[i % k]).collect();
+        let Some((q, scales)) = quantize_rows(&weights, k) else { return (0.0, f64::INFINITY) };
+        let weights_q: Vec<f32> = q.iter().enumerate().map(|(i, &q)| f32::from(q) * scales[i / k]).collect();
+        for (x, xq) in rows.chunks_exact(k).zip(quantized.chunks_exact(k)).take(most) {
+            for (w, wq) in weights.chunks_exact(k).zip(weights_q.chunks_exact(k)) {
+                let y = (0..k).map(|i| x[i] * w[i]).sum::<f32>();
+                let error = (0..k).map(|i| x[i] * w[i] - xq[i] * wq[i]).sum::<f32>();
+                signal += f64::from(y).powi(2);
+                noise += f64::from(error).powi(2);
+            }
+        }
+    }
+    (signal, if noise.is_finite() { noise } else { f64::INFINITY })
+}
+
+/// The module with its LayerNorms and their readers changed.
+fn rescaled(module: &Module, changes: &BTreeMap<NodeId, (Affine, Vec<Reader>)>) -> Module {
+    let mut out = module.clone();
+    for (id, (affine, readers)) in changes {
+        let k = affine.scale.len();
+        let norm = &module.graph.nodes[id.index()];
+        for (operand, shifted) in [(1, false), (2, true)] {
+            let (name, values) = constant(module, norm.operands[operand]);
+            let shift = |i: usize| if shifted { affine.shift[i] } else { 0.0 };
+            let values = values.expect("looked at above").iter().enumerate();
+            let values: Vec<f32> = values.map(|(i, v)| (v - shift(i)) / affine.scale[i]).collect();
+            let tensor = Tensor::f32([k], values);
+            let (value, _) = out.fresh_constant(&format!("{name}.equalized"), Type::f32([k]), tensor);
+            out.graph.nodes[id.index()].operands[operand] = value;
+        }
+        // It is no longer what the module gave.
+        out.graph.nodes[id.index()].locs.clear();
+        for reader in readers {
+            let operands = module.graph.nodes[reader.node.index()].operands.clone();
+            let n = reader.weights.len() / k;
+            let name = constant(module, operands[1]).0;
+            let weights = reader.weights.iter().enumerate().map(|(i, w)| w * affine.scale[i % k]).collect();
+            let tensor = Tensor::f32([n, k], weights);
+            let (w, _) = out.fresh_constant(&format!("{name}.equalized"), Type::f32([n, k]), tensor);
+            let node = &mut out.graph.nodes[reader.node.index()];
+            node.operands[1] = w;
+            if affine.shift.iter().all(|&t| t == 0.0) {
+                continue;
+            }
+            let bias = operands.get(2).map(|&b| constant(module, b).1.expect("looked at above"));
+            let shift = |row: &[f32]| row.iter().zip(&affine.shift).map(|(&w, &t)| f64::from(w) * f64::from(t)).sum();
+            let shifts = reader.weights.chunks_exact(k).map(shift);
+            let values = shifts.enumerate().map(|(j, s): (usize, f64)| (bias.map_or(0.0, |b| b[j].into()) + s) as f32);
+            let tensor = Tensor::f32([n], values.collect());
+            let (b, _) = out.fresh_constant(&format!("{name}.bias"), Type::f32([n]), tensor);
+            let node = &mut out.graph.nodes[reader.node.index()];
+            node.operands.truncate(2);
+            node.operands.push(b);
+        }
+    }
+    out.without_dead_code()
+}

@@ -1,0 +1,133 @@
+//! `swint compare --layerwise`: a compiled model against the float one, module by module.
+
+use super::{DeviceArg, Engine, print, print_json, source::read_artifact};
+use miette::{IntoDiagnostic, miette};
+use serde_json::json;
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+use swint::runtime::{
+    artifact::Artifact,
+    compare::{Difference, Sums},
+    inputs::{read_some, stack},
+};
+
+/// Arguments.
+#[derive(clap::Args)]
+pub struct Layerwise {
+    /// Compare every module's result with --reference's, and list the worst first.
+    #[arg(long, requires = "reference")]
+    layerwise: bool,
+    /// The model to compare with: the same description, compiled with --precision f32.
+    #[arg(long, value_name = "MODEL", requires = "layerwise")]
+    reference: Option<PathBuf>,
+    /// Exit with 1 where a module is worse than this: sqnr_db=LEAST, cosine=LEAST or max_abs=MOST.
+    #[arg(long, value_name = "METRIC=LIMIT", value_delimiter = ',', requires = "layerwise", value_parser = Limit::parse)]
+    fail_over: Vec<Limit>,
+    /// Use at most so many inputs, evenly spaced among them all.
+    #[arg(long, value_name = "N", default_value_t = 64, requires = "layerwise", value_parser = clap::value_parser!(u32).range(1..))]
+    limit: u32,
+}
+
+/// How bad a module may be.
+#[derive(Clone, Debug)]
+struct Limit {
+    metric: &'static str,
+    value: f64,
+}
+
+impl Limit {
+    fn parse(text: &str) -> Result<Limit, String> {
+        let (metric, value) = text.split_once('=').ok_or("wanted METRIC=LIMIT")?;
+        let known = ["sqnr_db", "cosine", "max_abs"];
+        let metric =
+            known.into_iter().find(|m| *m == metric).ok_or_else(|| format!("there are: {}", known.join(", ")))?;
+        let value: f64 = value.parse().map_err(|_| format!("{value:?} is not a number"))?;
+        if value.is_finite() { Ok(Limit { metric, value }) } else { Err(format!("{value} is not finite")) }
+    }
+
+    /// Whether a difference exceeds it; one that is no number does.
+    fn fails(&self, d: &Difference) -> bool {
+        match self.metric {
+            "sqnr_db" => d.sqnr_db.is_nan() || d.sqnr_db < self.value,
+            "cosine" => d.cosine.is_nan() || d.cosine < self.value,
+            _ => d.max_abs.is_nan() || d.max_abs > self.value,
+        }
+    }
+}
+
+/// Inputs of an inference.
+const BATCH: usize = 8;
+
+impl Layerwise {
+    /// Compares; exit code 1 where a limit is exceeded.
+    pub fn run(&self, model: &Artifact, input: &Path, device: DeviceArg, as_json: bool) -> miette::Result<ExitCode> {
+        let path = self.reference.as_ref().ok_or_else(|| miette!("--layerwise needs --reference"))?;
+        let reference = read_artifact(path)?;
+        let (ty, reference_ty) = (&model.module.graph.inputs[0].ty, &reference.module.graph.inputs[0].ty);
+        if ty != reference_ty {
+            return Err(miette!("the model takes {ty}, {} takes {reference_ty}", path.display()));
+        }
+        if let Some(node) =
+            reference.module.graph.nodes.iter().find(|node| !node.locs.is_empty() && !node.ty.is_float())
+        {
+            let loc = &node.locs[0];
+            return Err(miette!("{} is no float model: {loc} is {}", path.display(), node.ty));
+        }
+        let preprocess = model.manifest.preprocess.as_ref();
+        let inputs = read_some(input, ty, preprocess, self.limit as usize).into_diagnostic()?;
+        let mut modules: BTreeMap<String, Sums> = BTreeMap::new();
+        for batch in inputs.chunks(BATCH) {
+            let batched = stack(batch);
+            let mut golden: BTreeMap<String, (Vec<usize>, Vec<f32>)> = BTreeMap::new();
+            Engine::new(&reference.module, device, batch.len())?.run(
+                &batched,
+                Some(&mut |name, shape, values| {
+                    golden.insert(name.to_owned(), (shape.to_vec(), values));
+                }),
+            )?;
+            Engine::new(&model.module, device, batch.len())?.run(
+                &batched,
+                Some(&mut |name, shape, values| {
+                    if let Some((_, golden)) = golden.get(name).filter(|(wanted, _)| wanted == shape) {
+                        modules.entry(name.to_owned()).or_default().add(golden, &values);
+                    }
+                }),
+            )?;
+        }
+        if modules.is_empty() {
+            return Err(miette!("the models have no named module in common"));
+        }
+        let mut rows: Vec<(String, Difference)> =
+            modules.iter().map(|(name, s)| (name.clone(), s.difference())).collect();
+        rows.sort_by(|a, b| a.1.sqnr_db.total_cmp(&b.1.sqnr_db));
+        self.show(&rows, inputs.len(), as_json)
+    }
+
+    fn show(&self, rows: &[(String, Difference)], inputs: usize, as_json: bool) -> miette::Result<ExitCode> {
+        let failed = |d: &Difference| self.fail_over.iter().find(|limit| limit.fails(d));
+        let failures = rows.iter().filter(|(_, d)| failed(d).is_some()).count();
+        if as_json {
+            let rows: Vec<_> = (rows.iter())
+                .map(|(name, d)| {
+                    json!({"module": name, "sqnr_db": d.sqnr_db, "cosine": d.cosine, "max_abs": d.max_abs, "passes": failed(d).is_none()})
+                })
+                .collect();
+            print_json(&json!({"inputs": inputs, "failures": failures, "modules": rows}))?;
+        } else {
+            let mut text = format!("{:<28}{:>10}{:>12}{:>12}\n", "module", "SQNR dB", "cosine", "max abs");
+            for (name, d) in rows {
+                let name = name.escape_debug().to_string();
+                text += &format!("{name:<28}{:>10.2}{:>12.6}{:>12.4}", d.sqnr_db, d.cosine, d.max_abs);
+                text += &failed(d).map_or_else(String::new, |l| format!("  worse than {}={}", l.metric, l.value));
+                text += "\n";
+            }
+            text += &format!("{} modules on {inputs} inputs", rows.len());
+            text += &if self.fail_over.is_empty() { "\n".to_owned() } else { format!(", {failures} too bad\n") };
+            print(text)?;
+        }
+        Ok(if failures == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    }
+}
