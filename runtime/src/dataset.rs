@@ -1,6 +1,6 @@
 //! Labelled pictures: a safetensors file, or a folder with a folder of pictures for each class.
 
-use crate::inputs::{InputError, at, image_files, read_image, read_inputs, stack, subfolders};
+use crate::inputs::{InputError, Split, at, image_files, read_image, read_some, stack, subfolders};
 use std::{
     fs,
     ops::Range,
@@ -28,7 +28,7 @@ enum Inputs {
 impl Dataset {
     /// Opens a data set for a model that takes `ty` and knows `classes` classes.
     ///
-    /// - A safetensors file has `labels` (integers, `[N]`) beside what [`read_inputs`] takes.
+    /// - A safetensors file has `labels` (integers, `[N]`) beside what [`read_some`] takes, or these for each part.
     /// - A folder has one folder for each class, with its pictures (ImageNet's `val`, as PyTorch's `ImageFolder` reads it).
     ///   Where the model names its classes and the folders have these names, they decide; else the folders' order does.
     ///
@@ -39,6 +39,7 @@ impl Dataset {
         ty: &Type,
         preprocess: Option<&Preprocess>,
         classes: usize,
+        split: Split,
     ) -> Result<Dataset, InputError> {
         if path.is_dir() {
             let Some(preprocess) = preprocess else {
@@ -46,10 +47,10 @@ impl Dataset {
             };
             return Dataset::folders(path, ty.shape[1], preprocess, classes);
         }
-        let tensors = read_inputs(path, ty, preprocess)?;
+        let tensors = read_some(path, ty, preprocess, split, usize::MAX)?;
         let bytes = fs::read(path).map_err(|e| at(path, e))?;
         let file = Checkpoint::from_bytes(&bytes).map_err(|e| at(path, e))?;
-        let labels = file.0.get("labels").and_then(|t| t.data.to_i32());
+        let labels = split.tensor(&file, "labels").and_then(|t| t.data.to_i32());
         let labels = labels.ok_or_else(|| at(path, "no tensor \"labels\" of integers up to 32 bits"))?;
         if labels.len() != tensors.len() {
             return Err(at(path, format!("{} labels for {} inputs", labels.len(), tensors.len())));

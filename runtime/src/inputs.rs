@@ -133,10 +133,27 @@ fn spaced(n: usize, limit: usize) -> impl Iterator<Item = usize> {
 /// # Errors
 /// When there are none, or they are not what the model takes.
 pub fn read_inputs(path: &Path, ty: &Type, preprocess: Option<&Preprocess>) -> Result<Vec<Tensor>, InputError> {
-    read_some(path, ty, preprocess, usize::MAX)
+    read_some(path, ty, preprocess, Split::Test, usize::MAX)
 }
 
-/// As [`read_inputs`], but at most `limit` of them, evenly spaced.
+/// A part of a data set. A safetensors file that has more than one has tensors `train.pixels`, `test.pixels`, …
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Split {
+    /// What models are trained on, and calibrated.
+    Train,
+    /// What they are judged by.
+    Test,
+}
+
+impl Split {
+    /// The tensor of a name in this part, or in the whole of a file without parts.
+    pub(crate) fn tensor<'a>(self, file: &'a Checkpoint, name: &str) -> Option<&'a Tensor> {
+        let part = if self == Split::Train { "train" } else { "test" };
+        file.0.get(&format!("{part}.{name}")).or_else(|| file.0.get(name))
+    }
+}
+
+/// As [`read_inputs`], but of a part, and at most `limit` of them, evenly spaced.
 ///
 /// # Errors
 /// As [`read_inputs`].
@@ -144,6 +161,7 @@ pub fn read_some(
     path: &Path,
     ty: &Type,
     preprocess: Option<&Preprocess>,
+    split: Split,
     limit: usize,
 ) -> Result<Vec<Tensor>, InputError> {
     if path.is_dir() {
@@ -160,7 +178,7 @@ pub fn read_some(
     let bytes = fs::read(path).map_err(|e| at(path, e))?;
     let file = Checkpoint::from_bytes(&bytes).map_err(|e| at(path, e))?;
     let name = if ty.elem == Elem::U8 { "pixels" } else { "pixel_values" };
-    let Some(tensor) = file.0.get(name) else {
+    let Some(tensor) = split.tensor(&file, name) else {
         return Err(at(path, format!("no tensor {name:?}, which the model takes")));
     };
     let [_, h, w, c] = ty.shape[..] else { return Err(at(path, format!("the model takes {ty}"))) };
@@ -177,7 +195,7 @@ pub fn read_some(
         return Err(at(path, message));
     }
     let image = h * w * c;
-    let split = |i: usize| match &tensor.data {
+    let one = |i: usize| match &tensor.data {
         Data::U8(v) if ty.elem == Elem::U8 => Some(Data::U8(v[i * image..][..image].to_vec())),
         Data::F32(v) if ty.elem == Elem::F32 => {
             let v = &v[i * image..][..image];
@@ -186,7 +204,7 @@ pub fn read_some(
         _ => None,
     };
     spaced(tensor.shape[0], limit)
-        .map(|i| split(i).map(|data| Tensor::new(ty.shape.clone(), data)))
+        .map(|i| one(i).map(|data| Tensor::new(ty.shape.clone(), data)))
         .collect::<Option<Vec<_>>>()
         .ok_or_else(|| at(path, format!("{name} is {}, not {}", tensor.data.elem(), ty.elem)))
 }

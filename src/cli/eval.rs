@@ -1,6 +1,7 @@
 //! `swint eval`.
 
-use super::{DeviceArg, Engine, print, print_json, source::read_artifact};
+use super::{DeviceArg, Engine, data::resolve, print, print_json, source::read_artifact};
+use clap::ValueEnum;
 use indicatif::{ProgressBar, ProgressStyle};
 use miette::{IntoDiagnostic, miette};
 use serde_json::json;
@@ -9,17 +10,20 @@ use std::{
     process::ExitCode,
     time::{Duration, Instant},
 };
-use swint::runtime::dataset::Dataset;
+use swint::runtime::{dataset::Dataset, inputs::Split};
 
 /// Arguments.
 #[derive(clap::Args)]
 pub struct Args {
     /// Compiled model.
     model: PathBuf,
-    /// Labelled pictures: a folder with a folder for each class, or a safetensors file with `labels` beside `pixels` or
-    /// `pixel_values`.
+    /// Labelled pictures: `cifar10` (see `swint data fetch`), a folder with a folder for each class, or a safetensors file with
+    /// `labels` beside `pixels` or `pixel_values`.
     #[arg(long)]
     data: PathBuf,
+    /// The part, of a file that has parts: train.pixels, train.labels, test.pixels, …
+    #[arg(long, value_enum, default_value = "test")]
+    split: SplitArg,
     /// Use the first so many only.
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
     limit: Option<u32>,
@@ -32,6 +36,13 @@ pub struct Args {
     /// Print JSON.
     #[arg(long)]
     json: bool,
+}
+
+/// `--split`.
+#[derive(Clone, Copy, ValueEnum)]
+enum SplitArg {
+    Train,
+    Test,
 }
 
 /// Right answers so far.
@@ -60,7 +71,12 @@ impl Args {
         let graph = &artifact.module.graph;
         let classes = graph.ty(graph.output).last();
         let preprocess = artifact.manifest.preprocess.as_ref();
-        let data = Dataset::open(&self.data, &graph.inputs[0].ty, preprocess, classes).into_diagnostic()?;
+        let split = match self.split {
+            SplitArg::Train => Split::Train,
+            SplitArg::Test => Split::Test,
+        };
+        let path = resolve(&self.data)?;
+        let data = Dataset::open(&path, &graph.inputs[0].ty, preprocess, classes, split).into_diagnostic()?;
         let n = self.limit.map_or(data.labels.len(), |limit| (limit as usize).min(data.labels.len()));
         let batch = (self.batch as usize).min(n);
         let style = ProgressStyle::with_template("{bar:40} {pos}/{len} {per_sec} {msg}").into_diagnostic()?;

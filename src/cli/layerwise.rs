@@ -1,6 +1,6 @@
 //! `swint compare --layerwise`: a compiled model against the float one, module by module.
 
-use super::{DeviceArg, Engine, print, print_json, source::read_artifact};
+use super::{DeviceArg, Engine, data::resolve, print, print_json, source::read_artifact};
 use miette::{IntoDiagnostic, miette};
 use serde_json::json;
 use std::{
@@ -11,7 +11,7 @@ use std::{
 use swint::runtime::{
     artifact::Artifact,
     compare::{Difference, Sums},
-    inputs::{read_some, stack},
+    inputs::{Split, read_some, stack},
 };
 
 /// Arguments.
@@ -77,7 +77,7 @@ impl Layerwise {
             return Err(miette!("{} is no float model: {loc} is {}", path.display(), node.ty));
         }
         let preprocess = model.manifest.preprocess.as_ref();
-        let inputs = read_some(input, ty, preprocess, self.limit as usize).into_diagnostic()?;
+        let inputs = read_some(&resolve(input)?, ty, preprocess, Split::Test, self.limit as usize).into_diagnostic()?;
         let mut modules: BTreeMap<String, Sums> = BTreeMap::new();
         for batch in inputs.chunks(BATCH) {
             let batched = stack(batch);

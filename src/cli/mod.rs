@@ -4,6 +4,7 @@ mod bench;
 mod check;
 mod compare;
 mod compile;
+mod data;
 mod eval;
 mod explain;
 mod ir;
@@ -85,6 +86,8 @@ enum Command {
     Bench(bench::Args),
     /// Classify a labelled data set and count the right answers.
     Eval(eval::Args),
+    /// Download a data set.
+    Data(data::Args),
     /// Show a program's IR at any stage, as text, for Graphviz or as JSON.
     Ir(ir::Args),
     /// Run passes on an IR text and print what they make of it.
@@ -105,6 +108,7 @@ impl Cli {
             Command::Compare(args) => args.run(),
             Command::Bench(args) => args.run(),
             Command::Eval(args) => args.run(),
+            Command::Data(args) => args.run(),
             Command::Ir(args) => args.run(),
             Command::Opt(args) => args.run(),
             Command::Check(args) => args.run(),

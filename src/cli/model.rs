@@ -1,6 +1,6 @@
 //! A model as the commands that compile take it: description, checkpoint, calibration inputs, and what to make of it.
 
-use super::{ActivationArg, coded, passes::write, quantize::QuantizeArgs, say};
+use super::{ActivationArg, coded, data, passes::write, quantize::QuantizeArgs, say};
 use clap::ValueEnum;
 use miette::{IntoDiagnostic, WrapErr, miette};
 use std::{
@@ -14,7 +14,7 @@ use swint::{
         quantize::MAX_INPUTS,
     },
     ir::{Code, Module, random},
-    runtime::inputs,
+    runtime::inputs::{self, Split},
 };
 
 /// Arguments.
@@ -23,7 +23,7 @@ pub struct ModelArgs {
     /// Checkpoint: safetensors with timm's tensor names.
     #[arg(long)]
     pub weights: Option<PathBuf>,
-    /// Calibration inputs for int8: a folder of pictures, or of folders of pictures; a safetensors file with `pixels` or
+    /// Calibration inputs for int8: `cifar10` (its training pictures, see `swint data fetch`); a folder of pictures, or of folders of pictures; a safetensors file with `pixels` or
     /// `pixel_values`.
     #[arg(long)]
     pub calib: Option<PathBuf>,
@@ -119,7 +119,8 @@ impl ModelArgs {
         let ty = &module.graph.inputs[0].ty;
         let inputs = match (&self.calib, &self.calib_stats) {
             (Some(path), _) => {
-                let inputs = inputs::read_some(path, ty, spec.preprocess.as_ref(), self.calib_limit as usize);
+                let (path, limit) = (data::resolve(path)?, self.calib_limit as usize);
+                let inputs = inputs::read_some(&path, ty, spec.preprocess.as_ref(), Split::Train, limit);
                 inputs.into_diagnostic().wrap_err("--calib")?
             }
             (None, Some(path)) => {

