@@ -2,11 +2,14 @@
 
 use std::path::PathBuf;
 use swint_compiler::{
-    frontend::{Checkpoint, Spec, import},
-    pipeline::{Activation, Calibration, Options, Precision, compile},
+    egraph::{Target, rewrite},
+    frontend::{Checkpoint, Spec, import, preset, preset_names, random_checkpoint},
+    pipeline::{Activation, Calibration, FloatOps, GeluRange, Observer, Options, Precision, compile},
     plan::plan,
+    quantize::{Histogram, Ranges, Statistics, fold_normalize, insert_quantization},
+    rules::{RuleSet, rules},
 };
-use swint_ir::{Data, Module, Tensor, interp, text};
+use swint_ir::{Data, Module, NodeId, Tensor, Value, interp, text};
 
 fn fixture(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures").join(name)
@@ -98,5 +101,34 @@ fn every_precision_and_activation_compiles_and_plans() {
                 plan(&compiled.graph).unwrap();
             }
         }
+    }
+}
+
+/// Statistics for a module that nobody ran: every value within ±4.
+fn made_up(module: &Module) -> Statistics {
+    let seen = Histogram::of(&[-4.0, 0.1, 0.2, 4.0]).unwrap();
+    let values = (0..module.graph.nodes.len()).map(|i| (Value::Node(NodeId(i as u32)), seen.clone()));
+    Statistics { inputs: 1, histograms: values.collect(), ..Statistics::default() }
+}
+
+/// The published models become integer-only: no float between pixels and logits.
+#[test]
+fn no_preset_has_a_float_op() {
+    for name in preset_names() {
+        // The structure is that of all blocks of a stage, however many there are.
+        let full = preset(name).unwrap();
+        let spec = Spec { depths: vec![2, 2, 4, 2], ..full };
+        let module = fold_normalize(&import(&spec, &random_checkpoint(&spec, 1)).unwrap());
+        let statistics = made_up(&module);
+        let ranges = Ranges { statistics: &statistics, observer: Observer::MinMax, gelu: GeluRange::Auto };
+        let (quantized, _) = insert_quantization(&module, ranges, FloatOps::NONE).unwrap();
+        let table = rules(RuleSet { gelu_table: true, float_ops: FloatOps::NONE });
+        let (compiled, report) = rewrite(&quantized, &table, &Target::default());
+        assert_eq!(report.stopped, None, "{name}");
+        let graph = &compiled.graph;
+        let float = |value: &Value| graph.ty(*value).is_float();
+        let found = graph.nodes.iter().find(|node| node.ty.is_float() || node.operands.iter().any(float));
+        assert!(found.is_none(), "{name}: {:?}", found.map(|node| &node.op));
+        plan(graph).unwrap();
     }
 }

@@ -3,10 +3,12 @@
 //! - `kernels`: `#[cube]` kernels, bit-exact with the interpreter; [`offline`]: the same as PTX, without a device.
 //! - [`device`], [`executor`]: plans on a device. [`mod@bench`], [`compare`]: how fast, and how far off.
 //! - [`artifact`]: compiled models as files; [`inputs`]: pictures and tensors for them, [`dataset`] with labels; [`tensors`]: named
-//!   tensors as files; [`mod@cifar10`]: a data set from its package.
+//!   tensors as files; [`cache`]: where data sets are, and
+//!   [`mod@cifar10`]: one of them from its package.
 
 pub mod artifact;
 pub mod bench;
+pub mod cache;
 pub mod cifar10;
 pub mod compare;
 pub mod dataset;

@@ -31,9 +31,9 @@ use swint::{
 
 /// Arguments.
 #[derive(clap::Args)]
-#[command(mut_arg("weights", |arg| arg.required(true)))]
+#[command(mut_arg("weights", |arg| arg.required_unless_present("random_weights")))]
 pub struct Args {
-    /// Model description, a TOML file.
+    /// Model description, a TOML file, or the name of a published model: swin_tiny_patch4_window7_224, …
     spec: PathBuf,
     #[command(flatten)]
     model: ModelArgs,

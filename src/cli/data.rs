@@ -4,7 +4,7 @@ use super::{coded, print, say};
 use clap::{Subcommand, ValueEnum};
 use miette::{IntoDiagnostic, WrapErr, miette};
 use std::{
-    env, fs,
+    fs,
     path::{Path, PathBuf},
     process::{Command as Process, ExitCode},
 };
@@ -13,6 +13,7 @@ use swint::{
     ir::{Code, Data, Tensor},
     runtime::{
         artifact::write_atomically,
+        cache,
         cifar10::{self, Cifar10, Split},
         tensors::to_safetensors,
     },
@@ -46,36 +47,17 @@ enum Name {
     Cifar10,
 }
 
-/// Where data sets are: `$SWINT_CACHE`, else `swint` in the user's cache folder.
-fn cache() -> miette::Result<PathBuf> {
-    if let Some(folder) = env::var_os("SWINT_CACHE").filter(|folder| !folder.is_empty()) {
-        return Ok(folder.into());
-    }
-    let folder = dirs::cache_dir().ok_or_else(|| miette!("there is no cache folder: set SWINT_CACHE"))?;
-    Ok(folder.join("swint"))
-}
-
 /// What a path on the command line means: a data set by its name, unless there is such a file.
 pub fn resolve(path: &Path) -> miette::Result<PathBuf> {
-    if path != Path::new("cifar10") || path.exists() {
-        return Ok(path.to_owned());
-    }
-    let cached = cache()?.join("cifar10.safetensors");
-    if cached.is_file() {
-        return Ok(cached);
-    }
-    Err(coded(
-        Code::Unreadable,
-        format!("cifar10 is not in the cache ({}): run `swint data fetch cifar10`", cached.display()),
-    ))
+    cache::resolve(path).map_err(|e| coded(Code::Unreadable, e))
 }
 
 impl Args {
     /// Does what is asked for.
     pub fn run(self) -> miette::Result<ExitCode> {
         let Command::Fetch(Fetch { name: Name::Cifar10, archive }) = self.command;
-        let cache = cache()?;
-        let wanted = cache.join("cifar10.safetensors");
+        let cache = cache::folder().map_err(|e| miette!("{e}"))?;
+        let wanted = cache.join(cache::CIFAR10);
         if wanted.is_file() {
             match read(&wanted).and_then(|data| data.verify()) {
                 Ok(()) => {

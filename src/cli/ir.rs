@@ -15,16 +15,17 @@ use std::{
 use swint::{
     compiler::{
         emit,
+        frontend::preset_names,
         pipeline::{IMPORT, Options, PASSES, Pass},
         plan::plan,
     },
-    ir::{Graph, text},
+    ir::{Graph, diagnostic::did_you_mean, text},
 };
 
 /// Arguments.
 #[derive(clap::Args)]
 pub struct Args {
-    /// A model description (.toml), a compiled model (.swint) or an IR text (.ir).
+    /// A model description (.toml) or a published model's name, a compiled model (.swint) or an IR text (.ir).
     program: PathBuf,
     /// The stage to show: `import` (before the passes), a pass, `plan` (kernels and buffers); by default the last pass.
     #[arg(long, value_parser = shown_stage, conflicts_with = "stop_after")]
@@ -78,7 +79,11 @@ impl Args {
             Some("toml") => self.compiled()?,
             Some("swint") => read_artifact(&self.program)?.module.graph,
             _ if is_text => read_ir(&self.program)?.0,
-            _ => return Err(miette!("{}: wanted a .toml, .swint or .ir file", self.program.display())),
+            _ if preset_names().any(|name| self.program == Path::new(name)) => self.compiled()?,
+            _ => {
+                let help = did_you_mean(&self.program.display().to_string(), preset_names()).unwrap_or_default();
+                return Err(miette!(help = help, "{}: wanted a .toml, .swint or .ir file", self.program.display()));
+            }
         };
         let text = match (stage, self.emit) {
             (Some(PLAN), Emit::Text) => plan(&graph)?.to_string(),

@@ -23,6 +23,9 @@ pub struct ModelArgs {
     /// Checkpoint: safetensors with timm's tensor names.
     #[arg(long)]
     pub weights: Option<PathBuf>,
+    /// Random weights, made with this seed: to look at a program or to time it.
+    #[arg(long, value_name = "SEED", conflicts_with = "weights")]
+    pub random_weights: Option<u64>,
     /// Calibration inputs for int8: `cifar10` (its training pictures, see `swint data fetch`); a folder of pictures, or of folders of pictures; a safetensors file with `pixels` or
     /// `pixel_values`.
     #[arg(long)]
@@ -63,6 +66,7 @@ impl ModelArgs {
     /// Whether any of these arguments is given.
     pub fn given(&self) -> bool {
         self.weights.is_some()
+            || self.random_weights.is_some()
             || self.calib.is_some()
             || self.calib_stats.is_some()
             || self.precision != PrecisionArg::F32
@@ -98,8 +102,11 @@ impl ModelArgs {
             return Ok(frontend::load(spec, weights)?);
         }
         let description = frontend::load_spec(spec)?;
-        say("note: no --weights, so they are random: scales and biases in the IR mean nothing");
-        let module = frontend::import(&description, &frontend::random_checkpoint(&description, 0));
+        if self.random_weights.is_none() {
+            say("note: no --weights, so they are random: scales and biases in the IR mean nothing");
+        }
+        let seed = self.random_weights.unwrap_or(0);
+        let module = frontend::import(&description, &frontend::random_checkpoint(&description, seed));
         Ok((description, module.map_err(|e| coded(Code::BadCheckpoint, e))?))
     }
 

@@ -3,7 +3,7 @@
 use crate::common::{compiled, compiled_with, noise};
 use std::collections::HashMap;
 use swint_compiler::pipeline::{Activation, FloatOps, Options, Precision};
-use swint_ir::{Module, NodeId, Tensor, interp};
+use swint_ir::{Module, NodeId, Tensor, interp, random};
 use swint_runtime::{device::Device, executor::Session, inputs::stack};
 
 fn kernels_equal_the_interpreter(name: &str, precision: Precision, activation: Activation) {
@@ -74,4 +74,37 @@ fn micro_int8_with_float_ops() {
         let options = Options { precision: Precision::Int8, float_ops, ..Options::default() };
         compare("timm_micro", &compiled_with("timm_micro", &options));
     }
+}
+
+/// 256 random images, sixteen at a time: the results of a whole model.
+fn many_images(name: &str, activation: Activation) {
+    let module = compiled(name, Precision::Int8, activation);
+    let session = Session::new(&module, Device::Cpu, 16).unwrap();
+    let Module { graph, weights } = session.module();
+    let mut rng = random::Rng::with_seed(256);
+    for images in 0..16 {
+        let input = random::inputs(graph, &mut rng);
+        let (wanted, found) = (interp::run(graph, weights, &input).unwrap(), session.run(&input).unwrap());
+        assert!(wanted.data.to_bytes() == found.data.to_bytes(), "{name} {activation:?}: images from {}", images * 16);
+    }
+}
+
+#[test]
+fn cifar10_many_images_lut() {
+    many_images("cifar10", Activation::Lut);
+}
+
+#[test]
+fn cifar10_many_images_relu() {
+    many_images("cifar10", Activation::Relu);
+}
+
+#[test]
+fn micro_many_images() {
+    many_images("timm_micro", Activation::Lut);
+}
+
+#[test]
+fn odd_many_images() {
+    many_images("timm_odd", Activation::Lut);
 }

@@ -47,7 +47,7 @@ fn dumps_are_numbered_and_read_back() {
     let mut names: Vec<String> =
         fs::read_dir(&folder).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
     names.sort();
-    assert_eq!(names, ["00-import.ir", "01-fold-normalize.ir", "02-quantize.ir", "03-rewrite.ir"]);
+    assert_eq!(names, ["00-import.ir", "01-fold-normalize.ir", "02-equalize.ir", "03-quantize.ir", "04-rewrite.ir"]);
     for name in names {
         let path = format!("{folder}/{name}");
         // Without passes, `opt` is the round trip.
@@ -69,18 +69,21 @@ fn stages_are_printed_and_stopped_after() {
     let stages = |text: &str| -> Vec<String> {
         text.lines().filter_map(|line| line.strip_prefix("// after ")).map(str::to_owned).collect()
     };
-    assert_eq!(stages(&run(&["--print-after", "all"])), ["import", "fold-normalize", "quantize", "rewrite"]);
+    assert_eq!(
+        stages(&run(&["--print-after", "all"])),
+        ["import", "fold-normalize", "equalize", "quantize", "rewrite"]
+    );
     // This model takes normalised values: there is nothing to fold.
-    assert_eq!(stages(&run(&["--print-after", "changed"])), ["import", "quantize", "rewrite"]);
+    assert_eq!(stages(&run(&["--print-after", "changed"])), ["import", "equalize", "quantize", "rewrite"]);
     assert_eq!(
         stages(&run(&["--print-after", "all", "--stop-after", "quantize"])),
-        ["import", "fold-normalize", "quantize"]
+        ["import", "fold-normalize", "equalize", "quantize"]
     );
     assert_eq!(stages(&run(&["--print-after", "all", "--stop-after", "import"])), ["import"]);
     let refused = with(&["--print-after", "all", "--stop-after", "approximate"]);
     assert!(
         fail(&refused.split('\u{1f}').collect::<Vec<_>>())
-            .contains("the stages here are import, fold-normalize, quantize")
+            .contains("the stages here are import, fold-normalize, equalize, quantize")
     );
     assert!(fail(&["ir", &m.spec, "--stage", "quantize"]).contains("do not run that pass"));
     assert!(fail(&["ir", &m.spec, "--stage", "lower"]).contains("import, fold-normalize"));
@@ -217,7 +220,7 @@ fn flags_without_effect_are_errors() {
     }
     assert!(fail(&["ir", &m.spec, "--print-after", "all", "--emit", "json"]).contains("give -o"));
     assert!(fail(&["opt", &ir, "--rules", "qlinear"]).contains("--rules is for the pass rewrite"));
-    assert!(fail(&["opt", &ir, "--calib", "none"]).contains("--calib is for the pass quantize"));
+    assert!(fail(&["opt", &ir, "--calib", "none"]).contains("--calib is for the passes equalize and quantize"));
     assert!(fail(&["opt", &ir, "--passes", "rewrite", "--print-after", "quantize"]).contains("the stages here are"));
     assert!(fail(&["opt", &ir, "--validate", "1", "--tolerance", "nan"]).contains("finite number"));
     let (a, b) = (m.file("same"), m.file("same"));

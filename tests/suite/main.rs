@@ -1,6 +1,7 @@
 //! Whole-program tests, one binary: linking LLVM once is enough.
 
 mod bit_exact;
+mod calibrate;
 mod cli;
 mod common;
 mod corpus;

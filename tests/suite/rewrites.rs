@@ -44,7 +44,11 @@ fn exact_rules_change_no_bit() {
         let before = quantized(name, activation);
         let (after, report) = rewrite(&before, &exact_rules(), &Target::default());
         after.verify().unwrap();
-        assert!(report.applied.contains_key(if activation == Activation::Lut { "gelu-table" } else { "relu-clamp" }));
+        assert!(report.applied.keys().any(|rule| rule.starts_with(if activation == Activation::Lut {
+            "gelu-table"
+        } else {
+            "relu-clamp"
+        })));
         assert!(!after.graph.op_counts().contains_key("gelu") && !after.graph.op_counts().contains_key("relu"));
         for input in noise(&before, 2) {
             let run = |m: &Module| interp::run(&m.graph, &m.weights, std::slice::from_ref(&input)).unwrap();

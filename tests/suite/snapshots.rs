@@ -44,8 +44,9 @@ fn timm_micro_f32() {
 fn timm_micro_int8_lut() {
     let passes = passes("timm_micro", Precision::Int8, Activation::Lut);
     let names: Vec<_> = passes.iter().map(|p| p.0).collect();
-    assert_eq!(names, ["import", "fold-normalize", "quantize", "rewrite"]);
-    let [float, folded, quantized, rewritten] = [0, 1, 2, 3].map(|i| logits(&passes[i].1));
+    assert_eq!(names, ["import", "fold-normalize", "equalize", "quantize", "rewrite"]);
+    assert!(worst(&logits(&passes[1].1), &logits(&passes[2].1)) < 1e-4, "equalizing is one, too");
+    let [float, folded, quantized, rewritten] = [0, 1, 3, 4].map(|i| logits(&passes[i].1));
     assert!(worst(&float, &folded) < 1e-4, "folding is an identity over the reals");
     let scale = float.iter().fold(0f32, |m, x| m.max(x.abs()));
     assert!(worst(&float, &quantized) < 0.2 * scale, "{float:?}\n{quantized:?}");
@@ -56,7 +57,7 @@ fn timm_micro_int8_lut() {
 fn timm_micro_int8_relu() {
     let passes = passes("timm_micro", Precision::Int8, Activation::Relu);
     let names: Vec<_> = passes.iter().map(|p| p.0).collect();
-    assert_eq!(names, ["import", "fold-normalize", "approximate", "quantize", "rewrite"]);
-    let counts = passes[4].1.graph.op_counts();
+    assert_eq!(names, ["import", "fold-normalize", "approximate", "equalize", "quantize", "rewrite"]);
+    let counts = passes[5].1.graph.op_counts();
     assert!(!counts.contains_key("gelu") && !counts.contains_key("relu") && !counts.contains_key("lut"), "{counts:?}");
 }

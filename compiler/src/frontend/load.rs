@@ -1,8 +1,8 @@
 //! Reads a model from files.
 
-use super::{Checkpoint, CheckpointError, Spec, import};
+use super::{Checkpoint, CheckpointError, Spec, import, preset, preset_names};
 use std::{fs, path::Path};
-use swint_ir::{Module, SourceErrors};
+use swint_ir::{Module, SourceErrors, diagnostic::did_you_mean};
 
 /// Why a model cannot be read.
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
@@ -15,6 +15,9 @@ pub enum LoadError {
         path: String,
         /// What the system says.
         message: String,
+        /// A preset that may be meant.
+        #[help]
+        help: Option<String>,
     },
     /// The description is wrong.
     #[error(transparent)]
@@ -32,15 +35,21 @@ pub enum LoadError {
 }
 
 fn unreadable(path: &Path, error: std::io::Error) -> LoadError {
-    LoadError::Io { path: path.display().to_string(), message: error.to_string() }
+    let is_name = path.extension().is_none() && path.components().count() == 1;
+    let path = path.display().to_string();
+    let help = if is_name { did_you_mean(&path, preset_names()) } else { None };
+    LoadError::Io { path, message: error.to_string(), help }
 }
 
-/// Reads a model description.
+/// Reads a model description, or takes the preset of that name where there is no such file.
 ///
 /// # Errors
 /// When the file cannot be read, or is wrong.
 pub fn load_spec(path: &Path) -> Result<Spec, LoadError> {
-    let text = fs::read_to_string(path).map_err(|e| unreadable(path, e))?;
+    let text = match fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) => return path.to_str().and_then(preset).ok_or_else(|| unreadable(path, error)),
+    };
     Ok(Spec::parse(&path.display().to_string(), &text)?)
 }
 

@@ -3,10 +3,12 @@
 mod attention;
 mod checkpoint;
 mod load;
+mod presets;
 mod spec;
 mod swin;
 
 pub use checkpoint::{Checkpoint, CheckpointError};
 pub use load::{LoadError, load, load_spec};
+pub use presets::{preset, preset_names};
 pub use spec::{Interpolation, Preprocess, Resize, Spec, Stage};
 pub use swin::{import, random_checkpoint};

@@ -139,7 +139,7 @@ mod tests {
     }
 
     fn pass(name: &'static str, run: fn(&Module, &Options<'_>, &mut Report) -> Result<Module, String>) -> Pass {
-        Pass { name, summary: "", wanted: |_| true, run }
+        Pass { name, summary: "", wanted: |_| true, calibrated: false, run }
     }
 
     #[test]

@@ -254,3 +254,104 @@ fn rescaled(module: &Module, changes: &BTreeMap<NodeId, (Affine, Vec<Reader>)>) 
     }
     out.without_dead_code()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use swint_ir::{interp, random, text};
+
+    /// A LayerNorm, moved, that two linears read; one channel's γ is `outlier` times the others'.
+    fn module(outlier: f32) -> Module {
+        let graph = "graph @g(%x: f32[1,4,4,32]) -> f32[4,4,24] {
+  const @g : f32[32]
+  const @b : f32[32]
+  const @w : f32[24,32]
+  const @c : f32[24]
+  const @v : f32[24,32]
+  %0 = layer_norm %x, @g, @b {eps = 1e-5} : f32[1,4,4,32]
+  %1 = window_partition %0 {window = 2} : f32[4,4,32]
+  %2 = linear %1, @w, @c : f32[4,4,24]
+  %3 = linear %1, @v : f32[4,4,24]
+  %4 = add %2, %3 : f32[4,4,24]
+  return %4
+}
+";
+        let graph = text::read("g.ir", graph).unwrap().0;
+        let mut weights = random::weights(&graph, 4);
+        let mut gamma: Vec<f32> = (0..32).map(|c| 0.7 + c as f32 / 50.0).collect();
+        gamma[5] = -outlier;
+        weights.insert("g", Tensor::f32([32], gamma));
+        Module { graph, weights }
+    }
+
+    fn inputs(module: &Module) -> Vec<Vec<Tensor>> {
+        let mut rng = random::Rng::with_seed(9);
+        (0..8).map(|_| random::inputs(&module.graph, &mut rng)).collect()
+    }
+
+    #[test]
+    fn every_way_is_an_identity_over_the_reals() {
+        let module = module(20.0);
+        let inputs = inputs(&module);
+        let statistics = Statistics::collect(&module, &inputs).unwrap();
+        let outputs = |m: &Module| -> Vec<f32> {
+            let run =
+                |input: &Vec<Tensor>| interp::run(&m.graph, &m.weights, input).unwrap().as_f32().unwrap().to_vec();
+            inputs.iter().flat_map(run).collect()
+        };
+        let wanted = outputs(&module);
+        for (name, way) in Equalize::NAMES {
+            let (changed, report) = equalize(&module, &statistics, Observer::MinMax, way).unwrap();
+            assert_eq!(changed.verify(), Ok(()));
+            assert_eq!(changed == module, way == Equalize::None, "{name}");
+            assert_eq!(report.len(), 1);
+            for (a, b) in wanted.iter().zip(outputs(&changed)) {
+                assert!((a - b).abs() <= 2e-4, "{name}: {a} and {b}");
+            }
+        }
+        // Powers of two change no bit of the result.
+        let (changed, _) = equalize(&module, &statistics, Observer::MinMax, Equalize::PowerOfTwo).unwrap();
+        assert_eq!(outputs(&changed), wanted);
+    }
+
+    #[test]
+    fn outlier_channels_are_found_and_what_has_none_stays() {
+        for observer in [Observer::MinMax, Observer::Mse] {
+            let decide = |outlier: f32| {
+                let module = module(outlier);
+                let statistics = Statistics::collect(&module, &inputs(&module)).unwrap();
+                equalize(&module, &statistics, observer, Equalize::Auto).unwrap().1.remove(0)
+            };
+            let hard = decide(40.0);
+            assert!(hard.way != Equalize::None && hard.sqnr_db.1 > hard.sqnr_db.0 + 6.0, "{hard:?}");
+            // The report is of all that was tried: nothing forced is better than what was chosen.
+            let module = module(40.0);
+            let statistics = Statistics::collect(&module, &inputs(&module)).unwrap();
+            for (_, way) in &Equalize::NAMES[1..] {
+                let forced = equalize(&module, &statistics, observer, *way).unwrap().1.remove(0);
+                assert!(forced.sqnr_db.1 <= hard.sqnr_db.1 && forced.sqnr_db.0 == hard.sqnr_db.0, "{forced:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_norm_that_something_else_reads_stays() {
+        let mut module = module(40.0);
+        let norm = Value::Node(NodeId(0));
+        module.graph.output = module.graph.push(swint_ir::op::Op::Relu {}, vec![norm]).unwrap();
+        let statistics = Statistics::collect(&module, &inputs(&module)).unwrap();
+        let (changed, report) = equalize(&module, &statistics, Observer::MinMax, Equalize::Affine).unwrap();
+        assert!(changed == module.without_dead_code() && report.is_empty());
+        module.graph.output = norm;
+        let (_, report) = equalize(&module, &statistics, Observer::MinMax, Equalize::Affine).unwrap();
+        assert!(report.is_empty());
+    }
+
+    #[test]
+    fn names_are_read_as_they_are_written() {
+        for (name, way) in Equalize::NAMES {
+            assert_eq!((name.parse(), way.to_string()), (Ok(way), name.to_owned()));
+        }
+        assert!("all".parse::<Equalize>().is_err());
+    }
+}

@@ -12,6 +12,10 @@ use swint_ir::{
     op::{Op, OpKind},
 };
 
+/// 16-bit tensors hold so many times what calibration saw: they saturate on no picture that it happened not to see, and the
+/// two bits are not missed.
+const HEADROOM: f32 = 4.0;
+
 /// How [`insert_quantization`] chooses scales.
 #[derive(Clone, Copy, Debug)]
 pub struct Ranges<'a> {
@@ -27,7 +31,7 @@ pub struct Ranges<'a> {
 /// `float_ops` leaves them float, one of 16 bits at what enters a LayerNorm, an addition or a mean, and at the result, whose
 /// integers the graph then returns. Replaces every linear's weights by `dequantize` of an `i8` constant with a scale per output channel.
 ///
-/// Scales: `max|x| / 127` for `i8`; `max x / 255` for the `u8` after a ReLU; 1/255 for probabilities, which are `u8`, too. The
+/// Scales: `4·max|x| / 32767` for `i16`; `max|x| / 127` for `i8`; `max x / 255` for the `u8` after a ReLU; 1/255 for probabilities, which are `u8`, too. The
 /// observer says what max is, and [`gelu_range`] which ranges around a GELU are shifted; what that came to is returned.
 ///
 /// # Errors
@@ -56,7 +60,7 @@ pub fn insert_quantization(
     pass.out.graph.output = pass.moved_value(module.graph.output);
     if !float_ops.residual && module.graph.ty(module.graph.output).is_float() {
         // Integers leave; what they stand for is in their type.
-        let scale = F32::new(pass.stream_max_abs(module.graph.output)? / 32767.0);
+        let scale = F32::new(pass.stream_scale(module.graph.output)?);
         pass.out.graph.output = pass.push(Op::Quantize { elem: Elem::I16, scale }, vec![pass.out.graph.output]);
     }
     Ok((pass.out.without_dead_code(), pass.windows))
@@ -186,7 +190,7 @@ impl Pass<'_> {
         }
         let quantize = |elem, scale| (Op::Quantize { elem, scale: F32::new(scale) }, value);
         let (quantize, value) = match self.source.graph.node(source).map(|n| n.op.kind()) {
-            _ if elem == Elem::I16 => quantize(Elem::I16, self.stream_max_abs(source)? / 32767.0),
+            _ if elem == Elem::I16 => quantize(Elem::I16, self.stream_scale(source)?),
             Some(OpKind::Softmax) => quantize(Elem::U8, 1.0 / 255.0),
             Some(OpKind::Relu) => quantize(Elem::U8, self.max_abs(source, Elem::U8)? / 255.0),
             Some(OpKind::Gelu) => self.gelu_pair(source)?,
@@ -196,6 +200,11 @@ impl Pass<'_> {
         let pair = self.push(Op::Dequantize {}, vec![q]);
         self.pairs.insert((source, elem), pair);
         Ok(pair)
+    }
+
+    /// The scale of a value of the residual stream, for `i16`.
+    fn stream_scale(&self, value: Value) -> Result<f32, String> {
+        Ok(self.stream_max_abs(value)? * (HEADROOM / 32767.0))
     }
 
     /// The largest magnitude of a value of the residual stream: of a sum, its operands' too, for they are requantized to its

@@ -210,7 +210,7 @@ mod tests {
 
     #[test]
     fn names_are_read_as_they_are_written() {
-        for name in ["min-max", "percentile=99.99", "percentile=50", "mse", "entropy"] {
+        for name in ["min-max", "percentile=99.99", "percentile=50.0", "mse", "entropy"] {
             assert_eq!(name.parse::<Observer>().unwrap().to_string(), name);
         }
         for name in ["", "max", "percentile=", "percentile=101", "percentile=NaN", "percentile=49"] {

@@ -146,7 +146,7 @@ impl Channels {
         let rows = data.len() / channels;
         for slot in (0..ROWS).filter(|slot| slot * inputs / ROWS == number) {
             // The golden ratio's multiples spread over a picture, whatever the number of inputs.
-            let at = (slot as u64 * 0x9e37_79b9) % (1 << 32) * rows as u64 >> 32;
+            let at = ((slot as u64 * 0x9e37_79b9) % (1 << 32) * rows as u64) >> 32;
             self.rows.extend_from_slice(&data[at as usize * channels..][..channels]);
         }
     }

@@ -134,10 +134,19 @@ fn examples() -> Vec<Example> {
             let y = push(m, Op::Dequantize {}, &[x[0]]);
             push(m, quantize(elem, scale), &[y])
         }));
-        for to in [Elem::I8, Elem::U8] {
-            all.push(example(&[int(elem, scale, &[999])], |m, x| {
+        for (to, shifts) in [(Elem::I8, (0, 0)), (Elem::U8, (0, 1)), (Elem::I8, (1, 0)), (Elem::U8, (1, 1))] {
+            all.push(example(&[int(elem, scale, &[333, 3])], |m, x| {
+                let shift = |m: &mut Module, y, (number, by): (i32, f32)| match number {
+                    0 => y,
+                    _ => {
+                        let b = m.constant(format!("by{by}"), Type::f32([3]), Tensor::f32([3], vec![by; 3]));
+                        push(m, Op::BiasAdd {}, &[y, b])
+                    }
+                };
                 let y = push(m, Op::Dequantize {}, &[x[0]]);
+                let y = shift(m, y, (shifts.0, -0.77));
                 let y = push(m, Op::Gelu {}, &[y]);
+                let y = shift(m, y, (shifts.1, 0.17));
                 push(m, quantize(to, 0.013), &[y])
             }));
         }
