@@ -69,6 +69,31 @@ fn applied(report: &Report) -> &BTreeMap<String, usize> {
     report.rewrite.as_ref().map_or(&NONE, |rewrite| &rewrite.applied)
 }
 
+/// What the quantization chose, by what calibration measured.
+fn quantization(report: &Report) -> String {
+    let gain = |pairs: &mut dyn Iterator<Item = (f64, f64)>| {
+        let gains: Vec<f64> = pairs.map(|(before, after)| after - before).filter(|gain| gain.is_finite()).collect();
+        gains.iter().sum::<f64>() / gains.len().max(1) as f64
+    };
+    let mut text = String::new();
+    if !report.equalized.is_empty() {
+        let mut ways: BTreeMap<String, usize> = BTreeMap::new();
+        for equalized in &report.equalized {
+            *ways.entry(equalized.way.to_string()).or_default() += 1;
+        }
+        let ways: Vec<String> = ways.iter().map(|(way, n)| format!("{way} {n}")).collect();
+        let gain = gain(&mut report.equalized.iter().map(|e| e.sqnr_db));
+        text += &format!("\nchannels of LayerNorms: {}; their linears gain {gain:.1} dB on average\n", ways.join(", "));
+    }
+    if !report.gelu_windows.is_empty() {
+        let index = gain(&mut report.gelu_windows.iter().map(|w| w.index_db));
+        let result = gain(&mut report.gelu_windows.iter().filter_map(|w| w.result_db));
+        text +=
+            &format!("ranges of GELUs: shifts gain {index:.1} dB before and {result:.1} dB after them on average\n");
+    }
+    text
+}
+
 impl Args {
     /// Compiles.
     pub fn run(self) -> miette::Result<ExitCode> {
@@ -191,6 +216,13 @@ impl Args {
                 "ops_before_rewrites": report.before_rewrites, "ops_compiled": after, "rules": applied(report),
                 "approximated_activations": report.approximated, "launches": plan.as_ref().ok().map(|p| p.launches.len()),
                 "arena_bytes": plan.as_ref().ok().map(|p| p.arena), "predicted_us": rewrite.map(|r| [r.cost.0.micros(), r.cost.1.micros()]),
+                "equalized": report.equalized.iter().map(|e| json!({
+                    "norm": e.norm, "way": e.way.to_string(), "sqnr_db_before": e.sqnr_db.0, "sqnr_db": e.sqnr_db.1,
+                })).collect::<Vec<_>>(),
+                "gelu_ranges": report.gelu_windows.iter().map(|w| json!({
+                    "bias": w.linear, "index_sqnr_db_symmetric": w.index_db.0, "index_sqnr_db": w.index_db.1,
+                    "result_sqnr_db_symmetric": w.result_db.map(|db| db.0), "result_sqnr_db": w.result_db.map(|db| db.1),
+                })).collect::<Vec<_>>(),
                 "e_classes": rewrite.map(|r| r.size.0), "e_nodes": rewrite.map(|r| r.size.1), "seconds": seconds,
             });
             return Ok(format!("{summary:#}\n"));
@@ -209,6 +241,7 @@ impl Args {
         for (rule, count) in applied(report) {
             text += &format!("  {rule:<34}{count:>6}\n");
         }
+        text += &quantization(report);
         if report.approximated > 0 {
             text += &format!(
                 "\n{} GELUs replaced by ReLU: an approximation, the model needs distillation\n",

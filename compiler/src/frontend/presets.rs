@@ -2,10 +2,13 @@
 
 use super::{Interpolation, Preprocess, Resize, Spec};
 
+/// A row of the table.
+type Row = (&'static str, [usize; 3], [usize; 4], [usize; 4]);
+
 /// Name, side of the image and of a window, channels of the first stage, blocks and heads of each stage. (Liu et al., *Swin
 /// Transformer*, arXiv 2103.14030, section 3.3)
 #[rustfmt::skip]
-const PRESETS: [(&str, [usize; 3], [usize; 4], [usize; 4]); 6] = [
+const PRESETS: [Row; 6] = [
     ("swin_tiny_patch4_window7_224",   [224,  7,  96], [2, 2,  6, 2], [3,  6, 12, 24]),
     ("swin_small_patch4_window7_224",  [224,  7,  96], [2, 2, 18, 2], [3,  6, 12, 24]),
     ("swin_base_patch4_window7_224",   [224,  7, 128], [2, 2, 18, 2], [4,  8, 16, 32]),

@@ -326,9 +326,73 @@ mod tests {
     use super::*;
     use crate::{
         graph::{Decl, Graph, InputId, Value},
+        infer::{MAX_BIAS, MAX_K, MAX_POOL, MAX_SCORE_BIAS},
         interp,
         types::Scale,
     };
+
+    /// One op on inputs and constants.
+    fn run(inputs: &[(Type, Data)], constants: &[(Type, Data)], op: Op) -> Data {
+        run_all(inputs, constants, |g, x| g.push(op, x.to_vec()).unwrap())
+    }
+
+    /// What `build` makes of inputs and constants.
+    fn run_all(
+        inputs: &[(Type, Data)],
+        constants: &[(Type, Data)],
+        build: impl FnOnce(&mut Graph, &[Value]) -> Value,
+    ) -> Data {
+        let decls = inputs.iter().enumerate().map(|(i, (ty, _))| Decl { name: format!("x{i}").into(), ty: ty.clone() });
+        let mut g = Graph::new("g", decls.collect());
+        let mut weights = Weights::default();
+        let mut operands: Vec<Value> = (0..inputs.len()).map(|i| Value::Input(InputId(i as u32))).collect();
+        for (i, (ty, data)) in constants.iter().enumerate() {
+            operands.push(g.constant(format!("c{i}"), ty.clone()));
+            weights.insert(format!("c{i}"), Tensor::new(ty.shape.clone(), data.clone()));
+        }
+        g.output = build(&mut g, &operands);
+        crate::verify(&g).unwrap();
+        let inputs: Vec<Tensor> = inputs.iter().map(|(ty, d)| Tensor::new(ty.shape.clone(), d.clone())).collect();
+        interp::run(&g, &weights, &inputs).unwrap().data
+    }
+
+    /// The longest sums of the largest products, with the largest biases, are what 64 bits say.
+    #[test]
+    fn sums_at_the_bounds_do_not_overflow() {
+        let int = |elem, shape: &[usize]| Type::int(elem, Scale::tensor(1e-3), shape);
+        let k = MAX_K;
+        let bias = MAX_BIAS;
+        for (x, w, b) in [(255, -128, -bias), (255, 127, bias), (0, -128, -bias)] {
+            let x_data = (int(Elem::U8, &[1, k]), Data::U8(vec![x as u8; k]));
+            let w_data = (int(Elem::I8, &[1, k]), Data::I8(vec![w as i8; k]));
+            let b_data = (Type::int(Elem::I32, Scale::tensor(1e-3 * 1e-3), [1]), Data::I32(vec![b]));
+            let y = run(&[x_data], &[w_data, b_data], Op::Linear {});
+            assert_eq!(y, Data::I32(vec![(k as i64 * x * w + i64::from(b)).try_into().unwrap()]));
+        }
+        // Scores: bias and mask on top of the longest sum, of one token.
+        for (x, w, most) in [(255, -128, -MAX_SCORE_BIAS), (255, 127, MAX_SCORE_BIAS)] {
+            let q = (int(Elem::U8, &[1, 1, k]), Data::U8(vec![x as u8; k]));
+            let w_data = (int(Elem::I8, &[1, 1, k]), Data::I8(vec![w as i8; k]));
+            let bias = (Type::int(Elem::I32, Scale::tensor(1e-3 * 1e-3), [1, 1, 1]), Data::I32(vec![most]));
+            let y = run_all(&[q, w_data], &[bias.clone(), bias], |g, x| {
+                let sums = g.push(Op::AttnScores { heads: 1 }, x[..2].to_vec()).unwrap();
+                g.push(Op::AttnBias { scale: F32::new(1.0) }, vec![sums, x[2], x[3]]).unwrap()
+            });
+            assert_eq!(y, Data::I32(vec![(k as i64 * x * w + 2 * i64::from(most)).try_into().unwrap()]));
+        }
+    }
+
+    #[test]
+    fn the_longest_mean_and_a_residual_that_saturates() {
+        let stream = |shape: &[usize]| Type::int(Elem::I16, Scale::tensor(1e-3), shape);
+        for value in [i16::MIN, i16::MAX] {
+            let x = (stream(&[1, 128, MAX_POOL / 128, 1]), Data::I16(vec![value; MAX_POOL]));
+            assert_eq!(run(&[x], &[], Op::MeanPool {}), Data::I32(vec![i32::from(value) * MAX_POOL as i32]));
+        }
+        let a = (stream(&[4]), Data::I16(vec![i16::MAX, i16::MIN, i16::MAX, -5]));
+        let b = (stream(&[4]), Data::I16(vec![1, -1, i16::MIN, 3]));
+        assert_eq!(run(&[a, b], &[], Op::Add {}), Data::I16(vec![i16::MAX, i16::MIN, -1, -2]));
+    }
 
     #[test]
     fn integer_linear_equals_its_definition_at_the_extremes() {
