@@ -12,7 +12,7 @@ use swint::{
     runtime::{
         cache,
         compare::Difference,
-        dataset::Dataset,
+        dataset::{Dataset, Score},
         device::Device,
         executor::Session,
         inputs::{Split, read_some},
@@ -89,7 +89,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     println!("{:<44}{:>9}{:>9}{:>9}{:>11}{:>12}", "", "pictures", "top-1 %", "top-5 %", "SQNR dB", "compiled s");
     let float = logits(&compile(&imported, &Options::default(), |_| {})?.0, &test)?;
-    let [float_top1, float_top5] = accuracy(&float, &test.labels);
+    let (float_top1, float_top5) = accuracy(&float, &test.labels);
     println!("{:<44}{:>9}{float_top1:>9.2}{float_top5:>9.2}", "f32", "");
     let mut integer_only = Vec::new();
     for (group, ways) in ways() {
@@ -102,7 +102,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             let (module, _) = compile(&imported, &options, |_| {})?;
             let seconds = clock.elapsed().as_secs_f64();
             let found = logits(&module, &test)?;
-            let [top1, top5] = accuracy(&found, &test.labels);
+            let (top1, top5) = accuracy(&found, &test.labels);
             let sqnr = Difference::of(&float, &found).sqnr_db;
             println!("  {name:<42}{images:>9}{top1:>9.2}{top5:>9.2}{sqnr:>11.1}{seconds:>12.1}");
             if name == "integer-only, GELU table" {
@@ -128,14 +128,10 @@ fn logits(module: &Module, data: &Dataset) -> Result<Vec<f32>, Box<dyn Error>> {
     Ok(all)
 }
 
-/// How many pictures in a hundred have their class first, and among the first five; the first of equals first.
-fn accuracy(logits: &[f32], labels: &[usize]) -> [f64; 2] {
+/// Top-1 and top-5 accuracy in percent.
+fn accuracy(logits: &[f32], labels: &[usize]) -> (f64, f64) {
+    let mut score = Score::default();
     let classes = logits.len() / labels.len();
-    let rank = |(logits, &label): (&[f32], &usize)| {
-        let own = logits[label];
-        let before = |(class, x): (usize, &f32)| *x > own || (*x == own && class < label);
-        logits.iter().enumerate().filter(|&pair| before(pair)).count()
-    };
-    let ranks: Vec<usize> = logits.chunks_exact(classes).zip(labels).map(rank).collect();
-    [1, 5].map(|top| 100.0 * ranks.iter().filter(|&&rank| rank < top).count() as f64 / ranks.len() as f64)
+    logits.chunks_exact(classes).zip(labels).for_each(|(logits, &label)| score.add(logits, label));
+    score.percent()
 }

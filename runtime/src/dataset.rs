@@ -1,12 +1,11 @@
 //! Labelled pictures: a safetensors file, or a folder with a folder of pictures for each class.
 
-use crate::inputs::{InputError, Split, at, image_files, read_image, read_some, stack, subfolders};
+use crate::inputs::{InputError, Split, at, image_files, inputs_of, read_file, read_image, stack, subfolders};
 use std::{
-    fs,
     ops::Range,
     path::{Path, PathBuf},
 };
-use swint_compiler::frontend::{Checkpoint, Preprocess};
+use swint_compiler::frontend::Preprocess;
 use swint_ir::{Tensor, Type};
 
 /// Labelled inputs of a model.
@@ -15,6 +14,37 @@ pub struct Dataset {
     inputs: Inputs,
     /// The class of each input.
     pub labels: Vec<usize>,
+}
+
+/// Right answers so far.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Score {
+    /// Pictures classified.
+    pub images: usize,
+    /// Pictures whose class has the largest logit.
+    pub top1: usize,
+    /// Pictures whose class is among the first five.
+    pub top5: usize,
+}
+
+impl Score {
+    /// Adds a picture: how many classes have a larger logit than its own, the first of equals first.
+    ///
+    /// # Panics
+    /// When there is no such class.
+    pub fn add(&mut self, logits: &[f32], label: usize) {
+        let before = |(class, x): (usize, &f32)| *x > logits[label] || (*x == logits[label] && class < label);
+        let rank = logits.iter().enumerate().filter(|&pair| before(pair)).count();
+        self.images += 1;
+        self.top1 += usize::from(rank == 0);
+        self.top5 += usize::from(rank < 5);
+    }
+
+    /// Top-1 and top-5 accuracy in percent.
+    pub fn percent(&self) -> (f64, f64) {
+        let percent = |part: usize| 100.0 * part as f64 / self.images as f64;
+        (percent(self.top1), percent(self.top5))
+    }
 }
 
 #[derive(Debug)]
@@ -28,7 +58,7 @@ enum Inputs {
 impl Dataset {
     /// Opens a data set for a model that takes `ty` and knows `classes` classes.
     ///
-    /// - A safetensors file has `labels` (integers, `[N]`) beside what [`read_some`] takes, or these for each part.
+    /// - A safetensors file has `labels` (integers, `[N]`) beside what [`crate::inputs::read_some`] takes, or these for each part.
     /// - A folder has one folder for each class, with its pictures (ImageNet's `val`, as PyTorch's `ImageFolder` reads it).
     ///   Where the model names its classes and the folders have these names, they decide; else the folders' order does.
     ///
@@ -47,9 +77,8 @@ impl Dataset {
             };
             return Dataset::folders(path, ty.shape[1], preprocess, classes);
         }
-        let tensors = read_some(path, ty, preprocess, split, usize::MAX)?;
-        let bytes = fs::read(path).map_err(|e| at(path, e))?;
-        let file = Checkpoint::from_bytes(&bytes).map_err(|e| at(path, e))?;
+        let file = read_file(path)?;
+        let tensors = inputs_of(&file, path, ty, split, usize::MAX)?;
         let labels = split.tensor(&file, "labels").and_then(|t| t.data.to_i32());
         let labels = labels.ok_or_else(|| at(path, "no tensor \"labels\" of integers up to 32 bits"))?;
         if labels.len() != tensors.len() {
@@ -97,5 +126,21 @@ impl Dataset {
                 Ok(stack(&read.collect::<Result<Vec<_>, _>>()?))
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranks_are_counted_and_ties_go_to_the_first() {
+        let mut score = Score::default();
+        let logits = [1.0, 3.0, 3.0, 0.0, 2.0, 1.5, -1.0];
+        for (label, top1, top5) in [(1, 1, 1), (2, 1, 2), (0, 1, 3), (3, 1, 3), (6, 1, 3)] {
+            score.add(&logits, label);
+            assert_eq!((score.top1, score.top5), (top1, top5), "{label}");
+        }
+        assert_eq!(score.percent(), (20.0, 60.0));
     }
 }

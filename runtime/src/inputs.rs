@@ -98,15 +98,16 @@ pub fn image_files(folder: &Path) -> Result<Vec<PathBuf>, InputError> {
     if files.is_empty() { Err(at(folder, "no .png, .jpg or .jpeg files")) } else { Ok(files) }
 }
 
-/// The pictures of a folder by name, or where it has none, those of the folders in it: `CLASS/*.JPEG`.
+/// The pictures of a folder by name, then those of the folders in it, `CLASS/*.JPEG`.
 ///
 /// # Errors
-/// When a folder cannot be read, or there is no picture.
+/// When it cannot be read, or there is no picture.
 fn images_below(folder: &Path) -> Result<Vec<PathBuf>, InputError> {
-    image_files(folder).or_else(|none| {
-        let found = subfolders(folder)?.iter().map(|below| image_files(below)).collect::<Result<Vec<_>, _>>()?.concat();
-        if found.is_empty() { Err(none) } else { Ok(found) }
-    })
+    let own = image_files(folder);
+    // A folder may have others beside its classes, as archives and version control make them.
+    let below = subfolders(folder)?.into_iter().filter_map(|below| image_files(&below).ok()).flatten();
+    let found: Vec<PathBuf> = own.iter().flatten().cloned().chain(below).collect();
+    if found.is_empty() { own } else { Ok(found) }
 }
 
 /// The folders in a folder, by name.
@@ -148,8 +149,9 @@ pub enum Split {
 impl Split {
     /// The tensor of a name in this part, or in the whole of a file without parts.
     pub(crate) fn tensor<'a>(self, file: &'a Checkpoint, name: &str) -> Option<&'a Tensor> {
-        let part = if self == Split::Train { "train" } else { "test" };
-        file.0.get(&format!("{part}.{name}")).or_else(|| file.0.get(name))
+        let part = if self == Split::Train { "train." } else { "test." };
+        let in_parts = file.0.keys().any(|key| key.starts_with(part));
+        if in_parts { file.0.get(&format!("{part}{name}")) } else { file.0.get(name) }
     }
 }
 
@@ -175,10 +177,25 @@ pub fn read_some(
         let read = |i: usize| read_image(&files[i], ty.shape[1], preprocess);
         return spaced(files.len(), limit).map(read).collect();
     }
+    inputs_of(&read_file(path)?, path, ty, split, limit)
+}
+
+/// The tensors of a safetensors file.
+pub(crate) fn read_file(path: &Path) -> Result<Checkpoint, InputError> {
     let bytes = fs::read(path).map_err(|e| at(path, e))?;
-    let file = Checkpoint::from_bytes(&bytes).map_err(|e| at(path, e))?;
+    Checkpoint::from_bytes(&bytes).map_err(|e| at(path, e))
+}
+
+/// The inputs in the tensors of the file `path`, as [`read_some`] gives them.
+pub(crate) fn inputs_of(
+    file: &Checkpoint,
+    path: &Path,
+    ty: &Type,
+    split: Split,
+    limit: usize,
+) -> Result<Vec<Tensor>, InputError> {
     let name = if ty.elem == Elem::U8 { "pixels" } else { "pixel_values" };
-    let Some(tensor) = split.tensor(&file, name) else {
+    let Some(tensor) = split.tensor(file, name) else {
         return Err(at(path, format!("no tensor {name:?}, which the model takes")));
     };
     let [_, h, w, c] = ty.shape[..] else { return Err(at(path, format!("the model takes {ty}"))) };

@@ -1,6 +1,8 @@
 //! `swint compare`.
 
-use super::{DeviceArg, Engine, layerwise::Layerwise, print, print_json, source::read_artifact, tolerance};
+use super::{
+    DeviceArg, Engine, data::resolve, layerwise::Layerwise, print, print_json, source::read_artifact, tolerance,
+};
 use miette::{IntoDiagnostic, miette};
 use serde_json::json;
 use std::{collections::BTreeMap, fs, path::PathBuf, process::ExitCode};
@@ -44,7 +46,8 @@ impl Args {
             return self.layerwise.run(&artifact, &self.input, self.device, self.json);
         };
         let ty = &artifact.module.graph.inputs[0].ty;
-        let inputs = read_inputs(&self.input, ty, artifact.manifest.preprocess.as_ref()).into_diagnostic()?;
+        let inputs =
+            read_inputs(&resolve(&self.input)?, ty, artifact.manifest.preprocess.as_ref()).into_diagnostic()?;
         let golden = fs::read(golden_path).map_err(|e| miette!("{}: {e}", golden_path.display()))?;
         let golden = Checkpoint::from_bytes(&golden).map_err(|e| miette!("{}: {e}", golden_path.display()))?;
         let engine = Engine::new(&artifact.module, self.device, inputs.len())?;

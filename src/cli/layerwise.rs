@@ -4,7 +4,7 @@ use super::{DeviceArg, Engine, data::resolve, print, print_json, source::read_ar
 use miette::{IntoDiagnostic, miette};
 use serde_json::json;
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
     process::ExitCode,
 };
@@ -70,52 +70,74 @@ impl Layerwise {
         if ty != reference_ty {
             return Err(miette!("the model takes {ty}, {} takes {reference_ty}", path.display()));
         }
-        if let Some(node) =
-            reference.module.graph.nodes.iter().find(|node| !node.locs.is_empty() && !node.ty.is_float())
-        {
-            let loc = &node.locs[0];
-            return Err(miette!("{} is no float model: {loc} is {}", path.display(), node.ty));
+        let precision = &reference.manifest.precision;
+        if precision != "f32" {
+            return Err(miette!("{} is {precision}, no float model", path.display()));
         }
         let preprocess = model.manifest.preprocess.as_ref();
         let inputs = read_some(&resolve(input)?, ty, preprocess, Split::Test, self.limit as usize).into_diagnostic()?;
-        let mut modules: BTreeMap<String, Sums> = BTreeMap::new();
-        for batch in inputs.chunks(BATCH) {
-            let batched = stack(batch);
-            let mut golden: BTreeMap<String, (Vec<usize>, Vec<f32>)> = BTreeMap::new();
-            Engine::new(&reference.module, device, batch.len())?.run(
-                &batched,
-                Some(&mut |name, shape, values| {
-                    golden.insert(name.to_owned(), (shape.to_vec(), values));
-                }),
-            )?;
-            Engine::new(&model.module, device, batch.len())?.run(
-                &batched,
-                Some(&mut |name, shape, values| {
-                    if let Some((_, golden)) = golden.get(name).filter(|(wanted, _)| wanted == shape) {
-                        modules.entry(name.to_owned()).or_default().add(golden, &values);
-                    }
-                }),
-            )?;
-        }
-        if modules.is_empty() {
+        let named = |artifact: &Artifact| -> BTreeSet<String> {
+            artifact.module.graph.nodes.iter().flat_map(|node| &node.locs).map(|loc| loc.to_string()).collect()
+        };
+        let (wanted, found) = (named(&reference), named(model));
+        let missing: Vec<&String> = wanted.difference(&found).collect();
+        if wanted.len() == missing.len() {
             return Err(miette!("the models have no named module in common"));
         }
+        let mut modules: BTreeMap<String, Sums> = BTreeMap::new();
+        let mut engines: Option<(usize, Engine, Engine)> = None;
+        for batch in inputs.chunks(BATCH) {
+            let engine = |artifact: &Artifact| Engine::new(&artifact.module, device, batch.len());
+            let (_, reference, model) = match engines.take().filter(|(size, ..)| *size == batch.len()) {
+                Some(made) => engines.insert(made),
+                None => engines.insert((batch.len(), engine(&reference)?, engine(model)?)),
+            };
+            let batched = stack(batch);
+            let mut golden: BTreeMap<String, (Vec<usize>, Vec<f32>)> = BTreeMap::new();
+            let mut keep = |name: &str, shape: &[usize], values: Vec<f32>| {
+                golden.insert(name.to_owned(), (shape.to_vec(), values));
+            };
+            reference.run(&batched, Some(&mut keep))?;
+            let mut misshaped = None;
+            let mut compare = |name: &str, shape: &[usize], values: Vec<f32>| match golden.get(name) {
+                Some((wanted, golden)) if wanted == shape => {
+                    modules.entry(name.to_owned()).or_default().add(golden, &values);
+                }
+                Some((wanted, _)) => misshaped = Some(format!("{name} is {shape:?}, in the reference {wanted:?}")),
+                None => {}
+            };
+            model.run(&batched, Some(&mut compare))?;
+            if let Some(message) = misshaped {
+                return Err(miette!("{message}"));
+            }
+        }
         let mut rows: Vec<(String, Difference)> =
-            modules.iter().map(|(name, s)| (name.clone(), s.difference())).collect();
+            modules.iter().map(|(name, sums)| (name.clone(), sums.difference())).collect();
         rows.sort_by(|a, b| a.1.sqnr_db.total_cmp(&b.1.sqnr_db));
-        self.show(&rows, inputs.len(), as_json)
+        self.show(&rows, &missing, inputs.len(), as_json)
     }
 
-    fn show(&self, rows: &[(String, Difference)], inputs: usize, as_json: bool) -> miette::Result<ExitCode> {
+    fn show(
+        &self,
+        rows: &[(String, Difference)],
+        missing: &[&String],
+        inputs: usize,
+        as_json: bool,
+    ) -> miette::Result<ExitCode> {
         let failed = |d: &Difference| self.fail_over.iter().find(|limit| limit.fails(d));
-        let failures = rows.iter().filter(|(_, d)| failed(d).is_some()).count();
+        // What cannot be judged does not pass.
+        let unjudged = if self.fail_over.is_empty() { 0 } else { missing.len() };
+        let failures = unjudged + rows.iter().filter(|(_, d)| failed(d).is_some()).count();
         if as_json {
             let rows: Vec<_> = (rows.iter())
                 .map(|(name, d)| {
-                    json!({"module": name, "sqnr_db": d.sqnr_db, "cosine": d.cosine, "max_abs": d.max_abs, "passes": failed(d).is_none()})
+                    json!({
+                        "module": name, "sqnr_db": d.sqnr_db, "cosine": d.cosine, "max_abs": d.max_abs,
+                        "equal": d.max_abs == 0.0, "passes": failed(d).is_none(),
+                    })
                 })
                 .collect();
-            print_json(&json!({"inputs": inputs, "failures": failures, "modules": rows}))?;
+            print_json(&json!({"inputs": inputs, "failures": failures, "modules": rows, "missing": missing}))?;
         } else {
             let mut text = format!("{:<28}{:>10}{:>12}{:>12}\n", "module", "SQNR dB", "cosine", "max abs");
             for (name, d) in rows {
@@ -123,6 +145,9 @@ impl Layerwise {
                 text += &format!("{name:<28}{:>10.2}{:>12.6}{:>12.4}", d.sqnr_db, d.cosine, d.max_abs);
                 text += &failed(d).map_or_else(String::new, |l| format!("  worse than {}={}", l.metric, l.value));
                 text += "\n";
+            }
+            for name in missing {
+                text += &format!("{:<28}  is not in the model\n", name.escape_debug().to_string());
             }
             text += &format!("{} modules on {inputs} inputs", rows.len());
             text += &if self.fail_over.is_empty() { "\n".to_owned() } else { format!(", {failures} too bad\n") };

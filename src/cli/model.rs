@@ -5,7 +5,7 @@ use clap::ValueEnum;
 use miette::{IntoDiagnostic, WrapErr, miette};
 use std::{
     fs,
-    path::{Path, PathBuf},
+    path::{Path, PathBuf, absolute},
 };
 use swint::{
     compiler::{
@@ -118,8 +118,8 @@ impl ModelArgs {
         random_if_none: bool,
     ) -> miette::Result<Option<Calibration>> {
         if self.precision == PrecisionArg::F32 {
-            if self.calib.is_some() || self.calib_stats.is_some() {
-                say("warning: --calib and --calib-stats are for --precision int8 and not used");
+            if self.calib.is_some() || self.calib_stats.is_some() || self.quantize.given() {
+                say("warning: calibration and choices of quantization are for --precision int8 and not used");
             }
             return Ok(None);
         }
@@ -131,8 +131,7 @@ impl ModelArgs {
                 inputs.into_diagnostic().wrap_err("--calib")?
             }
             (None, Some(path)) => {
-                let read = || Calibration::from_bytes(&fs::read(path).map_err(|e| e.to_string())?);
-                return read().map(Some).map_err(|e| miette!("--calib-stats: {}: {e}", path.display()));
+                return read_statistics(path).map(Some);
             }
             (None, None) if random_if_none => {
                 say("note: no --calib, so the scales come from random inputs");
@@ -149,6 +148,29 @@ impl ModelArgs {
         Ok(Some(Calibration::new(inputs.into_iter().map(|input| vec![input]).collect())))
     }
 
+    /// Refuses to write over what is read: `output` and what --calib-stats writes, over each other or an input.
+    pub fn refuse_to_overwrite(&self, spec: &Path, output: Option<&Path>) -> miette::Result<()> {
+        let same = |a: &Path, b: &Path| {
+            let whole = |path: &Path| fs::canonicalize(path).or_else(|_| absolute(path)).ok();
+            whole(a).is_some_and(|a| whole(b) == Some(a))
+        };
+        let calib = self.calib.as_deref().map(|path| data::resolve(path).unwrap_or_else(|_| path.to_owned()));
+        let inputs = [Some(spec), self.weights.as_deref(), calib.as_deref()];
+        let stats = self.calib_stats.as_deref();
+        // With --calib the statistics are written, without they are an input.
+        let (written, read) = if self.calib.is_some() { (stats, None) } else { (None, stats) };
+        let clash = |flag: &str, path: Option<&Path>, others: &[Option<&Path>]| {
+            let path = path.filter(|path| others.iter().flatten().any(|other| same(path, other)));
+            path.map_or(Ok(()), |path| Err(miette!("{flag} {} would overwrite an input", path.display())))
+        };
+        clash("-o", output, &[&inputs[..], &[read]].concat())?;
+        clash("--calib-stats", written, &inputs)?;
+        match (output, written) {
+            (Some(output), Some(stats)) if same(output, stats) => Err(miette!("-o and --calib-stats name one file")),
+            _ => Ok(()),
+        }
+    }
+
     /// Writes what calibration saw, where --calib-stats asks for it.
     pub fn save_statistics(&self, calibration: Option<&Calibration>) -> miette::Result<()> {
         let (Some(_), Some(path), Some(calibration)) = (&self.calib, &self.calib_stats, calibration) else {
@@ -156,4 +178,10 @@ impl ModelArgs {
         };
         write(path, &calibration.to_bytes().map_err(|e| miette!("--calib-stats: {e}"))?)
     }
+}
+
+/// Reads what a calibration saw.
+pub fn read_statistics(path: &Path) -> miette::Result<Calibration> {
+    let read = || Calibration::from_bytes(&fs::read(path).map_err(|e| e.to_string())?);
+    read().map_err(|e| miette!("--calib-stats: {}: {e}", path.display()))
 }

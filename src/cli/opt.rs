@@ -2,6 +2,7 @@
 
 use super::{
     ActivationArg, coded,
+    model::read_statistics,
     passes::{PassArgs, pass_name, write},
     print,
     quantize::QuantizeArgs,
@@ -61,6 +62,9 @@ pub struct Args {
     /// they are random.
     #[arg(long, value_name = "FILE")]
     calib: Option<PathBuf>,
+    /// What a calibration saw, as `swint compile --calib-stats` writes it, in place of --calib.
+    #[arg(long, value_name = "FILE", conflicts_with = "calib")]
+    calib_stats: Option<PathBuf>,
     /// Run the program before and after the passes on so many random inputs and compare; exit code 1 where they differ by
     /// more than the tolerance.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
@@ -119,7 +123,7 @@ impl Args {
         };
         let passes: Vec<&Pass> = self.passes.iter().map(|name| find(name).expect("checked by the parser")).collect();
         let calibrated = passes.iter().any(|pass| pass.calibrated);
-        if self.calib.is_some() && !calibrated {
+        if (self.calib.is_some() || self.calib_stats.is_some()) && !calibrated {
             return Err(miette!("--calib is for the passes equalize and quantize, of which none runs"));
         }
         if self.rules.is_some() && passes.iter().all(|pass| pass.name != "rewrite") {
@@ -228,6 +232,9 @@ impl Args {
     }
 
     fn calibration(&self, graph: &Graph) -> miette::Result<Calibration> {
+        if let Some(path) = &self.calib_stats {
+            return read_statistics(path);
+        }
         let Some(path) = &self.calib else {
             let mut rng = random::Rng::with_seed(self.seed);
             return Ok(Calibration::new((0..2).map(|_| random::inputs(graph, &mut rng)).collect()));

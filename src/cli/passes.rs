@@ -178,11 +178,14 @@ fn write_reproducer(
     if failure.pass != IMPORT {
         command += &format!(" --passes {}{arguments}", failure.pass);
     }
-    let samples = options.calibration.map_or(&[][..], |calibration| calibration.inputs());
-    if find(failure.pass).is_some_and(|pass| pass.calibrated) && !samples.is_empty() {
-        let bytes = calibration_bytes(graph.inputs.iter().map(|i| &*i.name), samples)?;
+    let calibrated = find(failure.pass).is_some_and(|pass| pass.calibrated);
+    if let Some(calibration) = options.calibration.filter(|_| calibrated) {
+        let (bytes, flag) = match calibration.inputs() {
+            [] => (calibration.to_bytes().map_err(|e| miette!("{e}"))?, "--calib-stats"),
+            samples => (calibration_bytes(graph.inputs.iter().map(|i| &*i.name), samples)?, "--calib"),
+        };
         write(&file("calibration.safetensors"), &bytes)?;
-        command += &format!(" --calib {}", quoted("calibration.safetensors")?);
+        command += &format!(" {flag} {}", quoted("calibration.safetensors")?);
     }
     write(&file("command.txt"), format!("{command}\n").as_bytes())?;
     Ok(command)

@@ -1,16 +1,28 @@
 //! Calibration, its saved statistics, and `swint compare --layerwise`.
 
-use crate::cli::{fail, model, shared_file, succeed, swint, text};
+use crate::{
+    cli::{fail, model, shared_file, succeed, swint, text},
+    common::{imported, noise},
+};
 use std::{fs, process::Command};
+use swint_runtime::{artifact::Artifact, inputs::stack, tensors::to_safetensors};
 
 fn int8<'a>(m: &'a crate::cli::Model, calib: &'a str) -> Vec<&'a str> {
     vec!["compile", &m.spec, "--weights", &m.weights, "--precision", "int8", "--calib", calib]
 }
 
+/// A file of random pictures for timm_micro.
+fn pictures(m: &crate::cli::Model, n: usize) -> String {
+    let all = stack(&noise(&imported("timm_micro"), n));
+    let path = m.file("pictures.safetensors");
+    fs::write(&path, to_safetensors([("pixels", &all)]).unwrap()).unwrap();
+    path
+}
+
 #[test]
 fn saved_statistics_give_the_same_model() {
     let m = model("timm_micro");
-    let calib = shared_file("timm_micro", "input.safetensors");
+    let calib = pictures(&m, 12);
     let (stats, a, b) = (m.file("stats.safetensors"), m.file("a.swint"), m.file("b.swint"));
     let with = |more: &[&str]| succeed(&[&int8(&m, &calib)[..], more].concat());
     let without = |more: &[&str]| -> Vec<String> {
@@ -20,14 +32,24 @@ fn saved_statistics_give_the_same_model() {
     with(&["--calib-stats", &stats, "-o", &a]);
     succeed(&without(&["-o", &b]).iter().map(String::as_str).collect::<Vec<_>>());
     assert!(fs::read(&a).unwrap() == fs::read(&b).unwrap(), "the same bytes");
-    // Another observer takes other scales of the same statistics; it may choose other channel scales.
-    succeed(
-        &without(&["-o", &b, "--observer", "percentile=99", "--equalize", "none"])
-            .iter()
-            .map(String::as_str)
-            .collect::<Vec<_>>(),
-    );
-    assert!(fs::read(&a).unwrap() != fs::read(&b).unwrap());
+    // Whatever is chosen, the file serves, and gives what calibrating again would give.
+    for choice in
+        [&["--observer", "mse"][..], &["--observer", "entropy"], &["--equalize", "pow2"], &["--equalize", "none"]]
+    {
+        with(&[&["-o", &a], choice].concat());
+        succeed(&without(&[&["-o", &b], choice].concat()).iter().map(String::as_str).collect::<Vec<_>>());
+        assert!(fs::read(&a).unwrap() == fs::read(&b).unwrap(), "{choice:?}");
+    }
+    let again = m.file("again.safetensors");
+    with(&["--calib-stats", &again, "-o", &b]);
+    assert!(fs::read(&again).unwrap() == fs::read(&stats).unwrap(), "the same bytes");
+    // Nothing is written over what is read, nor over another result.
+    let before = fs::read(&calib).unwrap();
+    let clash = |more: &[&str]| fail(&[&int8(&m, &calib)[..], more].concat());
+    assert!(clash(&["--calib-stats", &calib, "-o", &b]).contains("would overwrite an input"));
+    assert!(clash(&["--calib-stats", &m.spec, "-o", &b]).contains("would overwrite an input"));
+    assert!(clash(&["--calib-stats", &m.file("new"), "-o", &m.file("new")]).contains("name one file"));
+    assert!(fs::read(&calib).unwrap() == before);
     let refused = |more: &[&str]| fail(&without(more).iter().map(String::as_str).collect::<Vec<_>>());
     assert!(refused(&["-o", &b, "--activation", "relu"]).contains("of another model"));
     fs::write(&stats, &fs::read(&a).unwrap()[..100]).unwrap();
@@ -38,7 +60,7 @@ fn saved_statistics_give_the_same_model() {
 #[test]
 fn every_observer_and_way_compiles_to_integers() {
     let m = model("timm_micro");
-    let calib = shared_file("timm_micro", "input.safetensors");
+    let calib = pictures(&m, 12);
     let out = m.file("m.swint");
     let mut seen = Vec::new();
     for choice in [
@@ -94,10 +116,19 @@ fn layers_are_compared_worst_first() {
     let worst = text(&compare(&int, &["--fail-over", "sqnr_db=200,max_abs=0"]).stdout);
     assert!(worst.contains("worse than sqnr_db=200") && worst.contains("10 too bad"), "{worst}");
     let refused = |more: &[&str]| fail(&[&["compare", &int, "--input", &input], more].concat());
-    assert!(refused(&["--layerwise", "--reference", &int]).contains("is no float model"));
+    assert!(refused(&["--layerwise", "--reference", &int]).contains("no float model"));
     assert!(refused(&["--reference", &float]).contains("--layerwise"));
     assert!(refused(&["--layerwise"]).contains("--reference"));
     assert!(refused(&["--layerwise", "--reference", &float, "--fail-over", "psnr=1"]).contains("there are: sqnr_db"));
+    // What cannot be compared does not pass.
+    let fewer = m.file("fewer.swint");
+    let mut artifact = Artifact::load(int.as_ref()).unwrap();
+    artifact.module.graph.nodes.iter_mut().for_each(|node| node.locs.retain(|loc| &**loc != "patch_embed"));
+    artifact.save(fewer.as_ref()).unwrap();
+    let out = compare(&fewer, &["--fail-over", "sqnr_db=0"]);
+    assert_eq!(out.status.code(), Some(1));
+    assert!(text(&out.stdout).contains("patch_embed                   is not in the model"), "{}", text(&out.stdout));
+    assert_eq!(compare(&fewer, &[]).status.code(), Some(0));
     let other = model("timm_odd");
     let other = other.compile(&[]);
     assert!(refused(&["--layerwise", "--reference", &other]).contains("the model takes"));

@@ -10,7 +10,7 @@ use std::{
     sync::Arc,
 };
 use swint_ir::{
-    ConstId, Graph, InputId, Module, Type, Value,
+    ConstId, Elem, Graph, InputId, Module, Type, Value,
     op::{Op, OpKind},
 };
 
@@ -108,6 +108,8 @@ pub(super) fn from_egraph(
 
 /// For each class that was not chosen, the value of the result that is its real numbers as integers: quantized, or to be
 /// dequantized. Of several the one with most bits, and the first of these.
+///
+/// Unsigned integers stand only for what is never negative: of anything else they are the ReLU.
 fn stand_ins(egraph: &SwinGraph, values: &HashMap<Id, Value>, graph: &Graph) -> HashMap<Id, Value> {
     let mut found: HashMap<Id, Value> = HashMap::new();
     let mut offer = |class: Id, value: Value| {
@@ -121,8 +123,11 @@ fn stand_ins(egraph: &SwinGraph, values: &HashMap<Id, Value>, graph: &Graph) -> 
         for node in &class.nodes {
             match node {
                 ENode::Op(OpKind::Quantize, children) => {
-                    if let Some(&value) = values.get(&class.id) {
-                        offer(egraph.find(children[0]), value);
+                    let real = egraph.find(children[0]);
+                    if let Some(&value) = values.get(&class.id)
+                        && (graph.ty(value).elem != Elem::U8 || is_positive(egraph, real))
+                    {
+                        offer(real, value);
                     }
                 }
                 ENode::Op(OpKind::Dequantize, children) => {
@@ -135,6 +140,11 @@ fn stand_ins(egraph: &SwinGraph, values: &HashMap<Id, Value>, graph: &Graph) -> 
         }
     }
     found
+}
+
+/// Whether a class is the result of a function that is never negative.
+fn is_positive(egraph: &SwinGraph, class: Id) -> bool {
+    egraph[class].nodes.iter().any(|node| matches!(node, ENode::Op(OpKind::Relu | OpKind::Softmax, _)))
 }
 
 /// Declares a constant in the result, with the channel scales that its type names.

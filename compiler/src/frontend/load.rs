@@ -1,7 +1,7 @@
 //! Reads a model from files.
 
 use super::{Checkpoint, CheckpointError, Spec, import, preset, preset_names};
-use std::{fs, path::Path};
+use std::{fs, io::ErrorKind, path::Path};
 use swint_ir::{Module, SourceErrors, diagnostic::did_you_mean};
 
 /// Why a model cannot be read.
@@ -48,7 +48,10 @@ fn unreadable(path: &Path, error: std::io::Error) -> LoadError {
 pub fn load_spec(path: &Path) -> Result<Spec, LoadError> {
     let text = match fs::read_to_string(path) {
         Ok(text) => text,
-        Err(error) => return path.to_str().and_then(preset).ok_or_else(|| unreadable(path, error)),
+        Err(error) => {
+            let preset = path.to_str().filter(|_| error.kind() == ErrorKind::NotFound).and_then(preset);
+            return preset.ok_or_else(|| unreadable(path, error));
+        }
     };
     Ok(Spec::parse(&path.display().to_string(), &text)?)
 }

@@ -52,9 +52,13 @@ pub static PASSES: [Pass; 5] = [
         wanted: |options| options.precision == Precision::Int8 && options.equalize != Equalize::None,
         calibrated: true,
         run: |module, options, report| {
-            let statistics = calibration(options)?.statistics(module)?;
-            let (module, equalized) = equalize(module, &statistics, options.observer, options.equalize)?;
+            let calibration = calibration(options)?;
+            let statistics = calibration.statistics(module)?;
+            let (module, equalized, after) = equalize(module, &statistics, options.observer, options.equalize)?;
             report.equalized = equalized;
+            if let Some(after) = after {
+                calibration.learn(&module, after);
+            }
             Ok(module)
         },
     },

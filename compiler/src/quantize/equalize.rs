@@ -1,17 +1,22 @@
 //! Scales the channels between a LayerNorm and the linears that read it, where that makes quantization more precise.
 
-use super::{Histogram, Observer, Statistics, insert::quantize_rows, statistics::Channels};
+use super::{
+    Histogram, Observer, Statistics,
+    insert::quantize_rows,
+    statistics::{Channels, count},
+};
 use std::{collections::BTreeMap, fmt, str::FromStr};
 use swint_ir::{
     Elem, Module, NodeId, Tensor, Type, Value, arith,
     infer::MAX_K,
+    interp,
     op::{Class, OpKind},
 };
 
 /// What may be done to a LayerNorm's channels.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
 pub enum Equalize {
-    /// For each LayerNorm whichever of the others gives its linears the least noise.
+    /// For each LayerNorm whichever of the others gives its linears the least noise; none with fewer than 8 inputs.
     #[default]
     Auto,
     /// Nothing.
@@ -77,15 +82,95 @@ struct Affine {
     shift: Vec<f32>,
 }
 
+impl Affine {
+    /// x' of rows x.
+    fn undo(&self, rows: &[f32]) -> Vec<f32> {
+        let k = self.scale.len();
+        rows.iter().enumerate().map(|(i, x)| (x - self.shift[i % k]) / self.scale[i % k]).collect()
+    }
+}
+
+/// The LayerNorms of a module whose channels may be scaled, and how.
+pub(super) struct Ways(BTreeMap<NodeId, BTreeMap<Equalize, Affine>>);
+
+impl Ways {
+    /// From what a first run saw of a module.
+    pub(super) fn of(module: &Module, statistics: &Statistics) -> Ways {
+        let mut ways = BTreeMap::new();
+        for (&id, channels) in &statistics.channels {
+            let Some(norm) = Norm::of(module, id).filter(|norm| norm.gamma.len() == channels.low.len()) else {
+                continue;
+            };
+            let affine = |(_, way): (&str, Equalize)| Some((way, affine(way, &norm, channels)?));
+            ways.insert(id, Equalize::NAMES.into_iter().filter_map(affine).collect());
+        }
+        Ways(ways)
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Histograms of the scaled results on some inputs.
+    ///
+    /// # Errors
+    /// When one is not finite.
+    pub(super) fn observe(
+        &self,
+        module: &Module,
+        inputs: &[Vec<Tensor>],
+    ) -> Result<BTreeMap<(NodeId, Equalize), Histogram>, String> {
+        let mut seen = BTreeMap::new();
+        for input in inputs {
+            let (mut id, mut bad) = (NodeId(0), None);
+            interp::run_with(&module.graph, &module.weights, input, |_, result| {
+                for (&way, affine) in self.0.get(&id).into_iter().flatten() {
+                    let data = result.as_f32().expect("a LayerNorm gives floats");
+                    if count(&mut seen, (id, way), &affine.undo(data)).is_none() {
+                        bad = Some(id);
+                    }
+                }
+                id.0 += 1;
+            })
+            .map_err(|e| e.to_string())?;
+            if let Some(id) = bad {
+                return Err(format!("calibration: {id} is too large for its channels to be scaled"));
+            }
+        }
+        Ok(seen)
+    }
+}
+
+/// A LayerNorm that only linears read.
+struct Norm<'a> {
+    name: &'a str,
+    gamma: &'a [f32],
+    beta: &'a [f32],
+    readers: Vec<Reader>,
+}
+
+impl<'a> Norm<'a> {
+    fn of(module: &'a Module, id: NodeId) -> Option<Norm<'a>> {
+        let node = &module.graph.nodes.get(id.index()).filter(|node| node.op.kind() == OpKind::LayerNorm)?;
+        let (name, gamma) = constant(module, node.operands[1]);
+        Some(Norm { name, gamma: gamma?, beta: constant(module, node.operands[2]).1?, readers: readers(module, id)? })
+    }
+}
+
 /// Noise must fall to this part of what it was for a change to be worth it.
 const WORTH: f64 = 0.95;
+
+/// Fewest calibration inputs to decide by: rows of a few pictures say little of others.
+const ENOUGH: usize = 8;
 
 /// Multiplications that one way's noise is measured with, unless a linear's weights are more than an eighth of it.
 const BUDGET: usize = 1 << 22;
 
 /// Rescales every LayerNorm that only linears read, perhaps through index maps that keep channels. An identity over the
-/// reals: `w·x = (w·s)·(x/s)`. Noise is measured on the rows that calibration kept: what 8-bit rows and weights give
-/// against what the float ones do.
+/// reals: `w·x = (w·s)·(x/s)`. Noise is measured on rows that calibration kept: what 8-bit rows and weights give against
+/// what the float ones do.
+///
+/// Gives the statistics of the changed module, too, where it has the same nodes.
 ///
 /// # Errors
 /// When the statistics are not of this module.
@@ -94,33 +179,39 @@ pub fn equalize(
     statistics: &Statistics,
     observer: Observer,
     way: Equalize,
-) -> Result<(Module, Vec<Equalized>), String> {
+) -> Result<(Module, Vec<Equalized>, Option<Statistics>), String> {
     let mut changes: BTreeMap<NodeId, (Affine, Vec<Reader>)> = BTreeMap::new();
     let mut report = Vec::new();
-    for (id, node) in module.graph.iter().filter(|(_, node)| node.op.kind() == OpKind::LayerNorm) {
-        let [_, Value::Const(gamma), Value::Const(beta)] = node.operands[..] else { continue };
-        let [(gamma_name, gamma), (_, beta)] = [gamma, beta].map(|c| constant(module, Value::Const(c)));
-        let (Some(gamma), Some(beta), Some(readers)) = (gamma, beta, readers(module, id)) else { continue };
-        let channels = statistics.channels.get(&id).filter(|channels| channels.low.len() == gamma.len());
-        let channels = channels.ok_or_else(|| format!("{id} was not observed in calibration"))?;
-        let unchanged = Affine { scale: vec![1.0; gamma.len()], shift: vec![0.0; gamma.len()] };
-        let (signal, before) = noise(channels, &readers, &unchanged, observer);
-        let mut best = (Equalize::None, unchanged, before);
-        for (_, candidate) in Equalize::NAMES {
-            let wanted = if way == Equalize::Auto { candidate != Equalize::None } else { candidate == way };
-            let Some(affine) = affine(candidate, gamma, beta, channels).filter(|_| wanted) else { continue };
-            let noise = noise(channels, &readers, &affine, observer).1;
+    let mut after = statistics.clone();
+    after.channels.clear();
+    for (id, _) in module.graph.iter().filter(|(_, node)| node.op.kind() == OpKind::LayerNorm) {
+        let Some(norm) = Norm::of(module, id) else { continue };
+        let missing = || format!("{id} was not observed in calibration");
+        let channels = statistics.channels.get(&id).filter(|channels| channels.low.len() == norm.gamma.len());
+        let channels = channels.ok_or_else(missing)?;
+        let histogram = statistics.histograms.get(&Value::Node(id)).ok_or_else(missing)?;
+        let unchanged = Affine { scale: vec![1.0; norm.gamma.len()], shift: vec![0.0; norm.gamma.len()] };
+        let max_abs = |histogram| observer.max_abs(histogram, Elem::I8);
+        let (signal, before) = noise(channels, &norm.readers, &unchanged, max_abs(histogram));
+        let mut best = (Equalize::None, unchanged, before, histogram);
+        for (&candidate, histogram) in &channels.equalized {
+            let wanted = candidate == way || (way == Equalize::Auto && statistics.inputs >= ENOUGH);
+            let Some(affine) = affine(candidate, &norm, channels).filter(|_| wanted) else { continue };
+            let noise = noise(channels, &norm.readers, &affine, max_abs(histogram)).1;
             if noise.is_finite() && (way != Equalize::Auto || (noise < best.2 && noise < WORTH * before)) {
-                best = (candidate, affine, noise);
+                best = (candidate, affine, noise, histogram);
             }
         }
         let db = |noise: f64| 10.0 * (signal / noise).log10();
-        report.push(Equalized { norm: gamma_name.to_owned(), way: best.0, sqnr_db: (db(before), db(best.2)) });
+        report.push(Equalized { norm: norm.name.to_owned(), way: best.0, sqnr_db: (db(before), db(best.2)) });
         if best.0 != Equalize::None {
-            changes.insert(id, (best.1, readers));
+            after.histograms.insert(Value::Node(id), best.3.clone());
+            changes.insert(id, (best.1, norm.readers));
         }
     }
-    Ok((rescaled(module, &changes), report))
+    let changed = rescaled(module, &changes);
+    let same_nodes = changed.graph.nodes.len() == module.graph.nodes.len();
+    Ok((changed, report, same_nodes.then_some(after)))
 }
 
 /// The name and the values of a float constant.
@@ -155,7 +246,8 @@ fn readers(module: &Module, id: NodeId) -> Option<Vec<Reader>> {
 }
 
 /// What a way does to the channels; `None` when it cannot be done in `f32`.
-fn affine(way: Equalize, gamma: &[f32], beta: &[f32], channels: &Channels) -> Option<Affine> {
+fn affine(way: Equalize, norm: &Norm<'_>, channels: &Channels) -> Option<Affine> {
+    let Norm { gamma, beta, .. } = norm;
     let unshifted = || vec![0.0; gamma.len()];
     let scaled = |power: f32| {
         let max: Vec<f32> = channels.low.iter().zip(&channels.high).map(|(a, b)| a.abs().max(b.abs())).collect();
@@ -180,27 +272,22 @@ fn affine(way: Equalize, gamma: &[f32], beta: &[f32], channels: &Channels) -> Op
     found.scale.iter().all(fits).then_some(found)
 }
 
-/// `Σ (w·x)²`, and `Σ (w·x − w'·x')²` for the quantized weights w' and rows x' that an affine makes, over the rows kept.
-fn noise(channels: &Channels, readers: &[Reader], affine: &Affine, observer: Observer) -> (f64, f64) {
+/// `Σ (w·x)²`, and `Σ (w·x − w'·x')²` for the quantized weights w' and rows x' that an affine makes, over some of the rows
+/// kept; `max_abs` is the largest magnitude that x' represents.
+fn noise(channels: &Channels, readers: &[Reader], affine: &Affine, max_abs: f32) -> (f64, f64) {
     let k = affine.scale.len();
     let products: usize = readers.iter().map(|r| r.weights.len()).sum();
     let most = (BUDGET / products.max(1)).max(8);
-    let moved = |(i, x): (usize, &f32)| (x - affine.shift[i % k]) / affine.scale[i % k];
-    let rows: Vec<f32> = channels.rows.iter().enumerate().map(moved).collect();
-    let mut seen = rows.clone();
-    if observer == Observer::MinMax {
-        // It is about what was seen of all rows.
-        seen.extend([&channels.low, &channels.high].into_iter().flat_map(|ends| ends.iter().enumerate().map(moved)));
-    }
-    let Some(histogram) = Histogram::of(&seen) else { return (0.0, f64::INFINITY) };
-    let step = (observer.max_abs(&histogram, Elem::I8) / 127.0).max(1e-20);
+    let rows = affine.undo(&channels.rows);
+    let every = (rows.len() / k).div_ceil(most).max(1);
+    let step = (max_abs / 127.0).max(1e-20);
     let quantized: Vec<f32> = rows.iter().map(|&x| arith::quantize(x, step, Elem::I8) as f32 * step).collect();
     let (mut signal, mut noise) = (0f64, 0f64);
     for reader in readers {
         let weights: Vec<f32> = reader.weights.iter().enumerate().map(|(i, w)| w * affine.scale[i % k]).collect();
-        let Some((q, scales)) = quantize_rows(&weights, k) else { return (0.0, f64::INFINITY) };
+        let Some((q, scales)) = quantize_rows(&weights, k, |_| 0.0) else { return (0.0, f64::INFINITY) };
         let weights_q: Vec<f32> = q.iter().enumerate().map(|(i, &q)| f32::from(q) * scales[i / k]).collect();
-        for (x, xq) in rows.chunks_exact(k).zip(quantized.chunks_exact(k)).take(most) {
+        for (x, xq) in rows.chunks_exact(k).zip(quantized.chunks_exact(k)).step_by(every) {
             for (w, wq) in weights.chunks_exact(k).zip(weights_q.chunks_exact(k)) {
                 let y = (0..k).map(|i| x[i] * w[i]).sum::<f32>();
                 let error = (0..k).map(|i| x[i] * w[i] - xq[i] * wq[i]).sum::<f32>();
@@ -246,7 +333,11 @@ fn rescaled(module: &Module, changes: &BTreeMap<NodeId, (Affine, Vec<Reader>)>) 
             let shifts = reader.weights.chunks_exact(k).map(shift);
             let values = shifts.enumerate().map(|(j, s): (usize, f64)| (bias.map_or(0.0, |b| b[j].into()) + s) as f32);
             let tensor = Tensor::f32([n], values.collect());
-            let (b, _) = out.fresh_constant(&format!("{name}.bias"), Type::f32([n]), tensor);
+            let stem = match operands.get(2) {
+                Some(&b) => format!("{}.equalized", constant(module, b).0),
+                None => format!("{name}.bias"),
+            };
+            let (b, _) = out.fresh_constant(&stem, Type::f32([n]), tensor);
             let node = &mut out.graph.nodes[reader.node.index()];
             node.operands.truncate(2);
             node.operands.push(b);
@@ -258,7 +349,7 @@ fn rescaled(module: &Module, changes: &BTreeMap<NodeId, (Affine, Vec<Reader>)>) 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use swint_ir::{interp, random, text};
+    use swint_ir::{random, text};
 
     /// A LayerNorm, moved, that two linears read; one channel's γ is `outlier` times the others'.
     fn module(outlier: f32) -> Module {
@@ -301,16 +392,22 @@ mod tests {
         };
         let wanted = outputs(&module);
         for (name, way) in Equalize::NAMES {
-            let (changed, report) = equalize(&module, &statistics, Observer::MinMax, way).unwrap();
+            let (changed, report, after) = equalize(&module, &statistics, Observer::MinMax, way).unwrap();
             assert_eq!(changed.verify(), Ok(()));
             assert_eq!(changed == module, way == Equalize::None, "{name}");
             assert_eq!(report.len(), 1);
+            // What is said of the changed module is what calibrating it again sees, but for rounding.
+            let (again, after) = (Statistics::collect(&changed, &inputs).unwrap(), after.unwrap());
+            for (value, seen) in &again.histograms {
+                let (a, b) = (seen.max_abs(), after.histograms[value].max_abs());
+                assert!((a - b).abs() <= 1e-4 * a, "{name} {value:?}: {a} and {b}");
+            }
             for (a, b) in wanted.iter().zip(outputs(&changed)) {
                 assert!((a - b).abs() <= 2e-4, "{name}: {a} and {b}");
             }
         }
         // Powers of two change no bit of the result.
-        let (changed, _) = equalize(&module, &statistics, Observer::MinMax, Equalize::PowerOfTwo).unwrap();
+        let (changed, ..) = equalize(&module, &statistics, Observer::MinMax, Equalize::PowerOfTwo).unwrap();
         assert_eq!(outputs(&changed), wanted);
     }
 
@@ -340,10 +437,10 @@ mod tests {
         let norm = Value::Node(NodeId(0));
         module.graph.output = module.graph.push(swint_ir::op::Op::Relu {}, vec![norm]).unwrap();
         let statistics = Statistics::collect(&module, &inputs(&module)).unwrap();
-        let (changed, report) = equalize(&module, &statistics, Observer::MinMax, Equalize::Affine).unwrap();
+        let (changed, report, _) = equalize(&module, &statistics, Observer::MinMax, Equalize::Affine).unwrap();
         assert!(changed == module.without_dead_code() && report.is_empty());
         module.graph.output = norm;
-        let (_, report) = equalize(&module, &statistics, Observer::MinMax, Equalize::Affine).unwrap();
+        let (_, report, _) = equalize(&module, &statistics, Observer::MinMax, Equalize::Affine).unwrap();
         assert!(report.is_empty());
     }
 

@@ -5,7 +5,7 @@
 //! cost nothing where the GELU between them is a table.
 
 use super::{Histogram, observer::squared_error};
-use swint_ir::math;
+use swint_ir::{infer::is_scale, math};
 
 /// Whether the ranges around a GELU may be shifted.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -35,14 +35,12 @@ pub struct Window {
     pub sqnr_db: (f64, f64),
 }
 
-/// What was chosen around one GELU: signal to noise with symmetric ranges and with those chosen.
-#[derive(Clone, PartialEq, Debug)]
+/// What was chosen around one GELU: signal to noise in decibels, with symmetric ranges and with those chosen.
+#[derive(Clone, PartialEq, Debug, Default)]
 pub struct GeluWindows {
-    /// The name of the bias of the linear before it.
-    pub linear: String,
-    /// For the table's index.
-    pub index_db: (f64, f64),
-    /// For its result.
+    /// For the table's index, if a linear before it can add a shift: the name of its bias, and the noise.
+    pub index: Option<(String, (f64, f64))>,
+    /// For its result, if linears after it can take a shift back.
     pub result_db: Option<(f64, f64)>,
 }
 
@@ -91,7 +89,7 @@ pub fn result(histogram: &Histogram, symmetric: f32) -> Window {
 fn window(signal: f64, symmetric: f64, noise: f64, shift: f64, scale: f64) -> Window {
     let db = |noise: f64| 10.0 * (signal / noise).log10();
     let shifted = Shifted { shift: shift as f32, scale: scale as f32 };
-    if noise < symmetric {
+    if noise < symmetric && is_scale(shifted.scale) && shifted.shift.is_finite() {
         Window { shifted: Some(shifted), sqnr_db: (db(symmetric), db(noise)) }
     } else {
         Window { shifted: None, sqnr_db: (db(symmetric), db(symmetric)) }
@@ -143,6 +141,9 @@ mod tests {
         let h = Histogram::of(&(-127..=127).map(|q| q as f32).collect::<Vec<_>>()).unwrap();
         let found = result(&h, 127.0);
         assert!(found.sqnr_db.1 >= found.sqnr_db.0);
+        // A step that no scale can be.
+        let tiny = Histogram::of(&[1.99e-20, 2e-20]).unwrap();
+        assert_eq!(index(&tiny, 2e-20).shifted, None);
         let constant = Histogram::of(&[2.0; 5]).unwrap();
         for found in [index(&constant, 2.0), result(&constant, 2.0)] {
             assert!(found.shifted.is_none_or(|s| s.scale > 0.0 && s.scale.is_finite()), "{found:?}");

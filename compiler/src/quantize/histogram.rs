@@ -82,8 +82,15 @@ impl Histogram {
         if bins.iter().flatten().try_fold(0u64, |sum, &n| sum.checked_add(n)).is_none_or(|sum| sum == 0) {
             return Err("it counts no values".to_owned());
         }
-        let exponent = exponent(low.abs().max(high.abs()));
-        Ok(Histogram { range, exponent, bins: bins.map(Vec::into_boxed_slice) })
+        let histogram =
+            Histogram { range, exponent: exponent(low.abs().max(high.abs())), bins: bins.map(Vec::into_boxed_slice) };
+        // The extremes lie in the outermost bins.
+        let used = |x: f32, there: bool| if there { Some(histogram.bin(x) + 1) } else { None };
+        let wanted = [used(low, low < 0.0), used(high, high >= 0.0)].map(|bins| bins.unwrap_or(0));
+        if histogram.counts().map(<[u64]>::len) != wanted {
+            return Err(format!("its counts are not of values from {low} to {high}"));
+        }
+        Ok(histogram)
     }
 
     /// The smallest and the largest value.
@@ -131,12 +138,20 @@ impl Histogram {
     }
 
     fn count(&mut self, values: &[f32]) {
-        // A power of two: exact.
-        let per_unit = (BINS as f64 / power(self.exponent)) as f32;
+        let per_unit = self.per_unit();
         for &x in values {
-            let bin = ((x.abs() * per_unit).ceil() as usize).saturating_sub(1);
-            self.bins[usize::from(x >= 0.0)][bin] += 1;
+            self.bins[usize::from(x >= 0.0)][bin(x, per_unit)] += 1;
         }
+    }
+
+    /// Bins of a unit: a power of two, exact.
+    fn per_unit(&self) -> f32 {
+        (BINS as f64 / power(self.exponent)) as f32
+    }
+
+    /// The bin of a value that is no larger than those counted.
+    fn bin(&self, x: f32) -> usize {
+        bin(x, self.per_unit())
     }
 
     fn widen(&mut self, (low, high): (f32, f32)) {
@@ -153,12 +168,17 @@ impl Histogram {
     }
 }
 
+fn bin(x: f32, per_unit: f32) -> usize {
+    ((x.abs() * per_unit).ceil() as usize).saturating_sub(1)
+}
+
 /// The smallest and the largest value; `None` when one is not finite, or there are none.
 fn extremes(values: &[f32]) -> Option<(f32, f32)> {
     let fold = |range: (f32, f32), &x: &f32| (range.0.min(x), range.1.max(x));
     let range = values.iter().fold((f32::INFINITY, f32::NEG_INFINITY), fold);
     let finite = range.0 <= range.1 && values.iter().all(|x| x.is_finite());
-    finite.then_some(range)
+    // One zero: which of two is smaller depends on their order.
+    finite.then_some((range.0 + 0.0, range.1 + 0.0))
 }
 
 #[cfg(test)]
@@ -213,6 +233,13 @@ mod tests {
         assert_eq!(h.add(&[f32::INFINITY]), None);
         assert_eq!(h.total(), 1);
         assert!(Histogram::from_parts((0.0, f32::NAN), vec![], vec![1]).is_err());
-        assert!(Histogram::from_parts((0.0, 1.0), vec![], vec![]).is_err());
+        for (range, negative, positive) in [
+            ((0.0, 1.0), vec![], vec![]),
+            ((-1.0, 0.5), vec![], vec![1]),
+            ((0.0, 1e19), vec![], vec![1]),
+            ((-2.0, -1.0), vec![], vec![1]),
+        ] {
+            assert!(Histogram::from_parts(range, negative, positive).is_err(), "{range:?}");
+        }
     }
 }

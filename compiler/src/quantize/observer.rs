@@ -1,13 +1,12 @@
 //! Observers: how much of a histogram's range an 8-bit activation represents.
 
-use super::Histogram;
+use super::{Histogram, histogram::BINS};
 use std::{fmt, str::FromStr};
 use swint_ir::{Elem, F32};
 
 /// How the largest magnitude that an 8-bit activation can represent is chosen; what lies beyond saturates.
 ///
-/// 16-bit tensors always take the largest magnitude observed: their steps are small, and the residual stream must not
-/// saturate.
+/// 16-bit tensors go by the largest magnitude observed: their steps are small, and the residual stream must not saturate.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Observer {
     /// The largest magnitude observed.
@@ -90,8 +89,8 @@ fn percentile(histogram: &Histogram, percent: f64) -> f32 {
         below += n;
         below as f64 >= wanted
     });
-    let bin = bin.expect("the bins hold every value");
-    ((bin + 1) as f64 * histogram.bin_width()) as f32
+    // Rounding may put what is wanted above every count.
+    (bin.map_or(BINS, |bin| bin + 1) as f64 * histogram.bin_width()) as f32
 }
 
 fn least_error(histogram: &Histogram, elem: Elem) -> f32 {

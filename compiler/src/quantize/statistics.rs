@@ -1,6 +1,6 @@
 //! What calibration saw of a float graph's activations.
 
-use super::Histogram;
+use super::{Equalize, Histogram, equalize::Ways};
 use std::{
     collections::{BTreeMap, btree_map::Entry},
     thread,
@@ -36,6 +36,8 @@ pub struct Channels {
     pub high: Vec<f32>,
     /// Some rows, of every channel each, spread evenly over the inputs.
     pub rows: Vec<f32>,
+    /// Of the whole result, scaled in each way that [`crate::quantize::equalize`] may choose.
+    pub equalized: BTreeMap<Equalize, Histogram>,
 }
 
 /// The value whose elements a value has, moved by index maps perhaps.
@@ -48,7 +50,8 @@ pub fn unmoved(module: &Module, mut value: Value) -> Value {
 
 impl Statistics {
     /// Runs a module on each input (a tensor for every input of the graph); inputs are spread over the machine's cores. The
-    /// result does not depend on how.
+    /// result does not depend on how. A second run sees the LayerNorms' results with their channels scaled: how follows from
+    /// the first.
     ///
     /// # Errors
     /// When there are none or too many, one does not fit the graph, or an activation is not finite.
@@ -56,21 +59,19 @@ impl Statistics {
         if !(1..=MAX_INPUTS).contains(&inputs.len()) {
             return Err(format!("{} calibration inputs; wanted 1 to {MAX_INPUTS}", inputs.len()));
         }
-        let workers = thread::available_parallelism().map_or(1, |n| n.get()).min(inputs.len());
-        let share = inputs.len().div_ceil(workers);
-        let partial: Vec<Result<Statistics, String>> = thread::scope(|scope| {
-            let threads: Vec<_> = (0..inputs.len())
-                .step_by(share)
-                .map(|first| scope.spawn(move || Statistics::of_some(module, inputs, first, share)))
-                .collect();
-            threads
-                .into_iter()
-                .map(|t| t.join().expect("the interpreter does not panic on a verified module"))
-                .collect()
-        });
         let mut all = Statistics::default();
-        for part in partial {
-            all.append(part?);
+        for part in spread(inputs.len(), |first, share| Statistics::of_some(module, inputs, first, share))? {
+            all.append(part);
+        }
+        let ways = Ways::of(module, &all);
+        if ways.is_empty() {
+            return Ok(all);
+        }
+        for part in spread(inputs.len(), |first, share| ways.observe(module, &inputs[first..][..share]))? {
+            for ((id, way), histogram) in part {
+                let equalized = &mut all.channels.get_mut(&id).expect("a LayerNorm that was seen").equalized;
+                add(equalized, way, histogram);
+            }
         }
         Ok(all)
     }
@@ -110,25 +111,14 @@ impl Statistics {
 
     /// Counts values; `None` when one is not finite.
     fn observe(&mut self, value: Value, data: &[f32]) -> Option<()> {
-        match self.histograms.entry(value) {
-            Entry::Occupied(mut entry) => entry.get_mut().add(data),
-            Entry::Vacant(entry) => {
-                entry.insert(Histogram::of(data)?);
-                Some(())
-            }
-        }
+        count(&mut self.histograms, value, data)
     }
 
     /// Adds what was seen of later inputs.
     fn append(&mut self, other: Statistics) {
         self.inputs += other.inputs;
         for (value, histogram) in other.histograms {
-            match self.histograms.entry(value) {
-                Entry::Occupied(mut entry) => entry.get_mut().merge(histogram),
-                Entry::Vacant(entry) => {
-                    entry.insert(histogram);
-                }
-            }
+            add(&mut self.histograms, value, histogram);
         }
         for (id, channels) in other.channels {
             let all = self.channels.entry(id).or_default();
@@ -137,6 +127,39 @@ impl Statistics {
             all.rows.extend(channels.rows);
         }
     }
+}
+
+/// Counts values in the histogram of a key; `None` when one is not finite.
+pub(super) fn count<K: Ord>(histograms: &mut BTreeMap<K, Histogram>, key: K, data: &[f32]) -> Option<()> {
+    match histograms.entry(key) {
+        Entry::Occupied(mut entry) => entry.get_mut().add(data),
+        Entry::Vacant(entry) => {
+            entry.insert(Histogram::of(data)?);
+            Some(())
+        }
+    }
+}
+
+/// Adds a histogram to that of a key.
+fn add<K: Ord>(histograms: &mut BTreeMap<K, Histogram>, key: K, histogram: Histogram) {
+    match histograms.entry(key) {
+        Entry::Occupied(mut entry) => entry.get_mut().merge(histogram),
+        Entry::Vacant(entry) => {
+            entry.insert(histogram);
+        }
+    }
+}
+
+/// Runs `work` on shares of `n` inputs, each from its first on, on as many threads as there are cores; in order.
+fn spread<T: Send>(n: usize, work: impl Fn(usize, usize) -> Result<T, String> + Sync) -> Result<Vec<T>, String> {
+    let workers = thread::available_parallelism().map_or(1, |cores| cores.get()).min(n);
+    let share = n.div_ceil(workers);
+    thread::scope(|scope| {
+        let work = &work;
+        let threads: Vec<_> =
+            (0..n).step_by(share).map(|first| scope.spawn(move || work(first, share.min(n - first)))).collect();
+        threads.into_iter().map(|t| t.join().expect("the interpreter does not panic on a verified module")).collect()
+    })
 }
 
 impl Channels {

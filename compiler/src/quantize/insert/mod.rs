@@ -1,16 +1,18 @@
 //! Inserts quantize/dequantize pairs around everything that will be integer.
 
-use super::{
-    FloatOps, GeluRange, Histogram, Observer, Statistics,
-    gelu_range::{self, GeluWindows, Shifted},
-    statistics::unmoved,
-};
-use std::collections::HashMap;
+mod gelu;
+mod weights;
+
+pub(super) use weights::quantize_rows;
+
+use super::{FloatOps, GeluRange, GeluWindows, Histogram, Observer, Statistics, statistics::unmoved};
+use std::collections::{BTreeMap, HashMap};
 use swint_ir::{
-    Data, Elem, F32, Module, Node, Scale, Tensor, Type, Value, arith,
+    Elem, F32, Module, Node, NodeId, Value,
     infer::MAX_K,
-    op::{Op, OpKind},
+    op::{Class, Op, OpKind},
 };
+use weights::divisible;
 
 /// 16-bit tensors hold so many times what calibration saw: they saturate on no picture that it happened not to see, and the
 /// two bits are not missed.
@@ -31,8 +33,9 @@ pub struct Ranges<'a> {
 /// `float_ops` leaves them float, one of 16 bits at what enters a LayerNorm, an addition or a mean, and at the result, whose
 /// integers the graph then returns. Replaces every linear's weights by `dequantize` of an `i8` constant with a scale per output channel.
 ///
-/// Scales: `4·max|x| / 32767` for `i16`; `max|x| / 127` for `i8`; `max x / 255` for the `u8` after a ReLU; 1/255 for probabilities, which are `u8`, too. The
-/// observer says what max is. Ranges around a GELU may be shifted; what that came to is returned.
+/// Scales: `4·max|x| / 32767` for `i16`; `max|x| / 127` for `i8`; `max x / 255` for the `u8` after a ReLU; 1/255 for
+/// probabilities, which are `u8`, too. The observer says what max is. Ranges around a GELU may be shifted; what that came to
+/// is returned.
 ///
 /// # Errors
 /// When a range was not observed, or is too large.
@@ -51,10 +54,10 @@ pub fn insert_quantization(
         moved: HashMap::new(),
         pairs: HashMap::new(),
         shifted: HashMap::new(),
-        windows: Vec::new(),
+        windows: BTreeMap::new(),
     };
     for (id, node) in module.graph.iter() {
-        let value = pass.node(node)?;
+        let value = pass.node(id, node)?;
         pass.moved.insert(Value::Node(id), value);
     }
     pass.out.graph.output = pass.moved_value(module.graph.output);
@@ -63,7 +66,7 @@ pub fn insert_quantization(
         let scale = F32::new(pass.stream_scale(module.graph.output)?);
         pass.out.graph.output = pass.push(Op::Quantize { elem: Elem::I16, scale }, vec![pass.out.graph.output]);
     }
-    Ok((pass.out.without_dead_code(), pass.windows))
+    Ok((pass.out.without_dead_code(), pass.windows.into_values().collect()))
 }
 
 struct Pass<'a> {
@@ -76,7 +79,8 @@ struct Pass<'a> {
     pairs: HashMap<(Value, Elem), Value>,
     /// What was added to a GELU's result before it was quantized, by the value of the source.
     shifted: HashMap<Value, f32>,
-    windows: Vec<GeluWindows>,
+    /// What was chosen around a GELU, by its result.
+    windows: BTreeMap<Value, GeluWindows>,
 }
 
 const TYPED: &str = "quantization keeps every type that is not its own";
@@ -90,7 +94,7 @@ impl Pass<'_> {
         self.out.graph.push(op, operands).expect(TYPED)
     }
 
-    fn node(&mut self, node: &Node) -> Result<Value, String> {
+    fn node(&mut self, id: NodeId, node: &Node) -> Result<Value, String> {
         let mut operands: Vec<Value> = node.operands.iter().map(|&v| self.moved_value(v)).collect();
         // What is integer already stays, and so does a sum that 32 bits may not hold.
         let float = node.operands.iter().all(|&v| self.source.graph.ty(v).is_float());
@@ -99,11 +103,11 @@ impl Pass<'_> {
         let (quantized, elem) = match node.op.kind() {
             _ if !(float && fits) => (0, Elem::I8),
             OpKind::Linear => {
-                self.linear_constants(node, &mut operands)?;
+                self.linear_constants(id, node, &mut operands)?;
                 (1, Elem::I8)
             }
             OpKind::Gelu if self.ranges.gelu == GeluRange::Auto => {
-                if let Some(x) = self.shifted_index(node.operands[0])? {
+                if let Some(x) = self.shifted_index(Value::Node(id))? {
                     operands[0] = x;
                     (0, Elem::I8)
                 } else {
@@ -119,7 +123,7 @@ impl Pass<'_> {
             _ => (0, Elem::I8),
         };
         for (operand, &source) in operands.iter_mut().zip(&node.operands).take(quantized) {
-            // A linear's sums are added as they are: requantized once, to the scale of the result.
+            // Sums of a linear that nothing else reads are added as they are: requantized once, to the scale of the result.
             if node.op.kind() != OpKind::Add || !self.is_sum(source) {
                 *operand = self.pair(source, elem)?;
             }
@@ -129,54 +133,6 @@ impl Pass<'_> {
             self.out.graph.add_loc(value, loc.clone());
         }
         Ok(value)
-    }
-
-    /// What enters a GELU, quantized with a shift: `dequantize(quantize(linear(x, w, b + t))) − t`. `None` where no shift is
-    /// better, or what enters is no linear that could add it.
-    fn shifted_index(&mut self, source: Value) -> Result<Option<Value>, String> {
-        let Some(linear) = self.out.graph.node(self.moved_value(source)).cloned() else { return Ok(None) };
-        let (OpKind::Linear, Some(&bias)) = (linear.op.kind(), linear.operands.get(2)) else { return Ok(None) };
-        let Some((name, values)) = self.constant(bias) else { return Ok(None) };
-        let histogram = self.histogram(source)?;
-        let symmetric = self.max_abs(source, Elem::I8)?;
-        let window = gelu_range::index(histogram, symmetric);
-        self.windows.push(GeluWindows { linear: name.clone(), index_db: window.sqnr_db, result_db: None });
-        let Some(Shifted { shift, scale }) = window.shifted else { return Ok(None) };
-        let values: Vec<f32> = values.iter().map(|b| b + shift).collect();
-        let n = values.len();
-        let stem = format!("{name}.shifted");
-        let (bias, _) = self.out.fresh_constant(&stem, Type::f32([n]), Tensor::f32([n], values));
-        let x = self.push(Op::Linear {}, vec![linear.operands[0], linear.operands[1], bias]);
-        let q = self.push(Op::Quantize { elem: Elem::I8, scale: F32::new(scale) }, vec![x]);
-        let x = self.push(Op::Dequantize {}, vec![q]);
-        Ok(Some(self.add_everywhere(x, -shift)))
-    }
-
-    /// `x + shift`, one number for every element.
-    fn add_everywhere(&mut self, x: Value, shift: f32) -> Value {
-        let n = self.out.graph.ty(x).last();
-        let (shift, _) = self.out.fresh_constant("shift", Type::f32([n]), Tensor::f32([n], vec![shift; n]));
-        self.push(Op::BiasAdd {}, vec![x, shift])
-    }
-
-    /// The pair at a GELU's result: u8 with a shift where that is better.
-    fn gelu_pair(&mut self, source: Value) -> Result<(Op, Value), String> {
-        let value = self.moved_value(source);
-        let symmetric = self.max_abs(source, Elem::I8)?;
-        let mut window = gelu_range::Window { shifted: None, sqnr_db: (0.0, 0.0) };
-        if self.ranges.gelu == GeluRange::Auto {
-            window = gelu_range::result(self.histogram(source)?, symmetric);
-            if let Some(last) = self.windows.last_mut() {
-                last.result_db = Some(window.sqnr_db);
-            }
-        }
-        Ok(match window.shifted {
-            None => (Op::Quantize { elem: Elem::I8, scale: F32::new(symmetric / 127.0) }, value),
-            Some(Shifted { shift, scale }) => {
-                self.shifted.insert(source, shift);
-                (Op::Quantize { elem: Elem::U8, scale: F32::new(scale) }, self.add_everywhere(value, shift))
-            }
-        })
     }
 
     /// A value of the source, quantized to `elem` (or `u8` for 8 bits that are never negative) and dequantized.
@@ -242,9 +198,19 @@ impl Pass<'_> {
         self.source_kind(value) == Some(OpKind::Dequantize)
     }
 
-    /// Whether a value is a linear that becomes integer, perhaps moved.
-    fn is_sum(&self, value: Value) -> bool {
-        self.source_kind(value) == Some(OpKind::Linear)
+    /// Whether a value is a linear, perhaps moved, with one reader.
+    fn is_sum(&self, mut value: Value) -> bool {
+        let graph = &self.source.graph;
+        loop {
+            let reads = |node: &&Node| node.operands.contains(&value);
+            if graph.output == value || graph.nodes.iter().filter(reads).count() != 1 {
+                return false;
+            }
+            match graph.node(value) {
+                Some(node) if node.op.kind().class() == Class::Index => value = node.operands[0],
+                node => return node.is_some_and(|node| node.op.kind() == OpKind::Linear),
+            }
+        }
     }
 
     /// The op whose result a value is, index maps aside.
@@ -257,80 +223,5 @@ impl Pass<'_> {
         let Value::Const(c) = value else { return None };
         let name = &self.out.graph.consts[c.index()].name;
         Some((name.to_string(), self.out.weights.get(name)?.as_f32()?.to_vec()))
-    }
-
-    /// Quantizes a linear's weights, where they are constant, and takes back what was added to its operand: the bias becomes
-    /// `b − t·Σₖ w[n,k]`, w the quantized weights.
-    fn linear_constants(&mut self, node: &Node, operands: &mut Vec<Value>) -> Result<(), String> {
-        let Some((w, sums)) = self.weight(node.operands[1])? else { return Ok(()) };
-        operands[1] = w;
-        let source = node.operands[0];
-        let bias = operands.get(2).map(|&b| self.constant(b));
-        if self.source.graph.node(source).is_none_or(|n| n.op.kind() != OpKind::Gelu) || bias == Some(None) {
-            return Ok(());
-        }
-        self.pair(source, Elem::I8)?;
-        let Some(&shift) = self.shifted.get(&source) else { return Ok(()) };
-        let (name, bias) = bias.flatten().unwrap_or_else(|| ("bias".to_owned(), vec![0.0; sums.len()]));
-        let values = bias.iter().zip(&sums).map(|(&b, sum)| (f64::from(b) - f64::from(shift) * sum) as f32);
-        let n = sums.len();
-        let stem = format!("{name}.shifted");
-        let tensor = Tensor::f32([n], values.collect());
-        let (bias, _) = self.out.fresh_constant(&stem, Type::f32([n]), tensor);
-        operands.truncate(2);
-        operands.push(bias);
-        Ok(())
-    }
-
-    /// `dequantize` of a constant's integers, and the sum of each of its rows; `None` when it is no float constant.
-    fn weight(&mut self, source: Value) -> Result<Option<(Value, Vec<f64>)>, String> {
-        let Value::Const(c) = source else { return Ok(None) };
-        let decl = self.source.graph.consts[c.index()].clone();
-        let Some(values) = self.source.weights.get(&decl.name).and_then(|t| t.as_f32()) else { return Ok(None) };
-        let (q, scales) = quantize_rows(values, decl.ty.last())
-            .ok_or_else(|| format!("weights @{} are too large to quantize", decl.name))?;
-        let (n, k) = (scales.len(), decl.ty.last());
-        let sum = |(row, &scale): (&[i8], &f32)| row.iter().map(|&q| f64::from(q)).sum::<f64>() * f64::from(scale);
-        let sums = q.chunks_exact(k).zip(&scales).map(sum).collect();
-        let (_, name) =
-            self.out.fresh_constant(&format!("{}.scale", decl.name), Type::f32([n]), Tensor::f32([n], scales));
-        let ty = Type::int(Elem::I8, Scale::channels(name, 0), decl.ty.shape.clone());
-        let tensor = Tensor::new(decl.ty.shape, Data::I8(q));
-        let (q, _) = self.out.fresh_constant(&format!("{}.i8", decl.name), ty, tensor);
-        Ok(Some((self.push(Op::Dequantize {}, vec![q]), sums)))
-    }
-}
-
-/// A largest magnitude as a scale may divide it: 1 where it is as good as zero, `None` where it is too large.
-fn divisible(max: f32) -> Option<f32> {
-    match max {
-        m if m < 1e-20 => Some(1.0),
-        m if m <= 1e20 => Some(m),
-        _ => None,
-    }
-}
-
-/// Symmetric 8-bit integers in ±127 and a scale for each row of `k` values; `None` where values are too large.
-pub(super) fn quantize_rows(values: &[f32], k: usize) -> Option<(Vec<i8>, Vec<f32>)> {
-    let (mut q, mut scales) = (Vec::with_capacity(values.len()), Vec::new());
-    for row in values.chunks_exact(k) {
-        let max = row.iter().fold(0f32, |m, x| m.max(x.abs()));
-        let scale = divisible(max)? / 127.0;
-        q.extend(row.iter().map(|&x| arith::quantize(x, scale, Elem::I8).max(-127) as i8));
-        scales.push(scale);
-    }
-    Some((q, scales))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn rows_get_scales_of_their_own() {
-        let (q, scales) = quantize_rows(&[1.0, -0.5, 0.0, 0.0, -254.0, 3.0], 2).unwrap();
-        assert_eq!(q, [127, -63, 0, 0, -127, 2]);
-        assert_eq!(scales, [1.0 / 127.0, 1.0 / 127.0, 2.0]);
-        assert_eq!(quantize_rows(&[1e30], 1), None);
     }
 }
