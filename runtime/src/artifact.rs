@@ -15,7 +15,12 @@
 use crate::tensors::to_safetensors;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-use std::{collections::BTreeMap, fs, io::Write, path::Path};
+use std::{
+    collections::BTreeMap,
+    fs,
+    io::{Read, Write},
+    path::Path,
+};
 use swint_compiler::{
     frontend::{Checkpoint, Preprocess, Resize},
     plan::{PlanError, plan},
@@ -94,6 +99,12 @@ impl Artifact {
     pub fn load(path: &Path) -> Result<Artifact, ArtifactError> {
         let bytes = fs::read(path).map_err(|e| ArtifactError::Io(format!("cannot read {}: {e}", path.display())))?;
         Artifact::from_bytes(&bytes)
+    }
+
+    /// Whether a file begins as a compiled model does, whatever its name.
+    pub fn is_one(path: &Path) -> bool {
+        let mut start = [0; MAGIC.len()];
+        fs::File::open(path).and_then(|mut file| file.read_exact(&mut start)).is_ok() && start == *MAGIC
     }
 
     fn to_bytes(&self) -> Result<Vec<u8>, ArtifactError> {
@@ -254,6 +265,7 @@ mod tests {
         let path = folder.path().join("sample.swint");
         sample().save(&path).unwrap();
         assert_eq!(Artifact::load(&path).unwrap(), sample());
+        assert!(Artifact::is_one(&path) && !Artifact::is_one(folder.path()));
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "no temporary file stays");
     }
 

@@ -36,7 +36,7 @@ pub fn read_ir(path: &Path) -> miette::Result<(Graph, SourceMap)> {
 
 /// The graph of a compiled model or of an IR text, and what the model says of itself.
 pub fn read_program(path: &Path) -> miette::Result<(Graph, Option<Manifest>)> {
-    if path.extension().is_some_and(|e| e == "swint") {
+    if path.extension().is_some_and(|e| e == "swint") || Artifact::is_one(path) {
         let artifact = read_artifact(path)?;
         return Ok((artifact.module.graph, Some(artifact.manifest)));
     }
