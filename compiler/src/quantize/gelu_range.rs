@@ -129,6 +129,8 @@ mod tests {
         let measured = db(&x, math::gelu, |x| rounded(x, shifted, -128.0, 127.0));
         assert!((found.sqnr_db.1 - measured).abs() < 0.5, "{found:?} {measured}");
         assert!(found.sqnr_db.1 > found.sqnr_db.0 + 3.0, "{found:?}");
+        // The highest code is the largest value.
+        assert!((127.0 * shifted.scale - shifted.shift - hx.range().1).abs() < 1e-3 * shifted.scale, "{found:?}");
         let found = result(&hy, hy.max_abs());
         let measured = db(&y, |y| y, |y| rounded(y, found.shifted.unwrap(), 0.0, 255.0));
         assert!((found.sqnr_db.1 - measured).abs() < 0.5, "{found:?} {measured}");

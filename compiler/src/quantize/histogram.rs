@@ -211,6 +211,10 @@ mod tests {
         assert_eq!(backwards.as_ref(), Some(&whole));
         assert_eq!(merged, whole);
         assert_eq!(whole.total(), 5005);
+        // The largest value so far, on the edge of the last bin, before the bins widen.
+        let mut grown = Histogram::of(&[1.0]).unwrap();
+        grown.add(&[3.0]).unwrap();
+        assert_eq!(grown, Histogram::of(&[1.0, 3.0]).unwrap());
         let [negative, positive] = whole.counts().map(<[u64]>::to_vec);
         assert_eq!(Histogram::from_parts(whole.range(), negative, positive), Ok(whole));
     }
