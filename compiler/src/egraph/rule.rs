@@ -96,9 +96,14 @@ impl Match<'_> {
         if let Facts::Attr(Attr::Elem(elem)) = self.facts(name)? { Some(*elem) } else { None }
     }
 
+    /// The value of an integer attribute.
+    pub fn int(&self, name: &str) -> Option<i64> {
+        if let Facts::Attr(Attr::Int(value)) = self.facts(name)? { Some(*value) } else { None }
+    }
+
     /// The value of a count.
     pub fn count(&self, name: &str) -> Option<usize> {
-        if let Facts::Attr(Attr::Int(value)) = self.facts(name)? { usize::try_from(*value).ok() } else { None }
+        usize::try_from(self.int(name)?).ok()
     }
 
     /// The value of a float attribute.
@@ -116,6 +121,13 @@ impl Match<'_> {
     /// The constants' values.
     pub fn weights(&self) -> &swint_ir::Weights {
         &self.egraph.analysis.weights
+    }
+
+    /// Binds a variable to an attribute; `true`.
+    pub fn bind_attr(&mut self, name: &str, attr: Attr) -> bool {
+        let id = self.egraph.add(ENode::Attr(attr));
+        self.subst.insert(variable(name), id);
+        true
     }
 
     /// Binds a variable to a constant, made if there is none of this type and value. Its name starts with `stem`.

@@ -239,6 +239,25 @@ fn index_map_examples() -> Vec<Example> {
     ];
     let requantize = Op::Requantize { elem: Elem::U8, scale: F32::new(0.3) };
     let mut all = Vec::new();
+    let chains: [(&[Op], &[usize]); 6] = [
+        (&[Op::Roll { shift: 1 }, Op::Roll { shift: 2 }], &[2, 4, 4, 3]),
+        (&[Op::Roll { shift: 3 }, Op::Roll { shift: -3 }], &[2, 4, 4, 3]),
+        (&[Op::Roll { shift: -12 }], &[2, 4, 6, 3]),
+        // Half a turn of one extent is none of the other.
+        (&[Op::Roll { shift: 4 }], &[2, 4, 6, 3]),
+        (&[Op::WindowPartition { window: 2 }, Op::WindowReverse { window: 2, height: 4, width: 6 }], &[2, 4, 6, 3]),
+        (&[Op::WindowReverse { window: 2, height: 4, width: 6 }, Op::WindowPartition { window: 2 }], &[12, 4, 3]),
+    ];
+    for (chain, shape) in chains {
+        all.push(example(&[int(Elem::I8, 0.1, shape)], |m, x| {
+            chain.iter().fold(x[0], |x, op| push(m, op.clone(), &[x]))
+        }));
+    }
+    // The windows of another image are not the ones that were cut.
+    all.push(example(&[int(Elem::I8, 0.1, &[1, 4, 6, 3])], |m, x| {
+        let x = push(m, Op::WindowPartition { window: 2 }, x);
+        push(m, Op::WindowReverse { window: 2, height: 6, width: 4 }, &[x])
+    }));
     for (map, shape) in maps {
         let cases = [
             (quantize(Elem::I8, 0.05), Type::f32(shape)),
