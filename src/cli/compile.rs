@@ -1,7 +1,6 @@
 //! `swint compile`.
 
 use super::{
-    ActivationArg,
     model::ModelArgs,
     passes::{PassArgs, make_folder, write},
     print, say, value_name,
@@ -17,8 +16,9 @@ use std::{
 };
 use swint::{
     compiler::{
+        egraph::Target,
         frontend,
-        pipeline::{Activation, FloatOps, Options, PASSES, Precision, Report},
+        pipeline::{Activation, ActivationPolicy, FloatOps, Options, PASSES, Precision, Report},
         plan::plan,
     },
     ir::{Module, text},
@@ -44,9 +44,6 @@ pub struct Args {
     /// Write the IR, the plan or the kernels' PTX.
     #[arg(long, value_enum)]
     emit: Option<Emit>,
-    /// Target of the PTX: sm_89 or sm_90.
-    #[arg(long, default_value = "sm_89", value_parser = Sm::from_name)]
-    target: Sm,
     /// Folder for what `--emit` writes; without it, IR and plan go to stdout.
     #[arg(long, requires = "emit")]
     emit_dir: Option<PathBuf>,
@@ -117,6 +114,10 @@ impl Args {
             ));
         }
         self.model.refuse_to_overwrite(&self.spec, self.output.as_deref())?;
+        let target = self.pass_args.target()?;
+        if self.emit == Some(Emit::Ptx) {
+            self.sm()?;
+        }
         let activation = self.model.activation()?;
         let start = Instant::now();
         let (spec, imported) = self.model.load(&self.spec)?;
@@ -131,10 +132,10 @@ impl Args {
             self.emit(emit, &module)?;
         }
         if let Some(path) = &self.output {
-            let manifest = self.manifest(&spec, &report, activation);
+            let manifest = self.manifest(&spec, &report, &activation);
             Artifact { manifest, module: module.clone() }.save(path).into_diagnostic()?;
         }
-        let summary = self.summary(&module, &report, activation, start.elapsed().as_secs_f64())?;
+        let summary = self.summary(&module, &report, &target, start.elapsed().as_secs_f64())?;
         if stdout_is_taken {
             say(summary);
         } else {
@@ -157,18 +158,23 @@ impl Args {
         }
     }
 
-    fn manifest(&self, spec: &frontend::Spec, report: &Report, activation: ActivationArg) -> Manifest {
+    fn manifest(&self, spec: &frontend::Spec, report: &Report, activation: &ActivationPolicy) -> Manifest {
         let named = |ops: &BTreeMap<&'static str, usize>| ops.iter().map(|(&k, &n)| (k.to_owned(), n)).collect();
         Manifest {
             name: spec.name.clone(),
             precision: value_name(self.model.precision),
-            activation: value_name(activation),
+            activation: activation.to_string(),
             approximated: report.approximated,
             preprocess: spec.preprocess.clone(),
             ops_before: named(&report.ops.0),
             ops_after: named(&report.ops.1),
             rules: applied(report).clone(),
         }
+    }
+
+    /// What PTX is made for: the target, where it is one.
+    fn sm(&self) -> miette::Result<Sm> {
+        Sm::from_name(&self.pass_args.target()?.name).map_err(|e| miette!("--emit ptx: {e}"))
     }
 
     fn emit(&self, emit: Emit, module: &Module) -> miette::Result<()> {
@@ -178,7 +184,7 @@ impl Args {
             Emit::Plan => vec![(format!("{name}.plan"), plan(&module.graph)?.to_string())],
             Emit::Ptx => {
                 let plan = plan(&module.graph)?;
-                let compiled = offline::compile(&plan, self.target).map_err(|e| miette!("{e}"))?;
+                let compiled = offline::compile(&plan, self.sm()?).map_err(|e| miette!("{e}"))?;
                 compiled.into_iter().map(|ptx| (format!("{}.ptx", ptx.entry), ptx.text)).collect()
             }
         };
@@ -193,13 +199,8 @@ impl Args {
         Ok(())
     }
 
-    fn summary(
-        &self,
-        module: &Module,
-        report: &Report,
-        activation: ActivationArg,
-        seconds: f64,
-    ) -> miette::Result<String> {
+    fn summary(&self, module: &Module, report: &Report, target: &Target, seconds: f64) -> miette::Result<String> {
+        let activation = self.model.activation()?;
         // A stage before the last may have none.
         let plan = plan(&module.graph);
         let (before, after) = &report.ops;
@@ -207,10 +208,10 @@ impl Args {
         if self.json {
             let summary = json!({
                 "name": &*module.graph.name, "precision": value_name(self.model.precision),
-                "activation": value_name(activation), "ops_imported": before,
+                "activation": activation.to_string(), "ops_imported": before,
                 "ops_before_rewrites": report.before_rewrites, "ops_compiled": after, "rules": applied(report),
                 "approximated_activations": report.approximated, "launches": plan.as_ref().ok().map(|p| p.launches.len()),
-                "arena_bytes": plan.as_ref().ok().map(|p| p.arena), "predicted_us": rewrite.map(|r| [r.cost.0.micros(), r.cost.1.micros()]),
+                "arena_bytes": plan.as_ref().ok().map(|p| p.arena), "target": target.name, "predicted_us": rewrite.map(|r| [r.cost.0.micros(), r.cost.1.micros()]),
                 "equalized": report.equalized.iter().map(|e| json!({
                     "norm": e.norm, "way": e.way.to_string(), "sqnr_db_before": e.sqnr_db.0, "sqnr_db": e.sqnr_db.1,
                 })).collect::<Vec<_>>(),
@@ -224,8 +225,7 @@ impl Args {
             });
             return Ok(format!("{summary:#}\n"));
         }
-        let mut text =
-            format!("{}: {} {}\n\n", module.graph.name, value_name(self.model.precision), value_name(activation));
+        let mut text = format!("{}: {} {}\n\n", module.graph.name, value_name(self.model.precision), activation);
         text += &format!("{:<18}{:>10}{:>12}{:>10}\n", "op", "imported", "quantized", "compiled");
         let ops: BTreeSet<&str> =
             before.keys().chain(report.before_rewrites.keys()).chain(after.keys()).copied().collect();
@@ -251,7 +251,8 @@ impl Args {
         };
         if let Some(rewrite) = rewrite {
             let (before, after) = (rewrite.cost.0.micros(), rewrite.cost.1.micros());
-            text += &format!("predicted {before:.0} us before the rewrites, {after:.0} us after; ");
+            let device = &target.device;
+            text += &format!("predicted {before:.0} us before the rewrites, {after:.0} us after on {device}; ");
         }
         text += &format!("compiled in {seconds:.2} s\n");
         Ok(text)

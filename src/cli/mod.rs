@@ -50,14 +50,6 @@ pub enum ErrorFormat {
     Json,
 }
 
-/// `--activation`.
-#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum ActivationArg {
-    Lut,
-    Relu,
-    Gelu,
-}
-
 /// The lower-case name of a command line value.
 fn value_name(value: impl ValueEnum) -> String {
     value.to_possible_value().map_or_else(String::new, |v| v.get_name().to_owned())

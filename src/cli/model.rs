@@ -1,6 +1,6 @@
 //! A model as the commands that compile take it: description, checkpoint, calibration inputs, and what to make of it.
 
-use super::{ActivationArg, coded, data, passes::write, quantize::QuantizeArgs, say};
+use super::{coded, data, passes::write, quantize::QuantizeArgs, say};
 use clap::ValueEnum;
 use miette::{IntoDiagnostic, WrapErr, miette};
 use std::{
@@ -10,7 +10,7 @@ use std::{
 use swint::{
     compiler::{
         frontend::{self, Spec},
-        pipeline::{Calibration, Options, Precision},
+        pipeline::{Activation, ActivationPolicy, Calibration, Options, Precision},
         quantize::MAX_INPUTS,
     },
     ir::{Code, Module, random},
@@ -39,9 +39,10 @@ pub struct ModelArgs {
     /// Numbers of the compiled model.
     #[arg(long, value_enum, default_value = "f32")]
     pub precision: PrecisionArg,
-    /// What becomes of the GELU: its exact table (int8 only, and the default there), a ReLU (needs distillation), or nothing.
-    #[arg(long, value_enum)]
-    pub activation: Option<ActivationArg>,
+    /// What becomes of the GELU: its exact table (lut; int8 only, and the default there), a ReLU (relu; needs distillation), or
+    /// nothing (gelu). For some blocks only: relu:stage=2..3,lut:rest or relu:block=2.0.
+    #[arg(long)]
+    pub activation: Option<ActivationPolicy>,
     #[command(flatten)]
     pub quantize: QuantizeArgs,
 }
@@ -75,25 +76,27 @@ impl ModelArgs {
     }
 
     /// What becomes of the GELU, by default the best that changes no result.
-    pub fn activation(&self) -> miette::Result<ActivationArg> {
-        match (self.activation, self.precision) {
-            (Some(ActivationArg::Lut), PrecisionArg::F32) => {
-                Err(miette!("--activation lut is a table between 8-bit integers: it needs --precision int8"))
+    pub fn activation(&self) -> miette::Result<ActivationPolicy> {
+        let mut policy = self.activation.clone().unwrap_or_default();
+        policy.rest = match (policy.rest, self.precision) {
+            (Some(Activation::Lut), PrecisionArg::F32) => {
+                return Err(miette!("--activation lut is a table between 8-bit integers: it needs --precision int8"));
             }
-            (Some(chosen), _) => Ok(chosen),
-            (None, PrecisionArg::F32) => Ok(ActivationArg::Gelu),
-            (None, PrecisionArg::Int8) => Ok(ActivationArg::Lut),
-        }
+            (None, PrecisionArg::F32) => Some(Activation::Gelu),
+            (None, PrecisionArg::Int8) => Some(Activation::Lut),
+            (chosen, _) => chosen,
+        };
+        Ok(policy)
     }
 
     /// The arguments of `swint opt` that choose the same passes and rules.
     pub fn arguments(&self) -> miette::Result<String> {
-        Ok(self.quantize.arguments(self.activation()?))
+        Ok(self.quantize.arguments(&self.activation()?))
     }
 
     /// What to compile to, calibration aside.
     pub fn options<'a>(&self) -> miette::Result<Options<'a>> {
-        Ok(Options { precision: self.precision.into(), ..self.quantize.options(self.activation()?) })
+        Ok(Options { precision: self.precision.into(), ..self.quantize.options(&self.activation()?) })
     }
 
     /// The description and the float graph; with random weights where no checkpoint is given.

@@ -1,7 +1,7 @@
 //! `swint opt`: passes on a text graph.
 
 use super::{
-    ActivationArg, coded,
+    coded,
     model::read_statistics,
     passes::{PassArgs, pass_name, write},
     print,
@@ -21,7 +21,7 @@ use swint::{
     compiler::{
         egraph::Class,
         frontend::Checkpoint,
-        pipeline::{Calibration, FloatOps, Options, PASSES, Pass, find},
+        pipeline::{ActivationPolicy, Calibration, FloatOps, Options, PASSES, Pass, find},
         rules::{RuleSet, rules},
         validate::validate,
     },
@@ -41,9 +41,9 @@ pub struct Args {
     /// Passes to run, in this order. Without, the graph is parsed, verified and printed.
     #[arg(long, value_delimiter = ',', value_parser = pass_name)]
     passes: Vec<String>,
-    /// What becomes of the GELU: which rules `rewrite` uses.
-    #[arg(long, value_enum, default_value = "lut")]
-    activation: ActivationArg,
+    /// What becomes of the GELU: which rules `rewrite` uses, and which blocks `approximate` changes.
+    #[arg(long, default_value = "lut")]
+    activation: ActivationPolicy,
     #[command(flatten)]
     quantize: QuantizeArgs,
     /// Let `rewrite` use these rules only, `--activation` aside.
@@ -153,11 +153,11 @@ impl Args {
         let before = Module { graph, weights };
         let calibration = if calibrated { Some(self.calibration(&before.graph)?) } else { None };
         let rules: Option<BTreeSet<String>> = self.rules.as_ref().map(|names| names.iter().cloned().collect());
-        let mut arguments = self.quantize.arguments(self.activation);
+        let mut arguments = self.quantize.arguments(&self.activation);
         if let Some(rules) = &rules {
             arguments += &format!(" --rules {}", rules.iter().map(String::as_str).collect::<Vec<_>>().join(","));
         }
-        let options = Options { calibration: calibration.as_ref(), rules, ..self.quantize.options(self.activation) };
+        let options = Options { calibration: calibration.as_ref(), rules, ..self.quantize.options(&self.activation) };
         let (after, report) = self.pass_args.run(passes, &before, &options, &arguments)?;
         if let Some(rewrite) = &report.rewrite {
             let fired: Vec<String> = rewrite.applied.iter().map(|(rule, n)| format!("{rule} {n}")).collect();

@@ -1,14 +1,17 @@
 //! What every command that runs passes can show of them.
 
-use super::{print, say};
+use super::{coded, print, say};
 use miette::{Context, IntoDiagnostic, miette};
 use std::{
     fs,
     path::{Path, PathBuf},
 };
 use swint::{
-    compiler::pipeline::{IMPORT, Options, PASSES, Pass, PassFailure, Report, Stage, find, run_passes},
-    ir::{Module, Tensor, text},
+    compiler::{
+        egraph::Target,
+        pipeline::{IMPORT, Options, PASSES, Pass, PassFailure, Report, Stage, find, run_passes},
+    },
+    ir::{Code, Module, Tensor, text},
     runtime::{artifact::write_atomically, tensors::to_safetensors},
 };
 
@@ -30,7 +33,12 @@ pub struct PassArgs {
     /// Verify the IR after each pass, not only the last.
     #[arg(long)]
     verify: bool,
+    /// The device whose cost decides between equal programs: sm_89, sm_90, sm_80, cpu, or a description (.toml).
+    #[arg(long, value_name = "TARGET", default_value = DEFAULT_TARGET)]
+    target: String,
 }
+
+const DEFAULT_TARGET: &str = "sm_89";
 
 fn stages() -> impl Iterator<Item = &'static str> {
     [IMPORT].into_iter().chain(PASSES.iter().map(|pass| pass.name))
@@ -73,7 +81,25 @@ impl PassArgs {
 
     /// Whether any of these arguments is given.
     pub fn given(&self) -> bool {
-        self.shows_something() || self.stop_after.is_some() || self.verify
+        self.shows_something() || self.stop_after.is_some() || self.verify || self.target != DEFAULT_TARGET
+    }
+
+    /// The device that --target names or describes.
+    pub fn target(&self) -> miette::Result<Target> {
+        if let Some(target) = Target::named(&self.target) {
+            return Ok(target);
+        }
+        if !self.target.ends_with(".toml") {
+            let known: Vec<&str> = Target::names().collect();
+            return Err(miette!(
+                "--target {}: there are {}, and descriptions, NAME.toml",
+                self.target,
+                known.join(", ")
+            ));
+        }
+        let text = fs::read_to_string(&self.target)
+            .map_err(|e| coded(Code::Unreadable, format!("cannot read {}: {e}", self.target)))?;
+        Ok(Target::parse(&self.target, &text)?)
     }
 
     /// Runs passes on a module and shows what was asked for. `arguments` are those of `swint opt` that made the options,
@@ -99,7 +125,9 @@ impl PassArgs {
             make_folder(folder)?;
         }
         let (mut text, mut rows, mut dumped) = (String::new(), Vec::new(), Ok(()));
-        let result = run_passes(&passes, module, &Options { verify: self.verify, ..options.clone() }, |stage| {
+        let options = &Options { verify: self.verify, target: self.target()?, ..options.clone() };
+        let arguments = &format!("{arguments}{}", self.target_argument()?);
+        let result = run_passes(&passes, module, options, |stage| {
             if self.is_printed(stage) {
                 text += &format!("// after {}\n{}", stage.name, text::print(&stage.module.graph));
             }
@@ -130,6 +158,19 @@ impl PassArgs {
             ));
         }
         Ok((module, report))
+    }
+
+    /// The argument that names the same device, wherever the command is run.
+    fn target_argument(&self) -> miette::Result<String> {
+        if self.target == DEFAULT_TARGET {
+            return Ok(String::new());
+        }
+        let path = if Target::named(&self.target).is_some() {
+            self.target.clone()
+        } else {
+            std::path::absolute(&self.target).into_diagnostic()?.display().to_string()
+        };
+        Ok(format!(" --target {}", shlex::try_quote(&path).into_diagnostic()?))
     }
 
     fn is_printed(&self, stage: &Stage<'_>) -> bool {

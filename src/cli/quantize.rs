@@ -1,8 +1,8 @@
 //! How an int8 model is quantized, as the commands that run passes take it.
 
-use super::{ActivationArg, value_name};
+use super::value_name;
 use clap::ValueEnum;
-use swint::compiler::pipeline::{Activation, Equalize, FloatOps, GeluRange, Observer, Options};
+use swint::compiler::pipeline::{ActivationPolicy, Equalize, FloatOps, GeluRange, Observer, Options};
 
 /// Arguments.
 #[derive(clap::Args, PartialEq)]
@@ -54,9 +54,10 @@ impl QuantizeArgs {
     }
 
     /// Options with these choices.
-    pub fn options<'a>(&self, activation: ActivationArg) -> Options<'a> {
+    pub fn options<'a>(&self, activation: &ActivationPolicy) -> Options<'a> {
         Options {
-            activation: activation.into(),
+            activation: activation.rest.unwrap_or_default(),
+            relu: activation.relu.clone(),
             float_ops: self.float_ops(),
             observer: self.observer,
             equalize: self.equalize,
@@ -78,11 +79,10 @@ impl QuantizeArgs {
     }
 
     /// The arguments of `swint opt` that make the same choices.
-    pub fn arguments(&self, activation: ActivationArg) -> String {
+    pub fn arguments(&self, activation: &ActivationPolicy) -> String {
         let float: Vec<String> = self.float_ops.iter().map(|op| value_name(*op)).collect();
         format!(
-            " --activation {} --float-ops {} --observer {} --equalize {} --gelu-range {}",
-            value_name(activation),
+            " --activation {activation} --float-ops {} --observer {} --equalize {} --gelu-range {}",
             float.join(","),
             self.observer,
             self.equalize,
@@ -98,16 +98,6 @@ impl Default for QuantizeArgs {
             observer: Observer::default(),
             equalize: Equalize::default(),
             gelu_range: GeluRangeArg::Auto,
-        }
-    }
-}
-
-impl From<ActivationArg> for Activation {
-    fn from(arg: ActivationArg) -> Activation {
-        match arg {
-            ActivationArg::Lut => Activation::Lut,
-            ActivationArg::Relu => Activation::Relu,
-            ActivationArg::Gelu => Activation::Gelu,
         }
     }
 }

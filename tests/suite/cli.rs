@@ -178,7 +178,11 @@ fn bad_input_is_one_clear_error() {
     assert!(said.contains("cannot write") && said.contains("folder.swint"), "{said}");
     assert!(fail(&base).contains("nothing to do"));
     assert!(fail(&[&base[..], &["--emit", "ptx"]].concat()).contains("--emit-dir"));
-    assert!(fail(&[&base[..], &["--emit", "ptx", "--target", "sm_12"]].concat()).contains("sm_89, sm_90"));
+    let ptx = |target: &str| {
+        fail(&[&base[..], &["--emit", "ptx", "--emit-dir", &m.file("ptx"), "--target", target]].concat())
+    };
+    assert!(ptx("sm_12").contains("there are sm_89, sm_90, sm_80, cpu"));
+    assert!(ptx("cpu").contains("there are sm_89, sm_90"));
     assert!(fail(&[&base[..], &["--print-after", "nonsense"]].concat()).contains("fold-normalize"));
 }
 

@@ -233,3 +233,48 @@ fn flags_without_effect_are_errors() {
     assert_eq!(swint(&relu).status.code(), Some(1));
     assert!(!std::path::Path::new(&out).exists());
 }
+
+#[test]
+fn the_target_decides_what_a_program_costs() {
+    let m = model("timm_micro");
+    let out = m.file("m.swint");
+    let base = ["compile", &m.spec, "--weights", &m.weights, "-o", &out, "--json"];
+    let predicted = |target: &[&str]| {
+        let json: serde_json::Value = serde_json::from_str(&succeed(&[&base[..], target].concat())).unwrap();
+        (json["target"].as_str().unwrap().to_owned(), json["predicted_us"][1].as_f64().unwrap())
+    };
+    let default = predicted(&[]);
+    assert_eq!(default, predicted(&["--target", "sm_89"]));
+    assert!(predicted(&["--target", "cpu"]).1 > 3.0 * default.1);
+    let own = m.file("own.toml");
+    let text = fs::read_to_string(repo("compiler/targets/sm_89.toml")).unwrap();
+    fs::write(&own, text.replace("\"sm_89\"", "\"mine\"").replace("launch_us = 2.0", "launch_us = 200.0")).unwrap();
+    let (name, slow) = predicted(&["--target", &own]);
+    assert!(name == "mine" && slow > 50.0 * default.1, "{slow} {default:?}");
+    fs::write(&own, text.replace("launch_us = 2.0", "launch_us = -2.0")).unwrap();
+    let said = fail(&[&base[..], &["--target", &own]].concat());
+    assert!(said.contains("SW0302") && said.contains("own.toml:7:13"), "{said}");
+    assert!(fail(&[&base[..], &["--target", "gone.toml"]].concat()).contains("SW0301"));
+}
+
+#[test]
+fn relus_for_some_blocks() {
+    let m = model("timm_odd");
+    let out = m.file("m.swint");
+    let args = int8(&m, "timm_odd");
+    let compile = |policy: &str, run: fn(&[&str]) -> String| {
+        run(&[&["compile", &m.spec, "-o", &out, "--activation", policy], &strs(&args)[..]].concat())
+    };
+    // Depths 1, 3, 2.
+    for (policy, relus) in [("relu:stage=1", 3), ("relu:stage=0..1,lut:rest", 4), ("relu:block=2.1,relu:stage=0", 2)] {
+        let said = compile(policy, succeed);
+        assert!(said.contains(&format!("{relus} GELUs replaced by ReLU")), "{said}");
+        succeed(&["check", &out, "--count", &format!("lut={}", 6 - relus)]);
+        assert_eq!(swint(&["check", &out, "--exact"]).status.code(), Some(1));
+    }
+    assert!(compile("relu:stage=2..3,relu:block=1.3", fail).contains("no GELU is in block=1.3"));
+    assert!(compile("lut:stage=1", fail).contains("only relu is for some blocks"));
+    // In float, too, and the rest keeps its GELU.
+    succeed(&["compile", &m.spec, "--weights", &m.weights, "-o", &out, "--activation", "relu:stage=1"]);
+    succeed(&["check", &out, "--count", "gelu=3,relu=3"]);
+}

@@ -1,5 +1,6 @@
 //! What a program costs: the roofline of each op on a described target.
 
+use super::Target;
 use std::iter::Sum;
 use swint_ir::{
     Graph, Type,
@@ -27,27 +28,6 @@ impl Cost {
     /// Microseconds.
     pub fn micros(self) -> f64 {
         self.0 as f64 / 1e6
-    }
-}
-
-/// A device, as the cost model sees it.
-#[derive(Clone, PartialEq, Debug)]
-pub struct Target {
-    /// Memory bandwidth in bytes per picosecond (TB/s).
-    pub bandwidth: f64,
-    /// Multiply-adds of 8-bit integers per picosecond.
-    pub int8: f64,
-    /// Float or other elementary operations per picosecond.
-    pub scalar: f64,
-    /// Time to launch a kernel, in picoseconds.
-    pub launch: f64,
-}
-
-impl Default for Target {
-    /// An NVIDIA RTX 4090, by its data sheet: 1.0 TB/s, 330 T int8 multiply-adds/s, 41 T float operations/s without
-    /// fused multiply-adds; 2 µs a launch.
-    fn default() -> Target {
-        Target { bandwidth: 1.0, int8: 330.0, scalar: 41.0, launch: 2e6 }
     }
 }
 

@@ -1,7 +1,8 @@
 //! Extraction: the cheapest program of an e-graph, shared nodes counted once.
 
 use super::{
-    cost::{Cost, Target, node_cost},
+    Target,
+    cost::{Cost, node_cost},
     lang::{ENode, SwinGraph},
 };
 use egg::{Id, Language};

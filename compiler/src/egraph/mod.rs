@@ -5,10 +5,12 @@ mod cost;
 mod extract;
 mod lang;
 mod rule;
+mod target;
 
-pub use cost::{Cost, Target};
+pub use cost::Cost;
 pub use lang::{Constants, ENode, Facts, SwinGraph};
 pub use rule::{Bound, Class, Match, Rule};
+pub use target::Target;
 
 pub(crate) use convert::to_egraph;
 

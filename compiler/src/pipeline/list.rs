@@ -37,11 +37,12 @@ pub static PASSES: [Pass; 5] = [
     },
     Pass {
         name: "approximate",
-        summary: "replace every GELU by a ReLU: an approximation, the model needs distillation",
-        wanted: |options| options.activation == Activation::Relu,
+        summary: "replace GELUs by ReLUs: an approximation, the model needs distillation",
+        wanted: |options| options.activation == Activation::Relu || !options.relu.is_empty(),
         calibrated: false,
-        run: |module, _, report| {
-            let (module, count) = gelu_to_relu(module);
+        run: |module, options, report| {
+            let only = if options.relu.is_empty() { None } else { Some(&options.relu[..]) };
+            let (module, count) = gelu_to_relu(module, only)?;
             report.approximated += count;
             Ok(module)
         },

@@ -1,11 +1,14 @@
 //! Passes: the flat, named list of them, and the driver that runs them.
 
+mod activation;
 mod driver;
 mod list;
 
+pub use activation::{Activation, ActivationPolicy};
 pub use driver::{Cause, PassFailure, Stage, run_passes};
 pub use list::{IMPORT, PASSES, Pass, find};
 
+pub use crate::approximate::Blocks;
 pub use crate::quantize::{Calibration, Equalize, FloatOps, GeluRange, Observer};
 
 use crate::{
@@ -25,18 +28,6 @@ pub enum Precision {
     Int8,
 }
 
-/// What becomes of the GELU between integers.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub enum Activation {
-    /// Its table of 256 entries: exact.
-    #[default]
-    Lut,
-    /// A ReLU, the clamp of a requantization: an approximation that needs distillation.
-    Relu,
-    /// It stays, in float: the baseline.
-    Gelu,
-}
-
 /// What to compile to, and how.
 #[derive(Clone, Debug, Default)]
 pub struct Options<'a> {
@@ -44,6 +35,8 @@ pub struct Options<'a> {
     pub precision: Precision,
     /// Activation of the MLPs; for [`Precision::Int8`], and [`Activation::Relu`] for both.
     pub activation: Activation,
+    /// Blocks whose GELU becomes a ReLU, whatever becomes of the others.
+    pub relu: Vec<Blocks>,
     /// Ops that stay float; for [`Precision::Int8`].
     pub float_ops: FloatOps,
     /// What sets the scales; for [`Precision::Int8`], which needs it.
