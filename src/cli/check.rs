@@ -37,7 +37,8 @@ pub struct Args {
     json: bool,
 }
 
-fn op_kind(name: &str) -> Result<OpKind, String> {
+/// The op of a name.
+pub fn op_kind(name: &str) -> Result<OpKind, String> {
     OpKind::from_name(name).ok_or_else(|| {
         let hint = did_you_mean(name, OpKind::ALL.iter().map(|k| k.name()));
         format!("no such op{}", hint.map_or_else(String::new, |hint| format!("; {hint}")))

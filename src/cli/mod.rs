@@ -13,6 +13,7 @@ mod model;
 mod opt;
 mod passes;
 mod quantize;
+mod rewrites;
 mod run;
 mod source;
 
@@ -86,6 +87,8 @@ enum Command {
     Opt(opt::Args),
     /// Check assertions about a program's structure; exit code 1 where one does not hold.
     Check(check::Args),
+    /// Show the chain of rules that removed or fused an op.
+    Explain(rewrites::Args),
     /// Explain the code of an error.
     ExplainError(explain::Args),
 }
@@ -104,6 +107,7 @@ impl Cli {
             Command::Ir(args) => args.run(),
             Command::Opt(args) => args.run(),
             Command::Check(args) => args.run(),
+            Command::Explain(args) => args.run(),
             Command::ExplainError(args) => args.run(),
         }
     }

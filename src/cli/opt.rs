@@ -1,31 +1,24 @@
 //! `swint opt`: passes on a text graph.
 
 use super::{
-    coded,
     model::read_statistics,
     passes::{PassArgs, pass_name, write},
     print,
     quantize::QuantizeArgs,
     say,
-    source::read_ir,
+    source::{read_ir, read_tensors},
     tolerance,
 };
 use miette::miette;
-use std::{
-    collections::BTreeSet,
-    fs,
-    path::{Path, PathBuf},
-    process::ExitCode,
-};
+use std::{collections::BTreeSet, path::PathBuf, process::ExitCode};
 use swint::{
     compiler::{
         egraph::Class,
-        frontend::Checkpoint,
         pipeline::{ActivationPolicy, Calibration, FloatOps, Options, PASSES, Pass, find},
         rules::{RuleSet, rules},
         validate::validate,
     },
-    ir::{Code, Data, Elem, Graph, Module, Tensor, Weights, diagnostic::did_you_mean, random, text, verify_weights},
+    ir::{Data, Elem, Graph, Module, Tensor, Weights, diagnostic::did_you_mean, random, text, verify_weights},
     runtime::tensors::to_safetensors,
 };
 
@@ -256,9 +249,4 @@ impl Args {
         }
         Ok(Calibration::new(samples))
     }
-}
-
-fn read_tensors(path: &Path) -> miette::Result<Checkpoint> {
-    let bytes = fs::read(path).map_err(|e| coded(Code::Unreadable, format!("cannot read {}: {e}", path.display())))?;
-    Checkpoint::from_bytes(&bytes).map_err(|e| coded(Code::BadCheckpoint, format!("{}: {e}", path.display())))
 }

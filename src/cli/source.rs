@@ -3,6 +3,7 @@
 use super::coded;
 use std::{fs, io::Read, path::Path, sync::Arc};
 use swint::{
+    compiler::frontend::Checkpoint,
     ir::{
         Code, Graph, SourceError, SourceErrors,
         diagnostic::Source,
@@ -46,4 +47,10 @@ pub fn read_program(path: &Path) -> miette::Result<(Graph, Option<Manifest>)> {
 /// Reads a compiled model.
 pub fn read_artifact(path: &Path) -> miette::Result<Artifact> {
     Artifact::load(path).map_err(|e| coded(Code::BadArtifact, format!("{}: {e}", path.display())))
+}
+
+/// The tensors of a safetensors file.
+pub fn read_tensors(path: &Path) -> miette::Result<Checkpoint> {
+    let bytes = fs::read(path).map_err(|e| coded(Code::Unreadable, format!("cannot read {}: {e}", path.display())))?;
+    Checkpoint::from_bytes(&bytes).map_err(|e| coded(Code::BadCheckpoint, format!("{}: {e}", path.display())))
 }

@@ -278,3 +278,37 @@ fn relus_for_some_blocks() {
     succeed(&["compile", &m.spec, "--weights", &m.weights, "-o", &out, "--activation", "relu:stage=1"]);
     succeed(&["check", &out, "--count", "gelu=3,relu=3"]);
 }
+
+#[test]
+fn rewrites_are_explained() {
+    let m = model("timm_micro");
+    let args = int8(&m, "timm_micro");
+    let explain = |more: &[&str]| swint(&[&["explain", &m.spec], &strs(&args)[..], more].concat());
+    let out = explain(&["--removed", "gelu", "--json"]);
+    assert_eq!(out.status.code(), Some(0), "{}", text(&out.stderr));
+    let json: serde_json::Value = serde_json::from_str(&text(&out.stdout)).unwrap();
+    let explained = json["explained"].as_array().unwrap();
+    assert_eq!((explained.len(), &json["staying"]), (4, &0.into()));
+    for gelu in explained {
+        let steps = gelu["steps"].as_array().unwrap();
+        assert!(steps[0]["rule"].is_null() && steps[0]["term"].as_str().unwrap().contains("gelu("), "{gelu}");
+        let last = steps.last().unwrap();
+        assert!(last["rule"].as_str().unwrap().starts_with("gelu-table") && last["class"] == "exact", "{gelu}");
+        assert!(last["term"].as_str().unwrap().starts_with("lut("), "{gelu}");
+        assert!(gelu["us"][1].as_f64() < gelu["us"][0].as_f64() && gelu["ops"][1]["gelu"].is_null(), "{gelu}");
+    }
+    // The baseline keeps them, and says so.
+    let out = explain(&["--removed", "gelu", "--activation", "gelu"]);
+    assert_eq!(out.status.code(), Some(1));
+    assert!(text(&out.stdout).contains("0 of 4 gelu are gone"), "{}", text(&out.stdout));
+    // A node of a text, by its number there.
+    let act = repo("tests/corpus/rules/gelu-table.ir");
+    let said = succeed(&["explain", act.to_str().unwrap(), "--node", "%1"]);
+    assert!(said.contains("= by gelu-table (exact)\n      lut(%x, @gelu.i8-u8)"), "{said}");
+    let refused = |more: &[&str]| fail(&[&["explain", act.to_str().unwrap()], more].concat());
+    assert!(refused(&["--node", "%3"]).contains("the program has 3 nodes"));
+    assert!(refused(&["--removed", "gleu"]).contains("did you mean `gelu`?"));
+    assert!(refused(&["--removed", "softmax"]).contains("has no softmax"));
+    assert!(refused(&["--removed", "gelu", "--calib", "x"]).contains("no pass runs on it"));
+    assert!(refused(&[]).contains("--node"));
+}

@@ -23,13 +23,22 @@ pub(crate) struct Lowered {
 }
 
 pub(crate) fn to_egraph(module: &Module) -> Lowered {
+    lower(module, SwinGraph::new)
+}
+
+/// As [`to_egraph`], with a record of why classes became equal: slower.
+pub(super) fn to_egraph_explained(module: &Module) -> Lowered {
+    lower(module, |constants| SwinGraph::new(constants).with_explanations_enabled())
+}
+
+fn lower(module: &Module, new: impl FnOnce(Constants) -> SwinGraph) -> Lowered {
     let graph = &module.graph;
     let constants = Constants {
         inputs: graph.inputs.iter().map(|i| i.ty.clone()).collect(),
         decls: graph.consts.clone(),
         weights: module.weights.clone(),
     };
-    let mut egraph = SwinGraph::new(constants);
+    let mut egraph = new(constants);
     let mut ids: Vec<Id> = Vec::with_capacity(graph.nodes.len());
     let mut locs = Vec::new();
     let add = |egraph: &mut SwinGraph, ids: &[Id], value: Value| match value {

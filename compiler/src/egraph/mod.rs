@@ -2,12 +2,14 @@
 
 mod convert;
 mod cost;
+mod explain;
 mod extract;
 mod lang;
 mod rule;
 mod target;
 
 pub use cost::Cost;
+pub use explain::{Explanation, Step, explain};
 pub use lang::{Constants, ENode, Facts, SwinGraph};
 pub use rule::{Bound, Class, Match, Rule};
 pub use target::Target;
@@ -39,6 +41,18 @@ const ITERATION_LIMIT: usize = 60;
 /// No limit of time: the program must not depend on how busy the machine is. (egg's own is 5 s.)
 const TIME_LIMIT: Duration = Duration::from_secs(1 << 32);
 
+/// Applies rules until nothing is new, or a limit is reached.
+fn saturate(egraph: SwinGraph, rules: &[Rule]) -> Runner<ENode, Constants> {
+    let rewrites: Vec<_> = rules.iter().map(Rule::to_rewrite).collect();
+    Runner::default()
+        .with_egraph(egraph)
+        .with_scheduler(SimpleScheduler)
+        .with_node_limit(NODE_LIMIT)
+        .with_iter_limit(ITERATION_LIMIT)
+        .with_time_limit(TIME_LIMIT)
+        .run(&rewrites)
+}
+
 /// Rewrites a module with rules and takes the cheapest equal program.
 ///
 /// # Panics
@@ -46,14 +60,7 @@ const TIME_LIMIT: Duration = Duration::from_secs(1 << 32);
 pub fn rewrite(module: &Module, rules: &[Rule], target: &Target) -> (Module, RewriteReport) {
     let before = cost::graph_cost(&module.graph, target);
     let Lowered { egraph, root, locs } = to_egraph(module);
-    let rewrites: Vec<_> = rules.iter().map(Rule::to_rewrite).collect();
-    let runner = Runner::default()
-        .with_egraph(egraph)
-        .with_scheduler(SimpleScheduler)
-        .with_node_limit(NODE_LIMIT)
-        .with_iter_limit(ITERATION_LIMIT)
-        .with_time_limit(TIME_LIMIT)
-        .run(&rewrites);
+    let runner = saturate(egraph, rules);
     let mut applied: BTreeMap<String, usize> = BTreeMap::new();
     for iteration in &runner.iterations {
         for (rule, count) in &iteration.applied {
