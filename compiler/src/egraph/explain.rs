@@ -40,7 +40,7 @@ pub struct Explanation {
 const PART: usize = 24;
 
 /// Explains what becomes of a node: of the floats around it, from the integers that enter them to the integers that leave, or
-/// as far as [`PART`] nodes reach. The part is rewritten on its own, so that its explanation is short; what rules do
+/// as far as 24 nodes reach. The part is rewritten on its own, so that its explanation is short; what rules do
 /// across its bounds is not seen.
 ///
 /// # Panics
