@@ -6,7 +6,7 @@ use super::{
     print,
     quantize::QuantizeArgs,
     say,
-    source::{read_ir, read_tensors},
+    source::{read_constants, read_ir, read_tensors},
     tolerance,
 };
 use miette::miette;
@@ -191,20 +191,7 @@ impl Args {
                 }
                 random::weights(graph, self.seed)
             }
-            Some(path) => {
-                let mut tensors = read_tensors(path)?.0;
-                let mut weights = Weights::default();
-                for decl in &graph.consts {
-                    if let Some(tensor) = tensors.remove(&*decl.name) {
-                        weights.insert(decl.name.clone(), tensor);
-                    }
-                }
-                if let Some(extra) = tensors.keys().next() {
-                    let (n, extra) = (tensors.len(), extra.escape_default());
-                    say(format_args!("warning: tensors of --weights that are no constants: {extra} ({n} in all)"));
-                }
-                weights
-            }
+            Some(path) => read_constants(path, graph)?,
         };
         for (name, value) in &self.fill {
             let Some(decl) = graph.consts.iter().find(|c| *c.name == **name) else {

@@ -5,7 +5,7 @@ use super::{
     model::ModelArgs,
     passes::PassArgs,
     print, print_json,
-    source::{read_ir, read_tensors},
+    source::{read_constants, read_ir},
 };
 use miette::miette;
 use serde_json::json;
@@ -19,7 +19,7 @@ use swint::{
         pipeline::{Activation, Options, PASSES, Pass},
         rules::{RuleSet, rules},
     },
-    ir::{Module, NodeId, Value, Weights, op::OpKind, random, verify_weights},
+    ir::{Module, NodeId, Value, op::OpKind, random, verify_weights},
 };
 
 /// Arguments.
@@ -115,16 +115,7 @@ impl Args {
         let (graph, map) = read_ir(&self.program)?;
         let weights = match &self.model.weights {
             None => random::weights(&graph, self.model.random_weights.unwrap_or(0)),
-            Some(path) => {
-                let mut tensors = read_tensors(path)?.0;
-                let mut weights = Weights::default();
-                for decl in &graph.consts {
-                    if let Some(tensor) = tensors.remove(&*decl.name) {
-                        weights.insert(decl.name.clone(), tensor);
-                    }
-                }
-                weights
-            }
+            Some(path) => read_constants(path, &graph)?,
         };
         verify_weights(&graph, &weights).map_err(|error| map.report(&error))?;
         Ok(Module { graph, weights })

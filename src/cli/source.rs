@@ -1,11 +1,11 @@
 //! Programs as commands take them: IR texts and compiled models.
 
-use super::coded;
+use super::{coded, say};
 use std::{fs, io::Read, path::Path, sync::Arc};
 use swint::{
     compiler::frontend::Checkpoint,
     ir::{
-        Code, Graph, SourceError, SourceErrors,
+        Code, Graph, SourceError, SourceErrors, Weights,
         diagnostic::Source,
         text::{self, SourceMap},
     },
@@ -53,4 +53,20 @@ pub fn read_artifact(path: &Path) -> miette::Result<Artifact> {
 pub fn read_tensors(path: &Path) -> miette::Result<Checkpoint> {
     let bytes = fs::read(path).map_err(|e| coded(Code::Unreadable, format!("cannot read {}: {e}", path.display())))?;
     Checkpoint::from_bytes(&bytes).map_err(|e| coded(Code::BadCheckpoint, format!("{}: {e}", path.display())))
+}
+
+/// The values of a graph's constants in a safetensors file; what it holds beside them is warned about.
+pub fn read_constants(path: &Path, graph: &Graph) -> miette::Result<Weights> {
+    let mut tensors = read_tensors(path)?.0;
+    let mut weights = Weights::default();
+    for decl in &graph.consts {
+        if let Some(tensor) = tensors.remove(&*decl.name) {
+            weights.insert(decl.name.clone(), tensor);
+        }
+    }
+    if let Some(extra) = tensors.keys().next() {
+        let (n, extra) = (tensors.len(), extra.escape_default());
+        say(format_args!("warning: tensors of --weights that are no constants: {extra} ({n} in all)"));
+    }
+    Ok(weights)
 }
