@@ -210,7 +210,13 @@ fn integer_examples() -> Vec<Example> {
             push(m, quantize(Elem::U8, 1.0 / 255.0), &[p])
         }));
     }
-    // To the very type that it has.
+    // Every 16-bit value, to floats and back; and to the very type that it has.
+    for scale in [1e-3, 0.1, 3.7e-5] {
+        all.push(example(&[int(Elem::I16, scale, &[20_000])], |m, x| {
+            let y = push(m, Op::Dequantize {}, x);
+            push(m, quantize(Elem::I16, scale), &[y])
+        }));
+    }
     all.push(example(&[int(Elem::I16, 1e-3, &[333])], |m, x| {
         push(m, Op::Requantize { elem: Elem::I16, scale: F32::new(1e-3) }, &[x[0]])
     }));
