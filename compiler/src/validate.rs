@@ -58,7 +58,7 @@ pub fn validate(before: &Module, after: &Module, inputs: usize, seed: u64) -> Re
         return Err(format!("the channel scales of the result {from} have changed"));
     }
     // Not the inputs that the same seed gives for calibration.
-    let mut rng = fastrand::Rng::with_seed(!seed);
+    let mut rng = random::Rng::with_seed(!seed);
     let mut difference = Difference { inputs, ..Difference::default() };
     for _ in 0..inputs {
         let input = random::inputs(&before.graph, &mut rng);

@@ -10,6 +10,7 @@ use swint_ir::{
     Elem, F32, Graph, InputId, Module, Scale, Tensor, Type, Value, Weights,
     graph::Decl,
     op::{Op, Order},
+    random,
 };
 
 /// LayerNorm's ε, the same in every published Swin.
@@ -83,9 +84,7 @@ pub(super) fn expected(spec: &Spec) -> BTreeMap<String, Vec<usize>> {
 ///
 /// Every branch matters: γ is around 1 with a deviation of 0.2, biases have 0.1, position biases 0.5, weights 1.4/√K.
 pub fn random_checkpoint(spec: &Spec, seed: u64) -> Checkpoint {
-    let mut rng = fastrand::Rng::with_seed(seed);
-    // Irwin and Hall: twelve uniform numbers have a variance of one.
-    let mut normal = || (0..12).map(|_| rng.f32() - 0.5).sum::<f32>();
+    let mut rng = random::Rng::with_seed(seed);
     let tensors = expected(spec).into_iter().map(|(name, shape)| {
         let (n, k) = (shape.iter().product(), shape[1..].iter().product::<usize>());
         let (mean, deviation) = match shape.len() {
@@ -94,7 +93,7 @@ pub fn random_checkpoint(spec: &Spec, seed: u64) -> Checkpoint {
             _ if name.ends_with("bias_table") => (0.0, 0.5),
             _ => (0.0, 1.4 / (k as f32).sqrt()),
         };
-        let values = (0..n).map(|_| mean + deviation * normal()).collect();
+        let values = (0..n).map(|_| mean + deviation * random::normal(&mut rng)).collect();
         (name, Tensor::f32(shape, values))
     });
     Checkpoint(tensors.collect())

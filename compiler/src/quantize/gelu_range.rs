@@ -99,12 +99,12 @@ fn window(signal: f64, symmetric: f64, noise: f64, shift: f64, scale: f64) -> Wi
 #[cfg(test)]
 mod tests {
     use super::*;
+    use swint_ir::random;
 
     /// A GELU's input: a normal distribution around −1 of deviation 1.5, as trained Swins have it.
     fn inputs() -> Vec<f32> {
-        let mut rng = fastrand::Rng::with_seed(2);
-        let mut normal = || (0..12).map(|_| rng.f32() - 0.5).sum::<f32>();
-        (0..50_000).map(|_| normal() * 1.5 - 1.0).collect()
+        let mut rng = random::Rng::with_seed(2);
+        (0..50_000).map(|_| random::normal(&mut rng) * 1.5 - 1.0).collect()
     }
 
     /// Signal to noise in decibels, counted on the values themselves.

@@ -155,12 +155,12 @@ fn divergence(counts: &[u64], bins: usize, steps: usize) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use swint_ir::random;
 
     /// A normal distribution of deviation 1, and outliers of 100.
     fn with_outliers(outliers: usize) -> Histogram {
-        let mut rng = fastrand::Rng::with_seed(5);
-        // Irwin and Hall: twelve uniform numbers have a variance of one.
-        let mut values: Vec<f32> = (0..100_000).map(|_| (0..12).map(|_| rng.f32() - 0.5).sum()).collect();
+        let mut rng = random::Rng::with_seed(5);
+        let mut values: Vec<f32> = (0..100_000).map(|_| random::normal(&mut rng)).collect();
         values.extend(std::iter::repeat_n(100.0, outliers));
         Histogram::of(&values).unwrap()
     }

@@ -45,6 +45,11 @@ pub fn tensor(ty: &Type, rng: &mut Rng) -> Tensor {
     Tensor::new(ty.shape.clone(), data)
 }
 
+/// A number from about a normal distribution of deviation 1: twelve uniform numbers have a variance of one. (Irwin and Hall)
+pub fn normal(rng: &mut Rng) -> f32 {
+    (0..12).map(|_| rng.f32() - 0.5).sum()
+}
+
 /// Inputs of a graph.
 pub fn inputs(graph: &Graph, rng: &mut Rng) -> Vec<Tensor> {
     graph.inputs.iter().map(|input| tensor(&input.ty, rng)).collect()

@@ -53,14 +53,28 @@ pub(crate) fn bias(
     let (first, end) = unit_items(items, per_unit);
     for item in first..end {
         let i = item as usize;
-        let area = comptime!(tokens * tokens);
-        let all_heads = comptime!(heads * tokens * tokens);
-        let mut score = mul(x[i], scale) + bias[i % all_heads];
-        if masks > 0 {
-            score += mask[i / all_heads % masks * area + i % area];
-        }
-        y[i] = score;
+        y[i] = biased(mul(x[i], scale), i, bias, mask, heads, tokens, masks);
     }
+}
+
+/// Score i with its bias and its mask, in this order.
+#[cube]
+fn biased<T: Numeric>(
+    score: T,
+    i: usize,
+    bias: &[T],
+    mask: &[T],
+    #[comptime] heads: usize,
+    #[comptime] tokens: usize,
+    #[comptime] masks: usize,
+) -> T {
+    let area = comptime!(tokens * tokens);
+    let all_heads = comptime!(heads * tokens * tokens);
+    let mut sum = score + bias[i % all_heads];
+    if masks > 0 {
+        sum += mask[i / all_heads % masks * area + i % area];
+    }
+    sum
 }
 
 /// `y = x + bias (+ mask)` of integers; an item is a score (w,h,i,j). `mask` is any buffer where `masks` is 0.
@@ -80,13 +94,7 @@ pub(crate) fn int_bias(
     let (first, end) = unit_items(items, per_unit);
     for item in first..end {
         let i = item as usize;
-        let area = comptime!(tokens * tokens);
-        let all_heads = comptime!(heads * tokens * tokens);
-        let mut score = x[i] + bias[i % all_heads];
-        if masks > 0 {
-            score += mask[i / all_heads % masks * area + i % area];
-        }
-        y[i] = score;
+        y[i] = biased(x[i], i, bias, mask, heads, tokens, masks);
     }
 }
 

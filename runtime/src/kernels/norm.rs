@@ -62,6 +62,12 @@ pub(crate) fn softmax(x: &[f32], y: &mut [f32], items: u32, #[comptime] n: usize
     }
 }
 
+/// Where the first token of a channel of an image is; the next is `channels` further.
+#[cube]
+fn first_of_channel(item: usize, #[comptime] tokens: usize, #[comptime] channels: usize) -> usize {
+    item / channels * (tokens * channels) + item % channels
+}
+
 /// An item is a channel of an image.
 #[cube(launch_unchecked)]
 pub(crate) fn mean_pool(
@@ -75,7 +81,7 @@ pub(crate) fn mean_pool(
     let (first, end) = unit_items(items, per_unit);
     for item in first..end {
         let item = item as usize;
-        let start = item / channels * (tokens * channels) + item % channels;
+        let start = first_of_channel(item, tokens, channels);
         let mut sum = 0.0f32;
         for t in 0..tokens {
             sum += x[start + t * channels];
@@ -97,7 +103,7 @@ pub(crate) fn sum_pool<X: Int>(
     let (first, end) = unit_items(items, per_unit);
     for item in first..end {
         let item = item as usize;
-        let start = item / channels * (tokens * channels) + item % channels;
+        let start = first_of_channel(item, tokens, channels);
         let mut sum = 0i32;
         for t in 0..tokens {
             sum += i32::cast_from(x[start + t * channels]);
