@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use swint_compiler::{
+    approximate::gelu_to_relu,
     egraph::{Target, rewrite},
     frontend::{Checkpoint, Spec, import, preset, preset_names, random_checkpoint},
     pipeline::{Activation, Calibration, FloatOps, GeluRange, Observer, Options, Precision, compile},
@@ -83,7 +84,9 @@ fn every_precision_and_activation_compiles_and_plans() {
         let calibration = Calibration::new(inputs(name, &module).into_iter().map(|t| vec![t]).collect());
         for precision in [Precision::F32, Precision::Int8] {
             for activation in [Activation::Lut, Activation::Relu, Activation::Gelu] {
-                let options = Options { precision, activation, calibration: Some(&calibration), ..Options::default() };
+                let fuse = name == "timm_micro";
+                let calibration = Some(&calibration);
+                let options = Options { precision, activation, calibration, fuse, ..Options::default() };
                 let mut snapshots = Vec::new();
                 let (compiled, report) = compile(&module, &options, |stage| {
                     let graph = &stage.module.graph;
@@ -96,7 +99,8 @@ fn every_precision_and_activation_compiles_and_plans() {
                 assert_eq!(report.rewrite.unwrap().stopped, None);
                 if precision == Precision::Int8 {
                     assert_eq!(ops.contains_key("gelu"), activation == Activation::Gelu);
-                    assert_eq!(ops.contains_key("lut"), activation == Activation::Lut);
+                    assert_eq!(ops.contains_key("lut"), activation == Activation::Lut && !fuse);
+                    assert_eq!(ops.contains_key("mlp"), activation != Activation::Gelu && fuse);
                 }
                 plan(&compiled.graph).unwrap();
             }
@@ -111,24 +115,35 @@ fn made_up(module: &Module) -> Statistics {
     Statistics { inputs: 1, histograms: values.collect(), ..Statistics::default() }
 }
 
-/// The published models become integer-only: no float between pixels and logits.
+/// The published models become integer-only, five kernels a block or fewer: no float between pixels and logits, whatever
+/// becomes of the GELU.
 #[test]
-fn no_preset_has_a_float_op() {
-    for name in preset_names() {
+fn presets_become_five_integer_kernels_a_block() {
+    for (name, relu) in preset_names().flat_map(|name| [(name, false), (name, true)]) {
         // The structure is that of all blocks of a stage, however many there are.
         let full = preset(name).unwrap();
         let spec = Spec { depths: vec![2, 2, 4, 2], ..full };
-        let module = fold_normalize(&import(&spec, &random_checkpoint(&spec, 1)).unwrap());
+        let mut module = fold_normalize(&import(&spec, &random_checkpoint(&spec, 1)).unwrap());
+        if relu {
+            module = gelu_to_relu(&module, None).unwrap().0;
+        }
         let statistics = made_up(&module);
-        let ranges = Ranges { statistics: &statistics, observer: Observer::MinMax, gelu: GeluRange::Auto };
+        let gelu = if relu { GeluRange::Symmetric } else { GeluRange::Auto };
+        let ranges = Ranges { statistics: &statistics, observer: Observer::MinMax, gelu };
         let (quantized, _) = insert_quantization(&module, ranges, FloatOps::NONE).unwrap();
-        let table = rules(RuleSet { gelu_table: true, float_ops: FloatOps::NONE });
-        let (compiled, report) = rewrite(&quantized, &table, &Target::default());
-        assert_eq!(report.stopped, None, "{name}");
-        let graph = &compiled.graph;
-        let float = |value: &Value| graph.ty(*value).is_float();
-        let found = graph.nodes.iter().find(|node| node.ty.is_float() || node.operands.iter().any(float));
-        assert!(found.is_none(), "{name}: {:?}", found.map(|node| &node.op));
-        plan(graph).unwrap();
+        // Without fusion they are all alike.
+        for fuse in if name.contains("tiny") { &[false, true][..] } else { &[true] } {
+            let table = rules(RuleSet { fuse: *fuse, ..RuleSet::ALL });
+            let (compiled, report) = rewrite(&quantized, &table, &Target::default());
+            assert_eq!(report.stopped, None, "{name}");
+            let graph = &compiled.graph;
+            let float = |value: &Value| graph.ty(*value).is_float();
+            let found = graph.nodes.iter().find(|node| node.ty.is_float() || node.operands.iter().any(float));
+            assert!(found.is_none(), "{name}: {:?}", found.map(|node| &node.op));
+            let (launches, blocks) = (plan(graph).unwrap().launches.len(), spec.depths.iter().sum::<usize>());
+            println!("{name} relu {relu}: {blocks} blocks, fused {fuse}: {launches} launches");
+            // Beside the blocks: the patch embedding, three mergings, the head.
+            assert!(if *fuse { launches <= 5 * blocks + 5 } else { launches > 15 * blocks }, "{name}: {launches}");
+        }
     }
 }

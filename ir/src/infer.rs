@@ -2,6 +2,7 @@
 
 use crate::{
     arith::{layer_norm, softmax},
+    fused,
     op::{Class, Op, OpKind},
     types::{Elem, F32, Scale, Type},
 };
@@ -76,6 +77,10 @@ pub fn infer(op: &Op, operands: &[&Type]) -> Result<Type, TypeError> {
     if operands.len() < min || operands.len() > max {
         let wanted = if min == max { min.to_string() } else { format!("{min} to {max}") };
         return fail(format!("takes {wanted} operands, not {}", operands.len()));
+    }
+    if fused::body(op, operands.len()).is_some() {
+        let types = fused::step_types(op, operands)?;
+        return Ok(types.into_iter().last().expect("bodies have steps").1);
     }
     match infer_checked(op, operands) {
         Ok(ty) => match ty.shape.iter().try_fold(1usize, |n, &d| n.checked_mul(d)) {
@@ -204,7 +209,6 @@ fn infer_checked(op: &Op, operands: &[&Type]) -> Result<Type, String> {
             Ok(Type::f32(x.shape.clone()))
         }
         Op::Requantize { elem, scale } => requantize(x, *elem, scale.get()),
-        Op::QLinear { elem, scale } => requantize(&linear(operands)?, *elem, scale.get()),
         Op::Lut {} => {
             let table = operands[1];
             ensure!(x.elem.is_byte(), "takes i8 or u8, not {x}");
@@ -215,6 +219,14 @@ fn infer_checked(op: &Op, operands: &[&Type]) -> Result<Type, String> {
         Op::SpaceToDepth { .. } | Op::Roll { .. } | Op::WindowPartition { .. } | Op::WindowReverse { .. } => {
             unreachable!("index maps are handled above")
         }
+        Op::QLinear { .. }
+        | Op::NormLinear { .. }
+        | Op::WindowAttention { .. }
+        | Op::LinearResidual { .. }
+        | Op::Mlp { .. }
+        | Op::PatchEmbed { .. }
+        | Op::PatchMerge { .. }
+        | Op::Head { .. } => unreachable!("ops with a body are inferred from it"),
     }
 }
 

@@ -1,6 +1,7 @@
 //! The intermediate representation of swint.
 //!
 //! - [`types`], [`op`], [`graph`]: what a program is. One table of ops ([`op::OpKind`]), one shape inference ([`infer()`]).
+//! - [`fused`]: ops that stand for several, by their bodies.
 //! - [`text`]: printed and parsed form; `parse(print(g)) == g`.
 //! - [`mod@reference`]: the IR's reference page, made from all of this.
 //! - [`verify()`]: the invariants that every later stage relies on; [`diagnostic`]: how what is wrong is said.
@@ -12,6 +13,7 @@
 
 pub mod arith;
 pub mod diagnostic;
+pub mod fused;
 pub mod graph;
 pub mod index_map;
 pub mod infer;

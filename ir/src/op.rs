@@ -134,6 +134,8 @@ pub enum Class {
     Row,
     /// Changes how values are represented.
     Convert,
+    /// Several ops in one kernel: see [`crate::fused`].
+    Fused,
 }
 
 /// Why values are not the attributes of an op.
@@ -310,9 +312,34 @@ ops! {
     Requantize "requantize" ("q") Convert { elem: Elem, scale: F32 }
     /// `y = table[x]`; x i8 (entry 0 stands for −128) or u8, table `[256]` of an 8-bit type.
     Lut "lut" ("x", "table") Pointwise { }
+    /// `qlinear(window_partition(roll(qlayer_norm(x, γ, β))), w, bias)`, then `lut(…, table)` if there is one: a block's q, k and v,
+    /// or the first half of its MLP. Normalised values are i8 of scale `norm`; without a shift or a window (0) nothing moves.
+    NormLinear "norm_linear" ("x", "γ", "β", "w", "bias"; "table") Fused { eps: F32, norm: F32, shift: i64, window: usize, elem: Elem, scale: F32 }
+    /// `requantize(attn_values(qsoftmax(attn_bias(attn_scores(q, k), bias, mask)), v))`, q, k and v the thirds of the channels of
+    /// `qkv`; `factor` is what `attn_bias` scales by.
+    WindowAttention "window_attention" ("qkv", "bias"; "mask") Fused { heads: usize, factor: F32, elem: Elem, scale: F32 }
+    /// `add(requantize(r), roll(window_reverse(qlinear(x, w, bias))))` in i16: the end of an attention or of an MLP. Without a
+    /// window or a shift (0) nothing moves.
+    LinearResidual "linear_residual" ("x", "w", "bias", "r") Fused { window: usize, height: usize, width: usize, shift: i64, scale: F32 }
+    /// `add(requantize(x), qlinear(lut(qlinear(qlayer_norm(x, γ, β), w1, b1), table), w2, b2))` in i16: a whole MLP. Without a table, the
+    /// first linear's clamp is the activation. Normalised values are i8 of scale `norm`, hidden ones `elem` of scale `hidden`.
+    Mlp "mlp" ("x", "γ", "β", "w1", "b1", "w2", "b2"; "table") Fused { eps: F32, norm: F32, elem: Elem, hidden: F32, scale: F32 }
+    /// `qlayer_norm(qlinear(space_to_depth(pixels), w, bias), γ, β)` in i16, row by row; the linear's results have scale `linear`.
+    PatchEmbed "patch_embed" ("pixels", "w", "bias", "γ", "β") Fused { block: usize, linear: F32, eps: F32, scale: F32 }
+    /// `qlinear(qlayer_norm(space_to_depth(x), γ, β), w)` to i16, blocks of 2 column by column; normalised values are i8 of scale
+    /// `norm`.
+    PatchMerge "patch_merge" ("x", "γ", "β", "w") Fused { eps: F32, norm: F32, scale: F32 }
+    /// `qlinear(requantize(mean_pool(qlayer_norm(x, γ, β))), w, bias)`: normalised values are i16 of scale `norm`, means i8 of scale
+    /// `mean`.
+    Head "head" ("x", "γ", "β", "w", "bias") Fused { eps: F32, norm: F32, mean: F32, elem: Elem, scale: F32 }
 }
 
 impl OpKind {
+    /// Whether it stands for several ops, its body: see [`crate::fused`].
+    pub const fn is_fused(self) -> bool {
+        matches!(self.class(), Class::Fused)
+    }
+
     /// The op of a name.
     pub fn from_name(name: &str) -> Option<OpKind> {
         OpKind::ALL.iter().copied().find(|k| k.name() == name)

@@ -48,7 +48,7 @@ fn write_page(out: &mut String) -> std::fmt::Result {
          written, and must be what its op infers. The strings after `loc` name the source's modules whose output the node is.\n"
     )?;
     writeln!(out, "## Ops\n\n`x?` is an operand that may be left out. Shapes are in brackets, `c` is a channel.\n")?;
-    for class in [Class::Contract, Class::Pointwise, Class::Row, Class::Convert, Class::Index] {
+    for class in [Class::Contract, Class::Pointwise, Class::Row, Class::Convert, Class::Index, Class::Fused] {
         writeln!(out, "### {}\n", class_title(class))?;
         for kind in OpKind::ALL.iter().filter(|kind| kind.class() == class) {
             write_op(out, *kind)?;
@@ -98,14 +98,32 @@ fn class_title(class: Class) -> &'static str {
         Class::Pointwise => "Elementwise",
         Class::Row => "Rows: a row of the result from a whole row",
         Class::Convert => "Representation",
+        Class::Fused => "Fused: several ops in one kernel, chosen by the rewrites",
     }
 }
 
 /// A graph of one node of an op.
-fn example(kind: OpKind) -> Graph {
+pub(crate) fn example(kind: OpKind) -> Graph {
     let int = |elem, scale: f32, shape: &[usize]| Type::int(elem, Scale::tensor(scale), shape);
     let image = || Type::f32([1, 8, 8, 32]);
     let scale = F32::new(0.05);
+    // What fused ops take: the residual stream, a norm's constants, those of a linear whose operand has a scale.
+    let stream = |channels| int(Elem::I16, 0.001, &[1, 8, 8, channels]);
+    let norm = |channels| {
+        let (gamma, beta) = (1.0 / 1024.0, 1.0 / 1024.0 / 1024.0);
+        [("norm.weight", int(Elem::I16, gamma, &[channels])), ("norm.bias", int(Elem::I32, beta, &[channels]))]
+    };
+    let fc = |name, n, k, x: f32| {
+        let [weight, bias] = match name {
+            "qkv" => ["qkv.weight", "qkv.bias"],
+            "proj" => ["proj.weight", "proj.bias"],
+            "fc1" => ["fc1.weight", "fc1.bias"],
+            "fc2" => ["fc2.weight", "fc2.bias"],
+            "head" => ["head.weight", "head.bias"],
+            _ => ["reduction.weight", "reduction.bias"],
+        };
+        [(weight, int(Elem::I8, 0.01, &[n, k])), (bias, int(Elem::I32, 0.01 * x, &[n]))]
+    };
     // Types of the operands; what is named like a module is a constant.
     let (op, operands): (Op, Vec<(&str, Type)>) = match kind {
         OpKind::Normalize => {
@@ -125,11 +143,7 @@ fn example(kind: OpKind) -> Graph {
             (Op::LayerNorm { eps: F32::new(1e-5) }, operands)
         }
         OpKind::QLayerNorm => {
-            let operands = vec![
-                ("x", int(Elem::I16, 1e-3, &[1, 8, 8, 32])),
-                ("norm.weight", int(Elem::I16, 1.0 / 1024.0, &[32])),
-                ("norm.bias", int(Elem::I32, 1.0 / 1024.0 / 1024.0, &[32])),
-            ];
+            let operands = [("x", stream(32))].into_iter().chain(norm(32)).collect();
             (Op::QLayerNorm { eps: F32::new(1e-5), elem: Elem::I8, scale }, operands)
         }
         OpKind::Linear => {
@@ -171,6 +185,60 @@ fn example(kind: OpKind) -> Graph {
         OpKind::Quantize => (Op::Quantize { elem: Elem::I8, scale }, vec![("x", Type::f32([2, 32]))]),
         OpKind::Dequantize => (Op::Dequantize {}, vec![("q", int(Elem::I8, 0.02, &[2, 32]))]),
         OpKind::Requantize => (Op::Requantize { elem: Elem::U8, scale }, vec![("q", int(Elem::I32, 2e-4, &[2, 32]))]),
+        OpKind::NormLinear => {
+            let op = Op::NormLinear { eps: F32::new(1e-5), norm: scale, shift: 2, window: 4, elem: Elem::I8, scale };
+            let mut operands = vec![("x", stream(32))];
+            operands.extend(norm(32));
+            operands.extend(fc("qkv", 96, 32, 0.05));
+            (op, operands)
+        }
+        OpKind::WindowAttention => {
+            let factor = F32::new(0.25);
+            let scores = |shape: &[usize]| int(Elem::I32, 0.05 * 0.05 * 0.25, shape);
+            let operands = vec![
+                ("qkv", int(Elem::I8, 0.05, &[4, 16, 96])),
+                ("attn.bias", scores(&[2, 16, 16])),
+                ("attn.mask", scores(&[4, 16, 16])),
+            ];
+            (Op::WindowAttention { heads: 2, factor, elem: Elem::I8, scale }, operands)
+        }
+        OpKind::LinearResidual => {
+            let op = Op::LinearResidual { window: 4, height: 8, width: 8, shift: -2, scale: F32::new(0.001) };
+            let mut operands = vec![("x", int(Elem::I8, 0.05, &[4, 16, 32]))];
+            operands.extend(fc("proj", 32, 32, 0.05));
+            operands.push(("r", stream(32)));
+            (op, operands)
+        }
+        OpKind::Mlp => {
+            let (eps, residual) = (F32::new(1e-5), F32::new(0.001));
+            let op = Op::Mlp { eps, norm: scale, elem: Elem::I8, hidden: scale, scale: residual };
+            let mut operands = vec![("x", stream(32))];
+            operands.extend(norm(32));
+            operands.extend(fc("fc1", 128, 32, 0.05));
+            operands.extend(fc("fc2", 32, 128, 0.01));
+            operands.push(("gelu.table", int(Elem::U8, 0.01, &[256])));
+            (op, operands)
+        }
+        OpKind::PatchEmbed => {
+            let (linear, eps) = (F32::new(0.001), F32::new(1e-5));
+            let mut operands = vec![("pixels", int(Elem::U8, 1.0, &[1, 32, 32, 3]))];
+            operands.extend(fc("proj", 32, 48, 1.0));
+            operands.extend(norm(32));
+            (Op::PatchEmbed { block: 4, linear, eps, scale: F32::new(0.001) }, operands)
+        }
+        OpKind::PatchMerge => {
+            let mut operands = vec![("x", stream(32))];
+            operands.extend(norm(128));
+            operands.extend(fc("reduction", 64, 128, 0.05).into_iter().take(1));
+            (Op::PatchMerge { eps: F32::new(1e-5), norm: scale, scale: F32::new(0.001) }, operands)
+        }
+        OpKind::Head => {
+            let (eps, norm_scale) = (F32::new(1e-5), F32::new(0.001));
+            let mut operands = vec![("x", stream(32))];
+            operands.extend(norm(32));
+            operands.extend(fc("head", 10, 32, 0.05));
+            (Op::Head { eps, norm: norm_scale, mean: scale, elem: Elem::I16, scale: norm_scale }, operands)
+        }
         OpKind::Lut => {
             (Op::Lut {}, vec![("x", int(Elem::I8, 0.02, &[2, 32])), ("gelu.table", int(Elem::I8, 0.01, &[256]))])
         }

@@ -18,16 +18,19 @@
 //!
 //! 11. Every constant has a tensor of its type. ([`Code::NoValue`])
 //! 12. Floats are finite. ([`Code::NotFinite`])
-//! 13. Every scale, factor times channel, is within the bounds of [`crate::infer::is_scale`]. ([`Code::ScaleBounds`])
-//! 14. Integer biases lie within ±[`MAX_BIAS`], those of scores within ±[`MAX_SCORE_BIAS`]. ([`Code::BiasBounds`])
+//! 13. Every scale, factor times channel, those inside of fused ops included, is within the bounds of
+//!     [`crate::infer::is_scale`]. ([`Code::ScaleBounds`])
+//! 14. Integer biases lie within ±[`MAX_BIAS`](crate::infer::MAX_BIAS), those of scores within
+//!     ±[`MAX_SCORE_BIAS`](crate::infer::MAX_SCORE_BIAS). ([`Code::BiasBounds`])
 //!
 //! Every violation is reported, up to 100, but what follows from another is not: a node with an operand of an impossible type is not
 //! asked what it infers.
 
 use crate::{
     diagnostic::Code,
+    fused::{self, integer_biases},
     graph::{ConstId, Decl, Graph, InputId, Node, NodeId, Value},
-    infer::{MAX_BIAS, MAX_SCORE_BIAS, infer, well_formed},
+    infer::{infer, well_formed},
     op::{Op, OpKind},
     tensor::{Data, Weights},
     text::is_name,
@@ -281,18 +284,15 @@ impl Verifier<'_> {
 fn bounded_bias(graph: &Graph, node: &Node) -> Result<(), (usize, &'static str)> {
     let constant = |i: usize| node.operands.get(i).is_none_or(|v| matches!(v, Value::Const(_)));
     match node.op.kind() {
-        OpKind::Linear if node.ty.is_float() => Ok(()),
-        OpKind::Linear | OpKind::QLinear | OpKind::QLayerNorm if !constant(2) => {
-            Err((2, "an integer bias must be a constant"))
-        }
-        OpKind::AttnBias if !node.ty.is_float() => {
+        _ if node.ty.is_float() => Ok(()),
+        OpKind::AttnBias => {
             let scores = graph.node(node.operands[0]).is_some_and(|n| n.op.kind() == OpKind::AttnScores);
             match (1..3).find(|&i| !(scores && constant(i))) {
                 Some(i) => Err((i, "bias and mask of integer scores must be constants, added to scores once")),
                 None => Ok(()),
             }
         }
-        OpKind::BiasAdd if !node.ty.is_float() => {
+        OpKind::BiasAdd => {
             let sums = graph.node(node.operands[0]).is_some_and(|n| n.op == Op::Linear {} && n.operands.len() == 2);
             if sums && constant(1) {
                 Ok(())
@@ -300,7 +300,13 @@ fn bounded_bias(graph: &Graph, node: &Node) -> Result<(), (usize, &'static str)>
                 Err((1, "an integer bias must be a constant, added to a linear without one"))
             }
         }
-        _ => Ok(()),
+        _ => {
+            let biases = integer_biases(&node.op, node.operands.len());
+            match biases.into_iter().find(|&(i, _)| !constant(i)) {
+                Some((i, _)) => Err((i, "an integer bias must be a constant")),
+                None => Ok(()),
+            }
+        }
     }
 }
 
@@ -335,7 +341,8 @@ pub fn verify_weights(graph: &Graph, weights: &Weights) -> Result<(), VerifyErro
     violations.result()?;
     let mut violations = Violations::default();
     let decls = graph.inputs.iter().chain(&graph.consts).map(|d| &d.ty);
-    let types = decls.chain(graph.nodes.iter().map(|n| &n.ty));
+    let inner: Vec<Type> = graph.nodes.iter().flat_map(|node| inner_types(graph, node)).collect();
+    let types = decls.chain(graph.nodes.iter().map(|n| &n.ty)).chain(&inner);
     let mut seen: HashSet<(&str, F32)> = HashSet::new();
     for ty in types {
         let Some(channels) = &ty.scale.channels else { continue };
@@ -347,13 +354,7 @@ pub fn verify_weights(graph: &Graph, weights: &Weights) -> Result<(), VerifyErro
         }
     }
     for (id, node) in graph.iter() {
-        let (positions, most): (&[usize], i32) = match node.op.kind() {
-            OpKind::Linear | OpKind::QLinear | OpKind::QLayerNorm => (&[2], MAX_BIAS),
-            OpKind::BiasAdd => (&[1], MAX_BIAS),
-            OpKind::AttnBias => (&[1, 2], MAX_SCORE_BIAS),
-            _ => continue,
-        };
-        for &position in positions {
+        for (position, most) in integer_biases(&node.op, node.operands.len()) {
             if let Some(&Value::Const(c)) = node.operands.get(position)
                 && let Some(tensor) = weights.get(&graph.consts[c.index()].name)
                 && let Data::I32(values) = &tensor.data
@@ -365,6 +366,16 @@ pub fn verify_weights(graph: &Graph, weights: &Weights) -> Result<(), VerifyErro
         }
     }
     violations.result()
+}
+
+/// The types inside an op with a body.
+fn inner_types(graph: &Graph, node: &Node) -> Vec<Type> {
+    if fused::body(&node.op, node.operands.len()).is_none() {
+        return Vec::new();
+    }
+    let types: Vec<&Type> = node.operands.iter().map(|&v| graph.ty(v)).collect();
+    let steps = fused::step_types(&node.op, &types).expect("the graph is verified");
+    steps.into_iter().flat_map(|(inputs, result)| inputs.into_iter().chain([result])).collect()
 }
 
 #[cfg(test)]

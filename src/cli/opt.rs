@@ -14,7 +14,7 @@ use std::{collections::BTreeSet, path::PathBuf, process::ExitCode};
 use swint::{
     compiler::{
         egraph::Class,
-        pipeline::{ActivationPolicy, Calibration, FloatOps, Options, PASSES, Pass, find},
+        pipeline::{ActivationPolicy, Calibration, Options, PASSES, Pass, find},
         rules::{RuleSet, rules},
         validate::validate,
     },
@@ -79,7 +79,7 @@ pub struct Args {
 const MOST_RANDOM_BYTES: usize = 8 << 30;
 
 fn rule_name(name: &str) -> Result<String, String> {
-    let table = rules(RuleSet { gelu_table: true, float_ops: FloatOps::NONE });
+    let table = rules(RuleSet::ALL);
     if table.iter().any(|rule| rule.name == name) {
         return Ok(name.to_owned());
     }
@@ -94,7 +94,7 @@ fn listing() -> String {
         text += &format!("  {:<16}{}\n", pass.name, pass.summary);
     }
     text += "\nrules of the pass rewrite; `real` ones are identities over the reals, within a bound\n";
-    for rule in rules(RuleSet { gelu_table: true, float_ops: FloatOps::NONE }) {
+    for rule in rules(RuleSet::ALL) {
         let class = if rule.class == Class::Exact { "exact" } else { "real" };
         text += &format!("  {:<34}{class:<7}{} => {}\n", rule.name, rule.lhs, rule.rhs);
     }

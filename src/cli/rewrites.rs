@@ -16,8 +16,8 @@ use std::{
 use swint::{
     compiler::{
         egraph::{Class, Explanation, Rule, explain},
-        pipeline::{Activation, Options, PASSES, Pass},
-        rules::{RuleSet, rules},
+        pipeline::{Options, PASSES, Pass, rule_set},
+        rules::rules,
     },
     ir::{Module, NodeId, Value, op::OpKind, random, verify_weights},
 };
@@ -66,7 +66,7 @@ impl Args {
         if let (true, Some(kind)) = (nodes.is_empty(), self.removed) {
             return Err(miette!("the program before the rewrites has no {kind}"));
         }
-        let table = rules(RuleSet { gelu_table: options.activation == Activation::Lut, float_ops: options.float_ops });
+        let table = rules(rule_set(&options));
         let target = self.pass_args.target()?;
         let found: Vec<(NodeId, Explanation)> =
             nodes.iter().map(|&node| (node, explain(&module, node, &table, &target))).collect();

@@ -1,8 +1,11 @@
 //! Kernels on the CPU runtime against the interpreter, bit for bit, after every kernel.
 
 use crate::common::{compiled, compiled_with, noise};
-use std::collections::HashMap;
-use swint_compiler::pipeline::{Activation, FloatOps, Options, Precision};
+use std::collections::{BTreeSet, HashMap};
+use swint_compiler::{
+    pipeline::{Activation, FloatOps, Options, Precision},
+    plan::plan,
+};
 use swint_ir::{Module, NodeId, Tensor, interp, random};
 use swint_runtime::{device::Device, executor::Session, inputs::stack};
 
@@ -12,16 +15,20 @@ fn kernels_equal_the_interpreter(name: &str, precision: Precision, activation: A
 
 /// Every kernel's result on a batch of two equals the interpreter's.
 fn compare(name: &str, module: &Module) {
-    let input = stack(&noise(module, 2));
-    let session = Session::new(module, Device::Cpu, 2).unwrap();
+    compare_on(name, module, 2, &[stack(&noise(module, 2))]);
+}
+
+/// Every kernel's result on a batch equals the interpreter's.
+fn compare_on(name: &str, module: &Module, batch: usize, inputs: &[Tensor]) {
+    let session = Session::new(module, Device::Cpu, batch).unwrap();
     let batched = session.module();
     let mut wanted: HashMap<NodeId, Tensor> = HashMap::new();
-    interp::run_with(&batched.graph, &batched.weights, std::slice::from_ref(&input), |_, result| {
+    interp::run_with(&batched.graph, &batched.weights, inputs, |_, result| {
         wanted.insert(NodeId(wanted.len() as u32), result.clone());
     })
     .unwrap();
     session
-        .run_with(&[input], |launch, found| {
+        .run_with(inputs, |launch, found| {
             let wanted = &wanted[&launch.node];
             // Bits, so that zeros of both signs differ and no NaN hides.
             let (a, b) = (wanted.data.to_bytes(), found.data.to_bytes());
@@ -73,6 +80,35 @@ fn micro_int8_with_float_ops() {
     ] {
         let options = Options { precision: Precision::Int8, float_ops, ..Options::default() };
         compare("timm_micro", &compiled_with("timm_micro", &options));
+    }
+}
+
+/// The same models without fusion: a kernel an op.
+#[test]
+fn unfused_int8() {
+    for (name, activation) in
+        [("cifar10", Activation::Lut), ("timm_odd", Activation::Lut), ("timm_micro", Activation::Relu)]
+    {
+        let options = Options { precision: Precision::Int8, activation, fuse: false, ..Options::default() };
+        compare(name, &compiled_with(name, &options));
+    }
+}
+
+/// Random programs: ops on shapes, widths and types that no model has.
+#[test]
+fn random_programs() {
+    let mut kernels = BTreeSet::new();
+    for seed in 0..250 {
+        let graph = random::graph(seed, 10);
+        let module = Module { weights: random::weights(&graph, seed), graph };
+        let Ok(plan) = plan(&module.graph) else { continue };
+        kernels
+            .extend(plan.launches.iter().map(|launch| launch.kernel.to_string().split('[').next().unwrap().to_owned()));
+        let inputs = random::inputs(&module.graph, &mut random::Rng::with_seed(seed));
+        compare_on(&format!("seed {seed}"), &module, 1, &inputs);
+    }
+    for fused in ["norm_linear", "linear_residual", "mlp", "window_attention", "linear_norm", "head"] {
+        assert!(kernels.contains(fused), "{fused} is in no program: {kernels:?}");
     }
 }
 

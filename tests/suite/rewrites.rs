@@ -4,7 +4,7 @@ use crate::common::{calibration, imported, noise};
 use std::collections::HashMap;
 use swint_compiler::{
     egraph::{Class, Rule, Target, rewrite},
-    pipeline::{Activation, FloatOps, Options, Precision, compile},
+    pipeline::{Activation, Options, Precision, compile},
     rules::{RuleSet, rules},
 };
 use swint_ir::{Elem, Module, Tensor, Value, interp, op::OpKind};
@@ -26,10 +26,7 @@ fn quantized(name: &str, activation: Activation) -> Module {
 }
 
 fn exact_rules() -> Vec<Rule> {
-    rules(RuleSet { gelu_table: true, float_ops: FloatOps::NONE })
-        .into_iter()
-        .filter(|r| r.class == Class::Exact)
-        .collect()
+    rules(RuleSet::ALL).into_iter().filter(|r| r.class == Class::Exact).collect()
 }
 
 /// Where only `exact` rules fire, the table among them, the result is the same bit for bit.
@@ -64,9 +61,7 @@ fn real_rules_stay_within_one_quantization_step() {
     for name in ["timm_micro", "timm_odd", "cifar10"] {
         let before = quantized(name, Activation::Lut);
         // Unfused, so that every requantization's operand can be seen; fusing them is exact.
-        let unfused = rules(RuleSet { gelu_table: true, float_ops: FloatOps::NONE })
-            .into_iter()
-            .filter(|r| !r.name.starts_with("qlinear"));
+        let unfused = rules(RuleSet::ALL).into_iter().filter(|r| !r.name.starts_with("qlinear"));
         let (after, _) = rewrite(&before, &unfused.collect::<Vec<_>>(), &Target::default());
         let mut requantized = 0;
         for input in noise(&before, 2) {

@@ -181,10 +181,7 @@ fn render(term: &FlatTerm<ENode>, constants: &Constants, names: &[String]) -> St
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        quantize::FloatOps,
-        rules::{RuleSet, rules},
-    };
+    use crate::rules::{RuleSet, rules};
     use swint_ir::{random, text};
 
     const MLP: &str = "graph @g(%x: i8<0.05>[4,8]) -> i8<0.03>[4,16] {
@@ -205,7 +202,7 @@ mod tests {
     fn explained(node: u32) -> Explanation {
         let graph = text::read("g.ir", MLP).unwrap().0;
         let module = Module { weights: random::weights(&graph, 3), graph };
-        let table = rules(RuleSet { gelu_table: true, float_ops: FloatOps::NONE });
+        let table = rules(RuleSet::ALL);
         explain(&module, NodeId(node), &table, &Target::default())
     }
 

@@ -3,11 +3,11 @@
 use super::{
     Target,
     cost::{Cost, node_cost},
-    lang::{ENode, SwinGraph},
+    lang::{ENode, Facts, SwinGraph},
 };
 use egg::{Id, Language};
 use std::collections::{BTreeSet, HashMap, HashSet, hash_map::Entry};
-use swint_ir::Type;
+use swint_ir::{Op, OpKind, Type};
 
 /// A node for every class that the root needs.
 pub(super) struct Extraction {
@@ -104,8 +104,8 @@ fn children_first(egraph: &SwinGraph, root: Id) -> Vec<Id> {
 fn candidate(egraph: &SwinGraph, id: Id, node: &ENode, best: &HashMap<Id, Best>, target: &Target) -> Option<Best> {
     let own = match node {
         ENode::Op(kind, children) => {
-            let operands: Vec<&Type> = children.iter().filter_map(|&c| egraph[c].data.ty()).collect();
-            node_cost(*kind, &operands, egraph[id].data.ty().expect("ops make tensors"), target)
+            let (op, operands) = typed(egraph, *kind, children);
+            node_cost(&op, &operands, egraph[id].data.ty().expect("ops make tensors"), target)
         }
         _ => Cost::default(),
     };
@@ -123,6 +123,18 @@ fn candidate(egraph: &SwinGraph, id: Id, node: &ENode, best: &HashMap<Id, Best>,
     }
     let total = parts.iter().map(|p| p.1).sum();
     Some(Best { node: node.clone(), parts, total })
+}
+
+/// An op with its attributes, and the types of its operands.
+fn typed<'a>(egraph: &'a SwinGraph, kind: OpKind, children: &[Id]) -> (Op, Vec<&'a Type>) {
+    let (mut attrs, mut operands) = (Vec::new(), Vec::new());
+    for &child in children {
+        match &egraph[child].data {
+            Facts::Attr(attr) => attrs.push(attr.clone()),
+            Facts::Tensor { ty, .. } => operands.push(ty),
+        }
+    }
+    (Op::from_attrs(kind, &attrs).expect("the e-node was typed"), operands)
 }
 
 /// The union of two sets in order of class; the first's costs where both have one.

@@ -63,7 +63,7 @@ impl fmt::Display for ENode {
 impl FromOp for ENode {
     type Error = String;
 
-    /// An op by its name; an element type or order as an attribute.
+    /// An op by its name; an element type, order or integer as an attribute.
     fn from_op(name: &str, children: Vec<Id>) -> Result<Self, String> {
         if let Some(kind) = OpKind::from_name(name) {
             let (min, max) = kind.arity();
@@ -76,6 +76,7 @@ impl FromOp for ENode {
         }
         (Elem::from_name(name).map(Attr::Elem))
             .or_else(|| Order::from_name(name).map(Attr::Order))
+            .or_else(|| name.parse().ok().map(Attr::Int))
             .filter(|_| children.is_empty())
             .map(ENode::Attr)
             .ok_or_else(|| format!("unknown op {name}"))

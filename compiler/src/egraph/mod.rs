@@ -42,7 +42,7 @@ const ITERATION_LIMIT: usize = 60;
 const TIME_LIMIT: Duration = Duration::from_secs(1 << 32);
 
 /// Applies rules until nothing is new, or a limit is reached.
-fn saturate(egraph: SwinGraph, rules: &[Rule]) -> Runner<ENode, Constants> {
+pub(crate) fn saturate(egraph: SwinGraph, rules: &[Rule]) -> Runner<ENode, Constants> {
     let rewrites: Vec<_> = rules.iter().map(Rule::to_rewrite).collect();
     Runner::default()
         .with_egraph(egraph)

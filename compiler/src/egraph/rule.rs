@@ -132,11 +132,21 @@ impl Match<'_> {
 
     /// Binds a variable to a constant, made if there is none of this type and value. Its name starts with `stem`.
     pub fn bind_constant(&mut self, name: &str, stem: &str, ty: Type, data: Data) {
-        let Constants { decls, weights, .. } = &mut self.egraph.analysis;
-        let tensor = Tensor::new(ty.shape.clone(), data);
-        let index = declare_fresh(decls, weights, stem, ty, tensor);
+        let index = self.fresh(stem, ty, data);
         let id = self.egraph.add(ENode::Const(ConstId(index as u32)));
         self.subst.insert(variable(name), id);
+    }
+
+    /// Makes a constant for a type to name as its channel scales, as [`Match::bind_constant`] does; gives its name.
+    pub fn declare(&mut self, stem: &str, ty: Type, data: Data) -> Arc<str> {
+        let index = self.fresh(stem, ty, data);
+        self.egraph.analysis.decls[index].name.clone()
+    }
+
+    fn fresh(&mut self, stem: &str, ty: Type, data: Data) -> usize {
+        let Constants { decls, weights, .. } = &mut self.egraph.analysis;
+        let tensor = Tensor::new(ty.shape.clone(), data);
+        declare_fresh(decls, weights, stem, ty, tensor)
     }
 }
 

@@ -20,6 +20,8 @@ pub struct Target {
     pub scalar: f64,
     /// Time to launch a kernel, in picoseconds.
     pub launch: f64,
+    /// Bytes that one kernel can keep near its cores: shared memory of a block, or a core's cache.
+    pub on_chip: usize,
 }
 
 /// The texts that are part of the program, the default first.
@@ -39,6 +41,7 @@ struct RawTarget {
     int8_tmac_s: Spanned<f64>,
     scalar_top_s: Spanned<f64>,
     launch_us: Spanned<f64>,
+    on_chip_kib: Spanned<f64>,
 }
 
 impl Target {
@@ -74,6 +77,7 @@ impl Target {
             int8: positive(&raw.int8_tmac_s),
             scalar: positive(&raw.scalar_top_s),
             launch: positive(&raw.launch_us) * 1e6,
+            on_chip: (positive(&raw.on_chip_kib) * 1024.0) as usize,
             name: raw.name,
             device: raw.device,
         };

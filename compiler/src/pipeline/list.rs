@@ -1,6 +1,6 @@
 //! The list of passes.
 
-use super::{Activation, Calibration, Equalize, FloatOps, GeluRange, Options, Precision, Report};
+use super::{Activation, Calibration, Equalize, GeluRange, Options, Precision, Report};
 use crate::{
     approximate::gelu_to_relu,
     egraph::rewrite,
@@ -84,12 +84,7 @@ pub static PASSES: [Pass; 5] = [
         wanted: |_| true,
         calibrated: false,
         run: |module, options, report| {
-            // Rules that are named are taken whatever the other options say.
-            let named = options.rules.is_some();
-            let mut table = rules(RuleSet {
-                gelu_table: named || options.activation == Activation::Lut,
-                float_ops: if named { FloatOps::NONE } else { options.float_ops },
-            });
+            let mut table = rules(rule_set(options));
             if let Some(names) = &options.rules {
                 table.retain(|rule| names.contains(&rule.name));
             }
@@ -100,6 +95,14 @@ pub static PASSES: [Pass; 5] = [
         },
     },
 ];
+
+/// The rules that the options choose: those that are named, whatever the other options say.
+pub fn rule_set(options: &Options<'_>) -> RuleSet {
+    if options.rules.is_some() {
+        return RuleSet::ALL;
+    }
+    RuleSet { gelu_table: options.activation == Activation::Lut, float_ops: options.float_ops, fuse: options.fuse }
+}
 
 fn calibration<'a>(options: &Options<'a>) -> Result<&'a Calibration, String> {
     options.calibration.ok_or_else(|| "int8 needs calibration: it sets the scales of the activations".to_owned())

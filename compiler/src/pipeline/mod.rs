@@ -6,7 +6,7 @@ mod list;
 
 pub use activation::{Activation, ActivationPolicy};
 pub use driver::{Cause, PassFailure, Stage, run_passes};
-pub use list::{IMPORT, PASSES, Pass, find};
+pub use list::{IMPORT, PASSES, Pass, find, rule_set};
 
 pub use crate::approximate::Blocks;
 pub use crate::quantize::{Calibration, Equalize, FloatOps, GeluRange, Observer};
@@ -29,7 +29,7 @@ pub enum Precision {
 }
 
 /// What to compile to, and how.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Options<'a> {
     /// Numbers.
     pub precision: Precision,
@@ -49,10 +49,32 @@ pub struct Options<'a> {
     pub gelu_range: GeluRange,
     /// The device whose cost decides between equal programs.
     pub target: Target,
+    /// Whether ops may be fused into one kernel where that is cheaper.
+    pub fuse: bool,
     /// Use these rewrite rules only, whatever the activation.
     pub rules: Option<BTreeSet<String>>,
     /// Verify after every pass, and not only the first and the last program. Always so with debug assertions.
     pub verify: bool,
+}
+
+impl Default for Options<'_> {
+    /// An f32 model for the default target, fused.
+    fn default() -> Self {
+        Options {
+            precision: Precision::default(),
+            activation: Activation::default(),
+            relu: Vec::new(),
+            float_ops: FloatOps::default(),
+            calibration: None,
+            observer: Observer::default(),
+            equalize: Equalize::default(),
+            gelu_range: GeluRange::default(),
+            target: Target::default(),
+            fuse: true,
+            rules: None,
+            verify: false,
+        }
+    }
 }
 
 /// What a compilation did.

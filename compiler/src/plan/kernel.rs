@@ -49,6 +49,56 @@ pub enum Kernel {
     Requantize { from: Elem, to: Elem, n: usize },
     /// Item: an element. Inputs: x, table.
     Lut { from: Elem, to: Elem },
+    /// A LayerNorm, then a linear, then a table if any; item: a row of results. Rows are made of `rows.parts` chunks. Inputs: x,
+    /// the norm's ([`Kernel::QLayerNorm`]'s, x aside), the linear's ([`Kernel::Linear`]'s, x aside), table, map.
+    NormLinear { x: Elem, rows: Rows, epsilon: i64, n: usize, bias: bool, to: Elem, table: Option<Elem> },
+    /// A linear, then an addition to the residual stream; item: a row of results. Inputs: x, the linear's, r, multipliers'
+    /// mantissas `[n]` and shifts `[n]` of r, map.
+    LinearResidual { x: Elem, rows: Rows, n: usize, r: Elem },
+    /// LayerNorm, linear, table if any, linear, addition to x; item: a row. Inputs: x, the norm's, the first linear's, table,
+    /// the second linear's, x, multipliers' mantissas `[k]` and shifts `[k]` of x.
+    Mlp { x: Elem, k: usize, hidden: usize, epsilon: i64, to: Elem, table: Option<Elem> },
+    /// Scores, bias, mask, softmax, values; item: a token of a head of a window. Inputs: q, k and v as thirds of the channels,
+    /// bias, mask if `masks > 0`, the softmax's ([`Kernel::QSoftmax`]'s, scores aside), mantissa `[1]` and shift `[1]` of the result.
+    WindowAttention { heads: usize, tokens: usize, channels: usize, masks: usize, to: Elem },
+    /// A linear, then a LayerNorm of its 16-bit results; item: a row of results. Inputs: x, the linear's, the norm's, map.
+    LinearNorm { x: Elem, rows: Rows, n: usize, epsilon: i64 },
+    /// LayerNorm of every token, mean, linear; item: an image. Inputs: x, the norm's, the mean's mantissa `[1]` and shift `[1]`,
+    /// the linear's.
+    Head { x: Elem, tokens: usize, k: usize, n: usize, epsilon: i64, to: Elem },
+}
+
+/// Where the rows come from that a kernel works on.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Rows {
+    /// Elements that stay together.
+    pub chunk: usize,
+    /// Chunks of a row.
+    pub parts: usize,
+    /// Chunks of an image, which an index map moves; 0 where none does.
+    pub period: usize,
+}
+
+impl Rows {
+    /// Elements of a row.
+    pub fn len(self) -> usize {
+        self.chunk * self.parts
+    }
+
+    /// Whether rows have no elements: never.
+    pub fn is_empty(self) -> bool {
+        self.len() == 0
+    }
+}
+
+impl fmt::Display for Rows {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "k={}", self.len())?;
+        if self.period > 0 {
+            write!(f, ",map={}x{}", self.period, self.chunk)?;
+        }
+        Ok(())
+    }
 }
 
 impl fmt::Display for Kernel {
@@ -91,6 +141,24 @@ impl fmt::Display for Kernel {
             }
             Kernel::Requantize { from, to, n } => write!(f, "requantize[{from},{to},n={n}]"),
             Kernel::Lut { from, to } => write!(f, "lut[{from},{to}]"),
+            Kernel::NormLinear { x, rows, epsilon, n, bias, to, table } => {
+                write!(f, "norm_linear[{x},{rows},n={n},epsilon={epsilon}{},to={to}", flag(bias, ",bias"))?;
+                table.iter().try_for_each(|to| write!(f, ",table={to}"))?;
+                f.write_str("]")
+            }
+            Kernel::LinearResidual { x, rows, n, r } => write!(f, "linear_residual[{x},{rows},n={n},r={r}]"),
+            Kernel::Mlp { x, k, hidden, epsilon, to, table } => {
+                write!(f, "mlp[{x},k={k},hidden={hidden},epsilon={epsilon},to={to}")?;
+                table.iter().try_for_each(|to| write!(f, ",table={to}"))?;
+                f.write_str("]")
+            }
+            Kernel::WindowAttention { heads, tokens, channels, masks, to } => {
+                write!(f, "window_attention[heads={heads},tokens={tokens},channels={channels},masks={masks},to={to}]")
+            }
+            Kernel::LinearNorm { x, rows, n, epsilon } => write!(f, "linear_norm[{x},{rows},n={n},epsilon={epsilon}]"),
+            Kernel::Head { x, tokens, k, n, epsilon, to } => {
+                write!(f, "head[{x},tokens={tokens},k={k},n={n},epsilon={epsilon},to={to}]")
+            }
         }
     }
 }
@@ -108,8 +176,8 @@ pub enum ConstSource {
     Mantissas(Type, F32, usize),
     /// Shifts of the same.
     Shifts(Type, F32, usize),
-    /// The chunks that an index map takes from an operand of a shape.
-    Map(Op, Vec<usize>),
+    /// The chunks that index maps, one after the other, take from operands of these shapes.
+    Map(Vec<(Op, Vec<usize>)>),
     /// Floats.
     Floats(Vec<F32>),
     /// The powers of two of the integer softmax.
@@ -135,8 +203,11 @@ impl ConstSource {
                 let all = weights.multipliers(ty, to.get());
                 Data::I32((0..*n).map(|i| all[i % all.len()].shift as i32).collect())
             }
-            ConstSource::Map(op, shape) => {
-                Data::I32(IndexMap::of(op, shape).source.into_iter().map(|i| i as i32).collect())
+            ConstSource::Map(maps) => {
+                let mut all = maps.iter().map(|(op, shape)| IndexMap::of(op, shape).source);
+                let first = all.next().expect("there is a map");
+                let composed = all.fold(first, |below, above| above.iter().map(|&i| below[i as usize]).collect());
+                Data::I32(composed.into_iter().map(|i| i as i32).collect())
             }
             ConstSource::Powers => Data::I32(softmax::EXP2.to_vec()),
             ConstSource::Floats(values) => Data::F32(values.iter().map(|v| v.get()).collect()),
@@ -164,11 +235,11 @@ impl fmt::Display for ConstSource {
             ConstSource::Scales(ty) => write!(f, "scales {ty}"),
             ConstSource::Mantissas(ty, to, n) => write!(f, "{n} mantissas {ty} to {to}"),
             ConstSource::Shifts(ty, to, n) => write!(f, "{n} shifts {ty} to {to}"),
-            ConstSource::Map(op, shape) => {
-                write!(f, "map {}", op.kind())?;
+            ConstSource::Map(maps) => maps.iter().enumerate().try_for_each(|(i, (op, shape))| {
+                write!(f, "{} {}", if i > 0 { ", then" } else { "map" }, op.kind())?;
                 op.attrs().iter().try_for_each(|attr| write!(f, " {attr}"))?;
                 write!(f, " of {shape:?}")
-            }
+            }),
             ConstSource::Powers => f.write_str("powers of two"),
             ConstSource::Floats(values) => write!(f, "floats {values:?}"),
         }

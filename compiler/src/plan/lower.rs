@@ -3,6 +3,7 @@
 use super::{
     Buffer, ConstSource, Kernel, Launch, Plan,
     arena::{Lifetime, allocate},
+    fused,
 };
 use petgraph::{
     algo::toposort,
@@ -12,8 +13,9 @@ use std::collections::HashMap;
 use swint_ir::{
     Elem, F32, Graph, Node, NodeId, Type, Value,
     arith::{layer_norm, softmax},
+    fused::linear_weights,
     infer,
-    op::{Class, Op, OpKind},
+    op::{Class, Op},
     tensor::channel_stride,
 };
 
@@ -35,7 +37,10 @@ pub enum PlanError {
 /// When the graph runs no op, or computes the weights of a linear.
 pub fn plan(graph: &Graph) -> Result<Plan, PlanError> {
     let Value::Node(output) = graph.output else { return Err(PlanError::Empty) };
-    let computed = |n: &Node| is_linear(&n.op) && !matches!(n.operands[1], Value::Const(_));
+    let computed = |n: &Node| {
+        let weights = linear_weights(&n.op, n.operands.len());
+        weights.into_iter().any(|i| !matches!(n.operands[i], Value::Const(_)))
+    };
     let order = schedule(graph);
     if let Some(&id) = order.iter().find(|id| computed(&graph.nodes[id.index()])) {
         return Err(PlanError::ComputedWeights(id));
@@ -109,14 +114,14 @@ fn lifetimes(graph: &Graph, order: &[NodeId], output: NodeId) -> Vec<Lifetime> {
     order.iter().enumerate().map(lifetime).collect()
 }
 
-struct Lowering<'a> {
+pub(super) struct Lowering<'a> {
     graph: &'a Graph,
     consts: Vec<ConstSource>,
     known: HashMap<ConstSource, usize>,
 }
 
 impl Lowering<'_> {
-    fn constant(&mut self, source: ConstSource) -> Buffer {
+    pub(super) fn constant(&mut self, source: ConstSource) -> Buffer {
         let consts = &mut self.consts;
         Buffer::Const(*self.known.entry(source).or_insert_with_key(|source| {
             consts.push(source.clone());
@@ -125,7 +130,7 @@ impl Lowering<'_> {
     }
 
     /// Mantissas and shifts that requantize values of a type, one for each of its channels.
-    fn multipliers(&mut self, from: &Type, to: F32) -> [Buffer; 2] {
+    pub(super) fn multipliers(&mut self, from: &Type, to: F32) -> [Buffer; 2] {
         let (ty, n) = (scale_only(from), from.last());
         [ConstSource::Mantissas(ty.clone(), to, n), ConstSource::Shifts(ty, to, n)].map(|source| self.constant(source))
     }
@@ -135,6 +140,7 @@ impl Lowering<'_> {
         let node = &graph.nodes[id.index()];
         let types: Vec<&Type> = node.operands.iter().map(|&v| graph.ty(v)).collect();
         let (x, y) = (types[0], &node.ty);
+        let weights = linear_weights(&node.op, node.operands.len());
         let mut inputs: Vec<Buffer> = Vec::new();
         for (i, &operand) in node.operands.iter().enumerate() {
             inputs.push(match operand {
@@ -142,17 +148,23 @@ impl Lowering<'_> {
                 Value::Node(n) => buffer(n),
                 Value::Const(c) => {
                     let name = graph.consts[c.index()].name.clone();
-                    let weights = i == 1 && is_linear(&node.op);
-                    self.constant(if weights { ConstSource::Transposed(name) } else { ConstSource::Weight(name) })
+                    let transposed = weights.contains(&i);
+                    self.constant(if transposed { ConstSource::Transposed(name) } else { ConstSource::Weight(name) })
                 }
             });
         }
         let channels = |ty: &Type| ty.scale.channels.as_ref().map_or(1, |c| ty.shape[c.axis]);
         let (kernel, items) = match &node.op {
+            op if op.kind().is_fused() => {
+                let (kernel, all) = fused::lower(self, op, &types, y, &inputs);
+                inputs = all;
+                let items = fused::items(&kernel, y);
+                (kernel, items)
+            }
             op if op.kind().class() == Class::Index => {
                 let (shape, chunk) = (map_shape(op, &x.shape), x.last());
                 let period = shape.iter().product::<usize>() / chunk;
-                inputs.push(self.constant(ConstSource::Map(op.clone(), shape)));
+                inputs.push(self.constant(ConstSource::Map(vec![(op.clone(), shape)])));
                 (Kernel::Move { elem: x.elem, chunk, period }, y.elements() / chunk)
             }
             Op::Linear {} | Op::QLinear { .. } => {
@@ -222,13 +234,10 @@ impl Lowering<'_> {
             Op::SpaceToDepth { .. } | Op::Roll { .. } | Op::WindowPartition { .. } | Op::WindowReverse { .. } => {
                 unreachable!("index maps are handled above")
             }
+            _ => unreachable!("fused ops are handled above"),
         };
         Launch { kernel, items, inputs, output: buffer(id), node: id, locs: node.locs.clone() }
     }
-}
-
-fn is_linear(op: &Op) -> bool {
-    matches!(op.kind(), OpKind::Linear | OpKind::QLinear)
 }
 
 /// The type reduced to what its scales depend on, so that equal constants are shared.
@@ -238,7 +247,7 @@ fn scale_only(ty: &Type) -> Type {
 }
 
 /// The shape that an index map depends on: one image's, so that every batch shares the constant.
-fn map_shape(op: &Op, shape: &[usize]) -> Vec<usize> {
+pub(super) fn map_shape(op: &Op, shape: &[usize]) -> Vec<usize> {
     let mut shape = shape.to_vec();
     shape[0] = match *op {
         Op::WindowReverse { window, height, width } => (height / window) * (width / window),

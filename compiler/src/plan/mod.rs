@@ -1,10 +1,11 @@
 //! Graph → kernels, launch order, buffers. A plan is plain data: what to run, not how.
 
 mod arena;
+mod fused;
 mod kernel;
 mod lower;
 
-pub use kernel::{ConstSource, Kernel};
+pub use kernel::{ConstSource, Kernel, Rows};
 pub use lower::{PlanError, plan};
 
 use std::{fmt, sync::Arc};

@@ -1,12 +1,92 @@
-//! Fusion: what one kernel does better than two. A fused op is a node like any other, chosen by cost.
+//! Fusion: what one kernel does better than several. A fused op is a node like any other, chosen by cost.
 
-use crate::egraph::{Class::Exact, Rule};
+use crate::egraph::{Class::Exact, Match, Rule};
+use swint_ir::{Data, Elem, F32, Scale, Type, infer, op::Op};
 
-/// The table.
+/// A linear that requantizes its sums.
 #[rustfmt::skip]
-pub fn rules() -> Vec<Rule> {
+pub fn linear() -> Vec<Rule> {
     vec![
         Rule::new("qlinear",      Exact, "(requantize (linear ?x ?w) ?e ?s)",    "(qlinear ?x ?w ?e ?s)"),
         Rule::new("qlinear-bias", Exact, "(requantize (linear ?x ?w ?b) ?e ?s)", "(qlinear ?x ?w ?b ?e ?s)"),
     ]
+}
+
+/// The kernels of a Swin Transformer. A linear in them has a bias: where there is none, zeros serve.
+#[rustfmt::skip]
+pub fn kernels() -> Vec<Rule> {
+    vec![
+        // A LayerNorm and the linear that reads it, index maps between them.
+        Rule::new("qlinear-zero-bias",       Exact, "(qlinear ?x ?w ?e ?s)",                                                                   "(qlinear ?x ?w ?zero ?e ?s)").when(zero_bias),
+        Rule::new("norm-linear",             Exact, "(qlinear (qlayer_norm ?x ?g ?b ?eps i8 ?n) ?w ?c ?e ?s)",                                 "(norm_linear ?x ?g ?b ?w ?c ?eps ?n 0 0 ?e ?s)"),
+        Rule::new("norm-linear-windows",     Exact, "(qlinear (window_partition (qlayer_norm ?x ?g ?b ?eps i8 ?n) ?p) ?w ?c ?e ?s)",           "(norm_linear ?x ?g ?b ?w ?c ?eps ?n 0 ?p ?e ?s)"),
+        Rule::new("norm-linear-shifted",     Exact, "(qlinear (window_partition (roll (qlayer_norm ?x ?g ?b ?eps i8 ?n) ?r) ?p) ?w ?c ?e ?s)", "(norm_linear ?x ?g ?b ?w ?c ?eps ?n ?r ?p ?e ?s)"),
+        Rule::new("norm-linear-table",       Exact, "(lut (norm_linear ?x ?g ?b ?w ?c ?eps ?n ?r ?p ?e ?s) ?t)",                               "(norm_linear ?x ?g ?b ?w ?c ?t ?eps ?n ?r ?p ?e ?s)"),
+        // A linear and the residual stream, which is requantized to the sum's scale.
+        Rule::new("linear-residual",         Exact, "(add ?r (qlinear ?x ?w ?c i16 ?s))",                                                      "(linear_residual ?x ?w ?c ?r 0 0 0 0 ?s)"),
+        Rule::new("linear-residual-windows", Exact, "(add ?r (window_reverse (qlinear ?x ?w ?c i16 ?s) ?p ?h ?v))",                            "(linear_residual ?x ?w ?c ?r ?p ?h ?v 0 ?s)"),
+        Rule::new("linear-residual-shifted", Exact, "(add ?r (roll (window_reverse (qlinear ?x ?w ?c i16 ?s) ?p ?h ?v) ?d))",                  "(linear_residual ?x ?w ?c ?r ?p ?h ?v ?d ?s)"),
+        Rule::new("residual-requantize",     Exact, "(linear_residual ?x ?w ?c (requantize ?r i16 ?s) ?p ?h ?v ?d ?s)",                        "(linear_residual ?x ?w ?c ?r ?p ?h ?v ?d ?s)"),
+        // A whole MLP, its hidden layer on the chip.
+        Rule::new("mlp",                     Exact, "(linear_residual (norm_linear ?x ?g ?b ?w ?c ?eps ?n 0 0 ?e ?m) ?u ?d ?x 0 0 0 0 ?s)",    "(mlp ?x ?g ?b ?w ?c ?u ?d ?eps ?n ?e ?m ?s)"),
+        Rule::new("mlp-table",               Exact, "(linear_residual (norm_linear ?x ?g ?b ?w ?c ?t ?eps ?n 0 0 ?e ?m) ?u ?d ?x 0 0 0 0 ?s)", "(mlp ?x ?g ?b ?w ?c ?u ?d ?t ?eps ?n ?e ?m ?s)"),
+        // q, k and v as one linear; scores, softmax and values of a window.
+        Rule::new("window-attention",        Exact,
+            "(requantize (attn_values (qsoftmax (attn_bias (attn_scores (qlinear ?x ?wq ?bq i8 ?s) (qlinear ?x ?wk ?bk i8 ?s) ?h) ?b ?f)) (qlinear ?x ?wv ?bv i8 ?s)) ?e ?t)",
+            "(window_attention (qlinear ?x ?w ?c i8 ?s) ?b ?h ?f ?e ?t)").when(joined),
+        Rule::new("window-attention-mask",   Exact,
+            "(requantize (attn_values (qsoftmax (attn_bias (attn_scores (qlinear ?x ?wq ?bq i8 ?s) (qlinear ?x ?wk ?bk i8 ?s) ?h) ?b ?m ?f)) (qlinear ?x ?wv ?bv i8 ?s)) ?e ?t)",
+            "(window_attention (qlinear ?x ?w ?c i8 ?s) ?b ?m ?h ?f ?e ?t)").when(joined),
+        // The ends of the network.
+        Rule::new("patch-embed",             Exact, "(qlayer_norm (qlinear (space_to_depth ?x ?p row) ?w ?c i16 ?l) ?g ?b ?eps i16 ?s)",       "(patch_embed ?x ?w ?c ?g ?b ?p ?l ?eps ?s)"),
+        Rule::new("patch-merge",             Exact, "(qlinear (qlayer_norm (space_to_depth ?x 2 column) ?g ?b ?eps i8 ?n) ?w i16 ?s)",         "(patch_merge ?x ?g ?b ?w ?eps ?n ?s)"),
+        Rule::new("head",                    Exact, "(qlinear (requantize (mean_pool (qlayer_norm ?x ?g ?b ?eps i16 ?n)) i8 ?m) ?w ?c ?e ?s)", "(head ?x ?g ?b ?w ?c ?eps ?n ?m ?e ?s)"),
+    ]
+}
+
+/// Binds `zero` to a bias of zeros for the sums of `x` and `w`.
+fn zero_bias(m: &mut Match<'_>) -> bool {
+    let (Some(x), Some(w)) = (m.ty("x"), m.ty("w")) else { return false };
+    let Ok(sums) = infer(&Op::Linear {}, &[x, w]) else { return false };
+    let n = sums.last();
+    let ty = Type { shape: vec![n], elem: Elem::I32, scale: sums.scale.on_axis(0) };
+    m.bind_constant("zero", "zero.i32", ty, Data::I32(vec![0; n]));
+    true
+}
+
+/// Binds `w` and `c` to the weights and biases of q, k and v, one after the other: rows keep their scales, so every sum is
+/// requantized by the factor that it had.
+fn joined(m: &mut Match<'_>) -> bool {
+    let Some(x) = m.ty("x").cloned() else { return false };
+    let mut parts = Vec::new();
+    for (w, b) in [("wq", "bq"), ("wk", "bk"), ("wv", "bv")] {
+        let (Some(ty), Some((name, weights)), Some((bias_name, bias))) = (m.ty(w), m.constant(w), m.constant(b)) else {
+            return false;
+        };
+        let (Data::I8(rows), Data::I32(bias)) = (&weights.data, &bias.data) else { return false };
+        // Two factors and the operand's would be multiplied in another order, and rounded otherwise.
+        if ty.scale.channels.is_some() && ty.scale.factor != F32::ONE {
+            return false;
+        }
+        let scales = m.weights().scales(ty);
+        let scales: Vec<f32> = (0..ty.shape[0]).map(|row| scales[row % scales.len()]).collect();
+        parts.push((name, rows.clone(), scales, bias_name, bias.clone()));
+    }
+    let n: usize = parts.iter().map(|part| part.4.len()).sum();
+    let [stem, bias_stem] = [&parts[0].0, &parts[0].3].map(|name| joined_name(name));
+    let k = x.last();
+    let scales: Vec<f32> = parts.iter().flat_map(|part| part.2.iter().copied()).collect();
+    let name = m.declare(&format!("{stem}.scale"), Type::f32([n]), Data::F32(scales));
+    let scale = Scale::channels(name, 0);
+    let rows = parts.iter().flat_map(|part| part.1.iter().copied()).collect();
+    m.bind_constant("w", &stem, Type::int(Elem::I8, scale.clone(), [n, k]), Data::I8(rows));
+    let bias = parts.iter().flat_map(|part| part.4.iter().copied()).collect();
+    m.bind_constant("c", &bias_stem, Type::int(Elem::I32, scale.times(x.scale.factor), [n]), Data::I32(bias));
+    true
+}
+
+/// `blocks.0.attn.q.weight.i8` as `blocks.0.attn.qkv.weight.i8`.
+fn joined_name(name: &str) -> String {
+    let parts: Vec<&str> = name.split('.').map(|part| if part == "q" { "qkv" } else { part }).collect();
+    parts.join(".")
 }

@@ -23,6 +23,13 @@ pub struct RuleSet {
     pub gelu_table: bool,
     /// Ops that stay float.
     pub float_ops: FloatOps,
+    /// Fuse ops into one kernel where that is cheaper.
+    pub fuse: bool,
+}
+
+impl RuleSet {
+    /// Every table, with all of its rows.
+    pub const ALL: RuleSet = RuleSet { gelu_table: true, float_ops: FloatOps::NONE, fuse: true };
 }
 
 /// The rows of every chosen table.
@@ -31,7 +38,10 @@ pub fn rules(set: RuleSet) -> Vec<Rule> {
     all.extend(linear::rules());
     all.extend(layout::rules());
     all.extend(integer::rules(set.float_ops));
-    all.extend(fuse::rules());
+    all.extend(fuse::linear());
+    if set.fuse {
+        all.extend(fuse::kernels());
+    }
     all.extend(activation::relu());
     if set.gelu_table {
         all.extend(activation::gelu());

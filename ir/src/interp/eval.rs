@@ -6,9 +6,9 @@ use crate::{
         layer_norm::{self, RowNorm},
         softmax,
     },
+    fused::{self, Source},
     graph::Node,
     index_map::IndexMap,
-    infer::infer,
     math,
     op::{Class, Op},
     tensor::{Data, Tensor, Weights, channel_stride},
@@ -110,16 +110,6 @@ pub(super) fn eval(node: &Node, operands: &[(&Tensor, &Type)], weights: &Weights
         }
         Op::Dequantize {} => Data::F32(x.to_real(x_ty, weights)),
         Op::Requantize { elem, scale } => requantize(&ints(x), x_ty, *elem, *scale, weights),
-        Op::QLinear { elem, scale } => {
-            let types: Vec<&Type> = operands.iter().map(|o| o.1).collect();
-            let ty = infer(&Op::Linear {}, &types).expect("type inference accepted the linear inside");
-            let sums = eval(
-                &Node { op: Op::Linear {}, operands: Vec::new(), ty: ty.clone(), locs: Vec::new() },
-                operands,
-                weights,
-            );
-            requantize(&ints(&sums), &ty, *elem, *scale, weights)
-        }
         Op::Lut {} => {
             let table = ints(operand(1));
             Data::from_i32(node.ty.elem, ints(x).into_iter().map(|q| table[arith::table_index(q, x_ty.elem)]))
@@ -127,8 +117,63 @@ pub(super) fn eval(node: &Node, operands: &[(&Tensor, &Type)], weights: &Weights
         Op::SpaceToDepth { .. } | Op::Roll { .. } | Op::WindowPartition { .. } | Op::WindowReverse { .. } => {
             unreachable!("index maps are handled above")
         }
+        Op::QLinear { .. }
+        | Op::NormLinear { .. }
+        | Op::WindowAttention { .. }
+        | Op::LinearResidual { .. }
+        | Op::Mlp { .. }
+        | Op::PatchEmbed { .. }
+        | Op::PatchMerge { .. }
+        | Op::Head { .. } => return eval_body(&node.op, operands, weights),
     };
     Tensor::new(shape, data)
+}
+
+/// An op by its body.
+fn eval_body(op: &Op, operands: &[(&Tensor, &Type)], weights: &Weights) -> Tensor {
+    let types: Vec<&Type> = operands.iter().map(|o| o.1).collect();
+    let steps = fused::body(op, operands.len()).expect("the op has a body");
+    let types = fused::step_types(op, &types).expect("type inference accepted the body");
+    let mut results: Vec<Tensor> = Vec::with_capacity(steps.len());
+    for (step, (inputs, ty)) in steps.into_iter().zip(types) {
+        let parts: Vec<Option<Tensor>> = (step.operands.iter())
+            .map(|source| match *source {
+                Source::Part { operand, index, of } => Some(part(operands[operand].0, index, of)),
+                _ => None,
+            })
+            .collect();
+        let tensors = step.operands.iter().zip(&parts).map(|(source, part)| match *source {
+            Source::Operand(i) => operands[i].0,
+            Source::Part { .. } => part.as_ref().expect("made above"),
+            Source::Step(i) => &results[i],
+        });
+        let inputs: Vec<(&Tensor, &Type)> = tensors.zip(&inputs).collect();
+        let result = eval(&Node { op: step.op, operands: Vec::new(), ty, locs: Vec::new() }, &inputs, weights);
+        results.push(result);
+    }
+    results.pop().expect("bodies have steps")
+}
+
+/// One of so many equal parts of the channels.
+fn part(x: &Tensor, index: usize, of: usize) -> Tensor {
+    let channels = x.shape[x.shape.len() - 1];
+    let width = channels / of;
+    let mut shape = x.shape.clone();
+    *shape.last_mut().expect("type inference saw channels") = width;
+    fn chunks<T: Copy>(x: &[T], channels: usize, width: usize, first: usize) -> Vec<T> {
+        x.chunks_exact(channels).flat_map(|row| &row[first..first + width]).copied().collect()
+    }
+    let first = index * width;
+    Tensor::new(
+        shape,
+        match &x.data {
+            Data::F32(x) => Data::F32(chunks(x, channels, width, first)),
+            Data::I32(x) => Data::I32(chunks(x, channels, width, first)),
+            Data::I16(x) => Data::I16(chunks(x, channels, width, first)),
+            Data::I8(x) => Data::I8(chunks(x, channels, width, first)),
+            Data::U8(x) => Data::U8(chunks(x, channels, width, first)),
+        },
+    )
 }
 
 fn floats(t: &Tensor) -> &[f32] {

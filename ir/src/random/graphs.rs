@@ -173,11 +173,9 @@ impl Generator {
                 self.attach(Op::LayerNorm { eps }, operands)
             }
             OpKind::QLayerNorm => {
-                let x = self.any(|ty| matches!(ty.elem, Elem::I8 | Elem::I16) && ty.scale.channels.is_none())?;
-                let n = self.graph.ty(x).last();
-                let gamma = Type::int(Elem::I16, Scale { factor: self.scale(), channels: None }, [n]);
-                let sums = Scale { factor: norm_scale(gamma.scale.factor), channels: None };
-                let operands = vec![x, self.constant(gamma), self.constant(Type::int(Elem::I32, sums, [n]))];
+                let x = self.any(is_stream)?;
+                let mut operands = vec![x];
+                operands.extend(self.norm(self.graph.ty(x).last()));
                 let (elem, scale) = self.target();
                 self.attach(Op::QLayerNorm { eps: F32::new(1e-5), elem, scale }, operands)
             }
@@ -239,7 +237,14 @@ impl Generator {
                         && ty.shape[..2] == [p_ty.shape[0], p_ty.shape[2]]
                         && ty.is_float() == p_ty.is_float()
                 };
-                let v = self.any(fits)?;
+                let v = self.any(fits).unwrap_or_else(|| {
+                    let shape = vec![p_ty.shape[0], p_ty.shape[2], p_ty.shape[1] * 2];
+                    self.constant(if p_ty.is_float() {
+                        Type::f32(shape)
+                    } else {
+                        Type::int(Elem::I8, Scale::UNIT, shape)
+                    })
+                });
                 self.attach(Op::AttnValues {}, vec![p, v])
             }
             OpKind::MeanPool => {
@@ -273,13 +278,160 @@ impl Generator {
             }
             OpKind::Lut => {
                 let x = self.any(|ty| ty.elem.is_byte())?;
-                let elem = *self.choose(&[Elem::I8, Elem::U8]);
-                let scale = Scale { factor: self.scale(), channels: None };
-                let table = self.constant(Type::int(elem, scale, [256]));
+                let table = self.table();
                 self.attach(Op::Lut {}, vec![x, table])
             }
+            _ => self.fused(kind),
         }
     }
+
+    /// Adds a fused node, if there are operands for it.
+    fn fused(&mut self, kind: OpKind) -> Option<Value> {
+        let (eps, norm, scale) = (F32::new(1e-5), self.scale(), self.scale());
+        match kind {
+            OpKind::NormLinear => {
+                let x = self.any(|ty| is_stream(ty) && ty.rank() == 4)?;
+                let ty = self.graph.ty(x).clone();
+                let [window, shift] = match self.rng.bool() {
+                    true => [self.divisor(ty.shape[1], ty.shape[2]), self.rng.usize(..4)],
+                    false => [0, 0],
+                };
+                let mut operands = vec![x];
+                operands.extend(self.norm(ty.last()));
+                operands.extend(self.linear(norm, ty.last(), None));
+                let (mut elem, scale) = self.target();
+                if self.rng.bool() {
+                    elem = Elem::I8;
+                    operands.push(self.table());
+                }
+                let op =
+                    Op::NormLinear { eps, norm, shift: shift as i64 - 2 * (shift as i64 % 2), window, elem, scale };
+                self.attach(op, operands)
+            }
+            OpKind::WindowAttention => {
+                let qkv = self.any(|ty| {
+                    ty.rank() == 3 && ty.elem == Elem::I8 && ty.scale.channels.is_none() && ty.last().is_multiple_of(3)
+                })?;
+                let ty = self.graph.ty(qkv).clone();
+                let (tokens, width) = (ty.shape[1], ty.last() / 3);
+                let heads = self.divisor(width, width);
+                let scores = Scale { factor: F32::new(ty.scale.factor.get() * ty.scale.factor.get()), channels: None };
+                let scores = Type::int(Elem::I32, scores.times(norm), [heads, tokens, tokens]);
+                let mut operands = vec![qkv, self.constant(scores.clone())];
+                if self.rng.bool() {
+                    let masks = self.divisor(ty.shape[0], ty.shape[0]);
+                    operands.push(self.constant(scores.with_shape([masks, tokens, tokens])));
+                }
+                let elem = *self.choose(&[Elem::I8, Elem::I16]);
+                self.attach(Op::WindowAttention { heads, factor: norm, elem, scale }, operands)
+            }
+            OpKind::LinearResidual => {
+                let r = self.any(|ty| is_stream(ty) && ty.rank() == 4)?;
+                let shape = self.graph.ty(r).shape.clone();
+                let fits = |ty: &Type| ty.elem.is_byte() && ty.scale.channels.is_none();
+                let windows = |ty: &Type| {
+                    let window = ty.shape[1].isqrt();
+                    let rows = ty.shape[0] * ty.shape[1] == shape[..3].iter().product::<usize>();
+                    let tiles = shape[1].is_multiple_of(window) && shape[2].is_multiple_of(window);
+                    rows && window * window == ty.shape[1] && tiles
+                };
+                let in_windows = self.rng.bool();
+                let x = self.any(|ty| {
+                    fits(ty)
+                        && if in_windows {
+                            ty.rank() == 3 && windows(ty)
+                        } else {
+                            ty.shape[..ty.rank() - 1] == shape[..3]
+                        }
+                })?;
+                let ty = self.graph.ty(x).clone();
+                let mut operands = vec![x];
+                operands.extend(self.linear(ty.scale.factor, ty.last(), Some(shape[3])));
+                operands.push(r);
+                let [window, height, width, shift] = match in_windows {
+                    true => [ty.shape[1].isqrt(), shape[1], shape[2], self.rng.usize(..3)],
+                    false => [0; 4],
+                };
+                self.attach(Op::LinearResidual { window, height, width, shift: -(shift as i64), scale }, operands)
+            }
+            OpKind::Mlp => {
+                let x = self.any(is_stream)?;
+                let channels = self.graph.ty(x).last();
+                let width = self.rng.usize(1..=8);
+                let (hidden, with_table) = (self.scale(), self.rng.bool());
+                let mut operands = vec![x];
+                operands.extend(self.norm(channels));
+                operands.extend(self.linear(norm, channels, Some(width)));
+                let table = self.table();
+                let between = if with_table { self.graph.ty(table).scale.factor } else { hidden };
+                operands.extend(self.linear(between, width, Some(channels)));
+                operands.extend(with_table.then_some(table));
+                let elem = *self.choose(&[Elem::I8, Elem::U8]);
+                self.attach(Op::Mlp { eps, norm, elem, hidden, scale }, operands)
+            }
+            OpKind::PatchEmbed => {
+                let x = self.any(|ty| ty.rank() == 4 && ty.elem.is_byte() && ty.scale.channels.is_none())?;
+                let ty = self.graph.ty(x).clone();
+                let (block, width) = (self.divisor(ty.shape[1], ty.shape[2]), self.rng.usize(1..=6));
+                let mut operands = vec![x];
+                operands.extend(self.linear(ty.scale.factor, block * block * ty.last(), Some(width)));
+                operands.extend(self.norm(width));
+                self.attach(Op::PatchEmbed { block, linear: norm, eps, scale }, operands)
+            }
+            OpKind::PatchMerge => {
+                let even = |ty: &Type| ty.shape[1].is_multiple_of(2) && ty.shape[2].is_multiple_of(2);
+                let x = self.any(|ty| is_stream(ty) && ty.rank() == 4 && even(ty))?;
+                let channels = 4 * self.graph.ty(x).last();
+                let mut operands = vec![x];
+                operands.extend(self.norm(channels));
+                operands.push(self.linear(norm, channels, None)[0]);
+                self.attach(Op::PatchMerge { eps, norm, scale }, operands)
+            }
+            OpKind::Head => {
+                let x = self.any(|ty| is_stream(ty) && ty.rank() == 4)?;
+                let channels = self.graph.ty(x).last();
+                let mean = self.scale();
+                let mut operands = vec![x];
+                operands.extend(self.norm(channels));
+                operands.extend(self.linear(mean, channels, None));
+                let (elem, scale) = self.target();
+                self.attach(Op::Head { eps, norm, mean, elem, scale }, operands)
+            }
+            other => unreachable!("{other} is not fused"),
+        }
+    }
+
+    /// γ and β of an integer LayerNorm.
+    fn norm(&mut self, channels: usize) -> [Value; 2] {
+        let gamma = Type::int(Elem::I16, Scale { factor: self.scale(), channels: None }, [channels]);
+        let sums = Scale { factor: norm_scale(gamma.scale.factor), channels: None };
+        [self.constant(gamma), self.constant(Type::int(Elem::I32, sums, [channels]))]
+    }
+
+    /// Weights and bias of an integer linear on `k` channels of a scale; some number of results if none is given.
+    fn linear(&mut self, x: F32, k: usize, n: Option<usize>) -> [Value; 2] {
+        let n = n.unwrap_or_else(|| self.rng.usize(1..=6));
+        let mut scale = Scale { factor: self.scale(), channels: None };
+        if self.rng.bool() {
+            let name = format!("scales.{}", self.graph.consts.len());
+            self.graph.constant(name.as_str(), Type::f32([n]));
+            scale.channels = Some(Channels { name: name.into(), axis: 0 });
+        }
+        let bias = Type::int(Elem::I32, scale.times(x), [n]);
+        [self.constant(Type::int(Elem::I8, scale, [n, k])), self.constant(bias)]
+    }
+
+    /// A table of 256 bytes.
+    fn table(&mut self) -> Value {
+        let elem = *self.choose(&[Elem::I8, Elem::U8]);
+        let scale = Scale { factor: self.scale(), channels: None };
+        self.constant(Type::int(elem, scale, [256]))
+    }
+}
+
+/// What an integer LayerNorm takes.
+fn is_stream(ty: &Type) -> bool {
+    matches!(ty.elem, Elem::I8 | Elem::I16) && ty.scale.channels.is_none()
 }
 
 #[cfg(test)]

@@ -108,7 +108,7 @@ fn op(rng: &mut Rng) -> Op {
     let elem = elem(rng);
     let (a, b, c) = (extent(rng), extent(rng), extent(rng));
     let floats = |rng: &mut Rng| (0..rng.usize(..4)).map(|_| float(rng)).collect();
-    match rng.u8(..16) {
+    match rng.u8(..20) {
         0 => Op::Normalize { mean: floats(rng), std: floats(rng) },
         1 => Op::SpaceToDepth { block: a, order: Order::Column },
         2 => Op::Roll { shift: [0, 1, -1, i64::MIN, i64::MAX][rng.usize(..5)] },
@@ -124,6 +124,10 @@ fn op(rng: &mut Rng) -> Op {
         12 => Op::Linear {},
         13 => Op::BiasAdd {},
         14 => Op::Gelu {},
+        15 => Op::NormLinear { eps: scale, norm: scale, shift: 1, window: a, elem, scale },
+        16 => Op::LinearResidual { window: a, height: b, width: c, shift: 1, scale },
+        17 => Op::WindowAttention { heads: a, factor: scale, elem, scale },
+        18 => Op::PatchEmbed { block: a, linear: scale, eps: scale, scale },
         _ => Op::Add {},
     }
 }

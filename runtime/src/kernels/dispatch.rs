@@ -1,7 +1,7 @@
 //! Chooses the kernel of a specification, for launching and for compiling without a device alike.
 
 use super::{
-    attention, convert, integer,
+    attention, convert, dispatch_fused as fused, integer,
     linear::{self, ROWS},
     movement, norm, pointwise,
 };
@@ -28,7 +28,7 @@ pub(crate) enum Target<'a> {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Work {
     /// Units of a cube.
-    units: u32,
+    pub(super) units: u32,
     /// Whether a unit takes a block of items, as a processor core should, or a single one, as a GPU's thread should.
     blocks: bool,
 }
@@ -46,7 +46,7 @@ impl Work {
     }
 
     /// Items that a unit takes at a time, and the cubes that all items need.
-    fn split(self, items: usize, block: usize) -> (u32, CubeCount) {
+    pub(super) fn split(self, items: usize, block: usize) -> (u32, CubeCount) {
         let per_unit = if self.blocks { block.max(1) } else { 1 };
         let cubes = items.div_ceil(per_unit * self.units as usize);
         (per_unit as u32, CubeCount::Static(cubes as u32, 1, 1))
@@ -57,11 +57,11 @@ impl Work {
 const ELEMENTS: usize = 1024;
 
 /// The widest vector, of at most 16 elements, that divides `n`.
-fn vector_width(n: usize) -> usize {
+pub(super) fn vector_width(n: usize) -> usize {
     [16, 8, 4, 2].into_iter().find(|&w| n.is_multiple_of(w)).unwrap_or(1)
 }
 
-/// Launches or compiles one kernel: its type arguments, vector widths, buffers, scalars and comptime arguments.
+/// Launches or compiles one kernel, whose module, function and type are named: its type arguments, vector widths, buffers, scalars and comptime arguments.
 macro_rules! kernel {
     (
         $target:ident, $work:ident, $module:ident :: $function:ident :: $kernel:ident < $($ty:ty),* >,
@@ -100,6 +100,8 @@ macro_rules! kernel {
     (@scalar $scalar:expr) => { () };
 }
 
+pub(super) use kernel;
+
 /// Runs an arm with `$t` standing for the Rust type of an element type.
 macro_rules! with_elem {
     ($elem:expr, [$($name:ident => $ty:ty),*], $t:ident => $body:expr) => {
@@ -110,6 +112,8 @@ macro_rules! with_elem {
         }
     };
 }
+
+pub(super) use with_elem;
 
 /// Launches or compiles the kernel of a specification on `items` items.
 pub(crate) fn dispatch(kernel: &Kernel, items: usize, work: Work, target: Target<'_>) {
@@ -294,5 +298,11 @@ pub(crate) fn dispatch(kernel: &Kernel, items: usize, work: Work, target: Target
                 items: items, block: ELEMENTS, sizes: [], buffers: [0, 1, 2], scalars: [], comptime: [low]
             )))
         }
+        Kernel::NormLinear { .. }
+        | Kernel::LinearResidual { .. }
+        | Kernel::Mlp { .. }
+        | Kernel::WindowAttention { .. }
+        | Kernel::LinearNorm { .. }
+        | Kernel::Head { .. } => fused::dispatch(kernel, items, work, target),
     }
 }

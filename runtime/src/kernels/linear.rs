@@ -23,25 +23,32 @@ pub(crate) fn mul_add<A: Numeric, N: Size>(
 /// Rows that a unit computes at once: each weight that it loads serves as many.
 pub(crate) const ROWS: usize = 4;
 
-/// Sums of [`ROWS`] rows from `row` on, for one vector of results. Rows past the last repeat it.
+/// Where [`ROWS`] rows of `k` elements begin, from `row` on. Rows past the last repeat it.
 #[cube]
-#[allow(clippy::too_many_arguments)]
-fn sums<X: Numeric, W: Numeric, A: Numeric, N: Size>(
+fn starts(row: usize, last: usize, #[comptime] k: usize) -> Array<usize> {
+    let mut start = Array::<usize>::new(ROWS);
+    #[unroll]
+    for r in 0..ROWS {
+        start[r] = min(row + r, last) * k;
+    }
+    start
+}
+
+/// Sums of [`ROWS`] rows that begin at `start`, for one vector of results.
+#[cube]
+pub(super) fn sums<X: Numeric, W: Numeric, A: Numeric, N: Size>(
     x: &[X],
     w: &[Vector<W, N>],
-    row: usize,
-    last: usize,
+    start: &Array<usize>,
     column: usize,
     #[comptime] k: usize,
     #[comptime] vectors: usize,
     #[comptime] float: bool,
 ) -> Array<Vector<A, N>> {
     let mut acc = Array::<Vector<A, N>>::new(ROWS);
-    let mut start = Array::<usize>::new(ROWS);
     #[unroll]
     for r in 0..ROWS {
         acc[r] = Vector::new(A::from_int(0));
-        start[r] = min(row + r, last) * k;
     }
     for i in 0..k {
         let weight = Vector::<A, N>::cast_from(w[i * vectors + column]);
@@ -75,7 +82,7 @@ pub(crate) fn linear<X: Numeric, W: Numeric, A: Numeric, N: Size>(
     for item in first..end {
         let (row, column) = (item as usize / vectors * ROWS, item as usize % vectors);
         let last = rows as usize - 1;
-        let acc = sums::<X, W, A, N>(x, w, row, last, column, k, vectors, float);
+        let acc = sums::<X, W, A, N>(x, w, &starts(row, last, k), column, k, vectors, float);
         #[unroll]
         for r in 0..ROWS {
             if row + r <= last {
@@ -112,7 +119,7 @@ pub(crate) fn qlinear<X: Int, Y: Int, N: Size>(
     for item in first..end {
         let (row, column) = (item as usize / vectors * ROWS, item as usize % vectors);
         let last = rows as usize - 1;
-        let acc = sums::<X, i8, i32, N>(x, w, row, last, column, k, vectors, false);
+        let acc = sums::<X, i8, i32, N>(x, w, &starts(row, last, k), column, k, vectors, false);
         #[unroll]
         for r in 0..ROWS {
             if row + r <= last {

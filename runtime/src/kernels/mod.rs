@@ -11,6 +11,8 @@
 mod attention;
 mod convert;
 mod dispatch;
+mod dispatch_fused;
+mod fused;
 mod integer;
 mod linear;
 mod math;

@@ -1,11 +1,13 @@
 //! Inserts quantize/dequantize pairs around everything that will be integer.
 
+mod attention;
 mod gelu;
 mod weights;
 
 pub(super) use weights::quantize_rows;
 
 use super::{FloatOps, GeluRange, GeluWindows, Histogram, Observer, Statistics, statistics::unmoved};
+use attention::SharedScales;
 use std::collections::{BTreeMap, HashMap};
 use swint_ir::{
     Elem, F32, Module, Node, NodeId, Value,
@@ -33,6 +35,8 @@ pub struct Ranges<'a> {
 /// `float_ops` leaves them float, one of 16 bits at what enters a LayerNorm, an addition or a mean, and at the result, whose
 /// integers the graph then returns. Replaces every linear's weights by `dequantize` of an `i8` constant with a scale per output channel.
 ///
+/// q, k and v of an attention get one scale, v's: `attention.rs` says how.
+///
 /// Scales: `4·max|x| / 32767` for `i16`; `max|x| / 127` for `i8`; `max x / 255` for the `u8` after a ReLU; 1/255 for
 /// probabilities, which are `u8`, too. The observer says what max is. Ranges around a GELU may be shifted; what that came to
 /// is returned.
@@ -55,7 +59,11 @@ pub fn insert_quantization(
         pairs: HashMap::new(),
         shifted: HashMap::new(),
         windows: BTreeMap::new(),
+        shared: SharedScales::default(),
     };
+    if !float_ops.softmax {
+        pass.shared = pass.share_scales()?;
+    }
     for (id, node) in module.graph.iter() {
         let value = pass.node(id, node)?;
         pass.moved.insert(Value::Node(id), value);
@@ -81,6 +89,8 @@ struct Pass<'a> {
     shifted: HashMap<Value, f32>,
     /// What was chosen around a GELU, by its result.
     windows: BTreeMap<Value, GeluWindows>,
+    /// What q and k are multiplied by to share v's scale.
+    shared: SharedScales,
 }
 
 const TYPED: &str = "quantization keeps every type that is not its own";
@@ -128,7 +138,11 @@ impl Pass<'_> {
                 *operand = self.pair(source, elem)?;
             }
         }
-        let value = self.push(node.op.clone(), operands);
+        let op = match self.shared.scores.get(&id) {
+            Some(&scale) => Op::AttnBias { scale },
+            None => node.op.clone(),
+        };
+        let value = self.push(op, operands);
         for loc in &node.locs {
             self.out.graph.add_loc(value, loc.clone());
         }
@@ -150,7 +164,10 @@ impl Pass<'_> {
             Some(OpKind::Softmax) => quantize(Elem::U8, 1.0 / 255.0),
             Some(OpKind::Relu) => quantize(Elem::U8, self.max_abs(source, Elem::U8)? / 255.0),
             Some(OpKind::Gelu) => self.gelu_pair(source)?,
-            _ => quantize(Elem::I8, self.max_abs(source, Elem::I8)? / 127.0),
+            _ => {
+                let factor = self.shared.linears.get(&source).copied().unwrap_or(1.0);
+                quantize(Elem::I8, self.max_abs(source, Elem::I8)? * factor / 127.0)
+            }
         };
         let q = self.push(quantize, vec![value]);
         let pair = self.push(Op::Dequantize {}, vec![q]);

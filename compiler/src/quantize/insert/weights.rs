@@ -24,10 +24,15 @@ impl Pass<'_> {
         let reach = self.ranges.statistics.histograms.get(&Value::Node(id)).map_or(0.0, |h| 2.0 * h.max_abs());
         let unit = self.scale_before(x).unwrap_or(1.0) * (MAX_BIAS / 2) as f32;
         let bias_of = |row: usize| bias.iter().flatten().next().map_or(0.0, |(_, b)| b[row].abs());
-        let Some((w, sums)) = self.weight(node.operands[1], |row| ((bias_of(row) + reach) / unit).min(1e18))? else {
-            return Ok(());
-        };
+        let factor = self.shared.linears.get(&Value::Node(id)).copied().unwrap_or(1.0);
+        let least = |row| ((bias_of(row) + reach) / unit).min(1e18);
+        let Some((w, sums)) = self.weight(node.operands[1], least, factor)? else { return Ok(()) };
         operands[1] = w;
+        if let (true, Some(Some((name, bias)))) = (factor != 1.0, &bias) {
+            let tensor = Tensor::f32([bias.len()], bias.iter().map(|b| b * factor).collect());
+            let (bias, _) = self.out.fresh_constant(&format!("{name}.scaled"), Type::f32([bias.len()]), tensor);
+            operands[2] = bias;
+        }
         let Some(&shift) = self.shifted.get(&source) else { return Ok(()) };
         let (name, bias) = bias.flatten().unwrap_or_else(|| ("bias".to_owned(), vec![0.0; sums.len()]));
         let values = bias.iter().zip(&sums).map(|(&b, sum)| (f64::from(b) - f64::from(shift) * sum) as f32);
@@ -40,14 +45,20 @@ impl Pass<'_> {
         Ok(())
     }
 
-    /// `dequantize` of a constant's integers, and the sum of each of its rows; `None` when it is no float constant. A row's
-    /// scale is at least `least`.
-    fn weight(&mut self, source: Value, least: impl Fn(usize) -> f32) -> Result<Option<(Value, Vec<f64>)>, String> {
+    /// `dequantize` of a constant's integers times a factor, and the sum of each of its rows; `None` when it is no float constant.
+    /// A row's scale is at least `least`, times the factor.
+    fn weight(
+        &mut self,
+        source: Value,
+        least: impl Fn(usize) -> f32,
+        factor: f32,
+    ) -> Result<Option<(Value, Vec<f64>)>, String> {
         let Value::Const(c) = source else { return Ok(None) };
         let decl = self.source.graph.consts[c.index()].clone();
         let Some(values) = self.source.weights.get(&decl.name).and_then(|t| t.as_f32()) else { return Ok(None) };
         let (q, scales) = quantize_rows(values, decl.ty.last(), least)
             .ok_or_else(|| format!("weights @{} are too large to quantize", decl.name))?;
+        let scales: Vec<f32> = scales.into_iter().map(|scale| scale * factor).collect();
         let (n, k) = (scales.len(), decl.ty.last());
         let sum = |(row, &scale): (&[i8], &f32)| row.iter().map(|&q| f64::from(q)).sum::<f64>() * f64::from(scale);
         let sums = q.chunks_exact(k).zip(&scales).map(sum).collect();

@@ -1,21 +1,12 @@
-//! Soundness: the tables are walked, and every rule must fire on some example and be right on all of them.
+//! Small programs that rules fire on.
 
-use super::{FloatOps, RuleSet, rules};
-use crate::egraph::{Bound, Class, Constants, ENode, Facts, Rule, SwinGraph, to_egraph};
-use egg::{Id, Runner, SimpleScheduler};
-use std::collections::{BTreeMap, HashSet};
+use super::Example;
 use swint_ir::{
-    Data, Elem, F32, Graph, Module, Node, Scale, Tensor, Type, Value, Weights,
+    Data, Elem, F32, Graph, Module, Scale, Tensor, Type, Value, Weights,
     graph::{Decl, InputId},
-    interp,
     op::{Op, Order},
+    random, text,
 };
-
-/// A small program and inputs for it.
-struct Example {
-    module: Module,
-    inputs: Vec<Tensor>,
-}
 
 /// Values from a fixed pseudo-random sequence, every extreme among them.
 fn values(ty: &Type, seed: u32) -> Tensor {
@@ -53,7 +44,7 @@ fn values(ty: &Type, seed: u32) -> Tensor {
 }
 
 /// Builds an example: its inputs, and a function that adds nodes.
-fn example(inputs: &[Type], build: impl Fn(&mut Module, &[Value]) -> Value) -> Example {
+pub(super) fn example(inputs: &[Type], build: impl Fn(&mut Module, &[Value]) -> Value) -> Example {
     let decls =
         inputs.iter().enumerate().map(|(i, ty)| Decl { name: format!("x{i}").into(), ty: ty.clone() }).collect();
     let mut module = Module { graph: Graph::new("example", decls), weights: Weights::default() };
@@ -64,12 +55,12 @@ fn example(inputs: &[Type], build: impl Fn(&mut Module, &[Value]) -> Value) -> E
     Example { module, inputs }
 }
 
-fn int(elem: Elem, scale: f32, shape: &[usize]) -> Type {
+pub(super) fn int(elem: Elem, scale: f32, shape: &[usize]) -> Type {
     Type::int(elem, Scale::tensor(scale), shape)
 }
 
 /// Weights `[n,k]` with a scale for each row.
-fn weights(m: &mut Module, n: usize, k: usize) -> Value {
+pub(super) fn weights(m: &mut Module, n: usize, k: usize) -> Value {
     let scales = (0..n).map(|i| 0.01 + 0.003 * i as f32).collect();
     m.constant("w.scale", Type::f32([n]), Tensor::f32([n], scales));
     let ty = Type::int(Elem::I8, Scale::channels("w.scale", 0), [n, k]);
@@ -77,7 +68,7 @@ fn weights(m: &mut Module, n: usize, k: usize) -> Value {
     m.constant("w", ty, w)
 }
 
-fn push(m: &mut Module, op: Op, operands: &[Value]) -> Value {
+pub(super) fn push(m: &mut Module, op: Op, operands: &[Value]) -> Value {
     m.graph.push(op, operands.to_vec()).unwrap()
 }
 
@@ -85,7 +76,7 @@ fn quantize(elem: Elem, scale: f32) -> Op {
     Op::Quantize { elem, scale: F32::new(scale) }
 }
 
-fn examples() -> Vec<Example> {
+pub(super) fn examples() -> Vec<Example> {
     let mut all = Vec::new();
     // A quantized linear with a bias, between 8-bit tensors; K and N ragged, results that saturate.
     for (elem, scale) in [(Elem::I8, 0.05), (Elem::U8, 0.02)] {
@@ -175,6 +166,7 @@ fn examples() -> Vec<Example> {
     }));
     all.extend(integer_examples());
     all.extend(index_map_examples());
+    all.extend(fused_examples());
     all
 }
 
@@ -294,138 +286,148 @@ fn index_map_examples() -> Vec<Example> {
     all
 }
 
-/// Applies one rule once to an example's e-graph and evaluates every e-node: each must give its class's value. Returns
-/// how often the rule made two classes equal.
-fn check(rule: &Rule, example: &Example) -> usize {
-    let lowered = to_egraph(&example.module);
-    let mut values: BTreeMap<Id, Tensor> = BTreeMap::new();
-    evaluate(&lowered.egraph, &example.inputs, &mut values, |_, _, _, _| {});
-    let runner = Runner::default()
-        .with_egraph(lowered.egraph)
-        .with_scheduler(SimpleScheduler)
-        .with_iter_limit(1)
-        .run(&[rule.to_rewrite()]);
-    let egraph = runner.egraph;
-    // Classes may have merged: the value of any node of the source stands for the class.
-    let mut values: BTreeMap<Id, Tensor> = values.into_iter().map(|(id, v)| (egraph.find(id), v)).collect();
-    evaluate(&egraph, &example.inputs, &mut values, |ty, node, wanted, found| {
-        assert_within(rule, ty, &egraph, node, wanted, found);
-    });
-    runner.iterations.iter().flat_map(|i| i.applied.values()).sum()
+/// An example from its text, with random constants; `vary` makes others of it.
+fn from_text(text: &str) -> Example {
+    let (graph, _) = text::read("example", text).unwrap_or_else(|e| panic!("{e:?}\n{text}"));
+    let module = Module { weights: random::weights(&graph, 5), graph };
+    module.verify().unwrap_or_else(|e| panic!("{e}\n{text}"));
+    let inputs = module.graph.inputs.iter().enumerate().map(|(i, d)| values(&d.ty, 31 + i as u32)).collect();
+    Example { module, inputs }
 }
 
-/// Evaluates every tensor e-node whose children have values, until nothing is new. `seen` gets the class's type, the
-/// node, the class's value and the node's own.
-fn evaluate(
-    egraph: &SwinGraph,
-    inputs: &[Tensor],
-    values: &mut BTreeMap<Id, Tensor>,
-    mut seen: impl FnMut(&Type, &ENode, &Tensor, &Tensor),
-) {
-    let mut done: HashSet<(Id, ENode)> = HashSet::new();
-    loop {
-        let mut progress = false;
-        for class in egraph.classes() {
-            let Facts::Tensor { ty, .. } = &class.data else { continue };
-            for node in &class.nodes {
-                if done.contains(&(class.id, node.clone())) {
-                    continue;
-                }
-                let Some(found) = evaluate_node(egraph, node, ty, inputs, values) else { continue };
-                let wanted = values.entry(class.id).or_insert_with(|| found.clone());
-                seen(ty, node, wanted, &found);
-                done.insert((class.id, node.clone()));
-                progress = true;
-            }
-        }
-        if !progress {
-            return;
-        }
-    }
-}
-
-fn evaluate_node(
-    egraph: &SwinGraph,
-    node: &ENode,
-    ty: &Type,
-    inputs: &[Tensor],
-    values: &BTreeMap<Id, Tensor>,
-) -> Option<Tensor> {
-    let Constants { decls, weights, .. } = &egraph.analysis;
-    match node {
-        ENode::Input(i) => Some(inputs[*i as usize].clone()),
-        ENode::Const(c) => Some((**weights.get(&decls[c.index()].name)?).clone()),
-        ENode::Attr(_) => None,
-        ENode::Op(kind, children) => {
-            let mut operands = Vec::new();
-            let mut attrs = Vec::new();
-            for &child in children {
-                match &egraph[child].data {
-                    Facts::Attr(attr) => attrs.push(attr.clone()),
-                    Facts::Tensor { ty, .. } => operands.push((values.get(&egraph.find(child))?, ty)),
-                }
-            }
-            let op = Op::from_attrs(*kind, &attrs).unwrap();
-            let node = Node { op, operands: Vec::new(), ty: ty.clone(), locs: Vec::new() };
-            Some(interp::eval_op(&node, &operands, weights))
-        }
-    }
-}
-
-fn assert_within(rule: &Rule, ty: &Type, egraph: &SwinGraph, node: &ENode, wanted: &Tensor, found: &Tensor) {
-    let weights = &egraph.analysis.weights;
-    let bound = match rule.class {
-        Class::Exact => {
-            assert_eq!(wanted.data.to_bytes(), found.data.to_bytes(), "{rule}: {node} differs");
-            return;
-        }
-        Class::Real(bound) => bound,
+/// What the fused kernels are made of, step by step; windows that do and do not tile evenly, ragged widths.
+fn fused_examples() -> Vec<Example> {
+    let norm = |c: usize| format!("  const @g : i16<0.0009765625>[{c}]\n  const @b : i32<9.536743e-7>[{c}]\n");
+    let linear = |name: &str, n: usize, k: usize, x: f32| {
+        format!(
+            "  const @{name}.s : f32[{n}]\n  const @{name} : i8<@{name}.s:0>[{n},{k}]\n  const @{name}.b : i32<{x:?}*@{name}.s:0>[{n}]\n"
+        )
     };
-    let (a, b) = (wanted.to_real(ty, weights), found.to_real(ty, weights));
-    let largest = a.iter().fold(0f32, |m, x| m.max(x.abs()));
-    for (i, (a, b)) in a.iter().zip(&b).enumerate() {
-        let allowed = match bound {
-            Bound::Steps(steps) => steps as f32 * weights.scales(ty)[0] * 1.001,
-            // Nothing here adds more than 9 products, and partial sums stay below 9 times the largest product.
-            Bound::Accumulation => 2.0 * 9.0 * 2f32.powi(-24) * 9.0 * largest.max(300.0),
-            Bound::ScoreBias => 2.0 * 0.5 * (0.05 * 0.07 * 0.5) + largest * 2f32.powi(-22),
-            Bound::HalfStep => 0.5 * 0.05 * (0.01 + 0.003 * (i % 3) as f32) + largest * 2f32.powi(-22),
-        };
-        assert!((a - b).abs() <= allowed, "{rule}: {node} element {i}: {a} and {b}, allowed {allowed}");
-    }
-}
-
-#[test]
-fn every_rule_fires_and_is_sound() {
-    let examples = examples();
-    let table = rules(RuleSet { gelu_table: true, float_ops: FloatOps::NONE });
-    for rule in &table {
-        let fired: usize = examples.iter().map(|example| check(rule, example)).sum();
-        println!("{rule}: {fired}");
-        assert!(fired > 0, "{rule} fires on no example");
-    }
-}
-
-#[test]
-fn names_are_unique() {
-    let table = rules(RuleSet { gelu_table: true, float_ops: FloatOps::NONE });
-    let names: HashSet<_> = table.iter().map(|r| &r.name).collect();
-    assert_eq!(names.len(), table.len());
-}
-
-#[test]
-fn channel_scales_keep_a_rule_from_tearing_them_apart() {
-    // Moving blocks into channels would break the scales of the accumulator: the rule must not fire.
-    let input = int(Elem::I8, 0.1, &[1, 4, 4, 7]);
-    let torn = example(&[input], |m, x| {
-        let w = weights(m, 3, 7);
-        let acc = push(m, Op::Linear {}, &[x[0], w]);
-        let y = push(m, Op::Dequantize {}, &[acc]);
-        push(m, Op::SpaceToDepth { block: 2, order: Order::Row }, &[y])
-    });
-    for rule in rules(RuleSet { gelu_table: true, float_ops: FloatOps::NONE }) {
-        if rule.name.ends_with("space_to_depth") {
-            assert_eq!(check(&rule, &torn), 0, "{rule}");
+    let mut all = Vec::new();
+    // LayerNorm and linear, with and without windows, shift, bias and table.
+    for (maps, shape) in [
+        ("", "[2,4,4"),
+        ("  %m = window_partition %n {window = 2} : i8<0.03>[8,4,6]\n", "[8,4"),
+        (
+            "  %r = roll %n {shift = 1} : i8<0.03>[2,4,4,6]\n  %m = window_partition %r {window = 2} : i8<0.03>[8,4,6]\n",
+            "[8,4",
+        ),
+    ] {
+        for table in [false, true] {
+            let last = if maps.is_empty() { "%n" } else { "%m" };
+            let (y, look_up) = match table {
+                true => ("u8<0.07>", format!("  %y = lut %l, @t : u8<0.07>{shape},5]\n  return %y\n")),
+                false => ("i8<0.5>", "  return %l\n".to_owned()),
+            };
+            all.push(from_text(&format!(
+                "graph @g(%x: i16<0.001>[2,4,4,6]) -> {y}{shape},5] {{\n{}{}  const @t : u8<0.07>[256]\n\
+                 \x20 %n = qlayer_norm %x, @g, @b {{eps = 1e-5, elem = i8, scale = 0.03}} : i8<0.03>[2,4,4,6]\n{maps}\
+                 \x20 %l = qlinear {last}, @w, @w.b {{elem = i8, scale = 0.5}} : i8<0.5>{shape},5]\n{look_up}}}\n",
+                norm(6),
+                linear("w", 5, 6, 0.03),
+            )));
         }
     }
+    // A linear and the residual stream, of the same and of another scale.
+    for (maps, x) in [
+        ("", "[2,4,4"),
+        ("  %m = window_reverse %l {window = 2, height = 4, width = 4} : i16<0.02>[2,4,4,6]\n", "[8,4"),
+        (
+            "  %v = window_reverse %l {window = 2, height = 4, width = 4} : i16<0.02>[2,4,4,6]\n  %m = roll %v {shift = -1} : i16<0.02>[2,4,4,6]\n",
+            "[8,4",
+        ),
+    ] {
+        for r in ["0.02", "0.013"] {
+            let last = if maps.is_empty() { "%l" } else { "%m" };
+            let (requantized, stream) = match r {
+                "0.02" => (String::new(), "%r"),
+                _ => ("  %q = requantize %r {elem = i16, scale = 0.02} : i16<0.02>[2,4,4,6]\n".to_owned(), "%q"),
+            };
+            all.push(from_text(&format!(
+                "graph @g(%x: u8<0.1>{x},5], %r: i16<{r}>[2,4,4,6]) -> i16<0.02>[2,4,4,6] {{\n{}\
+                 \x20 %l = qlinear %x, @w, @w.b {{elem = i16, scale = 0.02}} : i16<0.02>{x},6]\n{maps}{requantized}\
+                 \x20 %y = add {stream}, {last} : i16<0.02>[2,4,4,6]\n  return %y\n}}\n",
+                linear("w", 6, 5, 0.1),
+            )));
+        }
+    }
+    // What fusing leaves for fusing again.
+    all.push(from_text(&format!(
+        "graph @g(%x: i8<0.1>[2,4,4,5], %r: i16<0.013>[2,4,4,6]) -> i16<0.02>[2,4,4,6] {{\n{}\
+         \x20 %q = requantize %r {{elem = i16, scale = 0.02}} : i16<0.02>[2,4,4,6]\n\
+         \x20 %y = linear_residual %x, @w, @w.b, %q {{window = 0, height = 0, width = 0, shift = 0, scale = 0.02}} : i16<0.02>[2,4,4,6]\n\
+         \x20 return %y\n}}\n",
+        linear("w", 6, 5, 0.1),
+    )));
+    for (table, hidden) in [("", "u8<0.02>"), (", @t", "i8<0.02>")] {
+        let elem = &hidden[..2];
+        let act = if table.is_empty() { 0.02 } else { 0.01 };
+        let ty = if table.is_empty() { hidden } else { "u8<0.01>" };
+        all.push(from_text(&format!(
+            "graph @g(%x: i16<0.001>[1,3,3,6]) -> i16<0.002>[1,3,3,6] {{\n{}{}{}  const @t : u8<0.01>[256]\n\
+             \x20 %h = norm_linear %x, @g, @b, @w, @w.b{table} {{eps = 1e-5, norm = 0.03, shift = 0, window = 0, elem = {elem}, scale = 0.02}} : {ty}[1,3,3,10]\n\
+             \x20 %y = linear_residual %h, @u, @u.b, %x {{window = 0, height = 0, width = 0, shift = 0, scale = 0.002}} : i16<0.002>[1,3,3,6]\n\
+             \x20 return %y\n}}\n",
+            norm(6),
+            linear("w", 10, 6, 0.03),
+            linear("u", 6, 10, act),
+        )));
+    }
+    all.push(from_text(&format!(
+        "graph @g(%x: i16<0.001>[1,3,3,6]) -> u8<0.01>[1,3,3,10] {{\n{}{}  const @t : u8<0.01>[256]\n\
+         \x20 %h = norm_linear %x, @g, @b, @w, @w.b {{eps = 1e-5, norm = 0.03, shift = 0, window = 0, elem = i8, scale = 0.02}} : i8<0.02>[1,3,3,10]\n\
+         \x20 %y = lut %h, @t : u8<0.01>[1,3,3,10]\n  return %y\n}}\n",
+        norm(6),
+        linear("w", 10, 6, 0.03),
+    )));
+    // An attention of two heads, with and without a mask.
+    for mask in [false, true] {
+        let scores = "i32<0.00125>";
+        let operand = if mask { ", @mask" } else { "" };
+        all.push(from_text(
+            &format!(
+                "graph @g(%x: i8<0.02>[4,4,6]) -> i8<0.04>[4,4,6] {{\n{}{}{}\
+             \x20 const @bias : {scores}[2,4,4]\n  const @mask : {scores}[2,4,4]\n\
+             \x20 %q = qlinear %x, @a.q, @a.q.b {{elem = i8, scale = 0.05}} : i8<0.05>[4,4,6]\n\
+             \x20 %k = qlinear %x, @a.k, @a.k.b {{elem = i8, scale = 0.05}} : i8<0.05>[4,4,6]\n\
+             \x20 %v = qlinear %x, @a.v, @a.v.b {{elem = i8, scale = 0.05}} : i8<0.05>[4,4,6]\n\
+             \x20 %s = attn_scores %q, %k {{heads = 2}} : i32<0.0025000002>[4,2,4,4]\n\
+             \x20 %t = attn_bias %s, @bias{operand} {{scale = 0.5}} : {scores}[4,2,4,4]\n\
+             \x20 %p = qsoftmax %t : u8<0.003921569>[4,2,4,4]\n\
+             \x20 %o = attn_values %p, %v : i32<0.00019607844>[4,4,6]\n\
+             \x20 %y = requantize %o {{elem = i8, scale = 0.04}} : i8<0.04>[4,4,6]\n  return %y\n}}\n",
+                linear("a.q", 6, 6, 0.02),
+                linear("a.k", 6, 6, 0.02),
+                linear("a.v", 6, 6, 0.02),
+            )
+            .replace("i32<0.00125>", "i32<0.0012500001>"),
+        ));
+    }
+    // The ends of the network.
+    all.push(from_text(&format!(
+        "graph @g(%x: u8[2,4,4,3]) -> i16<0.001>[2,2,2,5] {{\n{}{}\
+         \x20 %d = space_to_depth %x {{block = 2, order = row}} : u8[2,2,2,12]\n\
+         \x20 %l = qlinear %d, @w, @w.b {{elem = i16, scale = 0.5}} : i16<0.5>[2,2,2,5]\n\
+         \x20 %y = qlayer_norm %l, @g, @b {{eps = 1e-5, elem = i16, scale = 0.001}} : i16<0.001>[2,2,2,5]\n  return %y\n}}\n",
+        linear("w", 5, 12, 1.0).replace("<1.0*@", "<@"),
+        norm(5),
+    )));
+    all.push(from_text(&format!(
+        "graph @g(%x: i16<0.001>[2,4,4,3]) -> i16<0.02>[2,2,2,5] {{\n{}{}\
+         \x20 %d = space_to_depth %x {{block = 2, order = column}} : i16<0.001>[2,2,2,12]\n\
+         \x20 %n = qlayer_norm %d, @g, @b {{eps = 1e-5, elem = i8, scale = 0.03}} : i8<0.03>[2,2,2,12]\n\
+         \x20 %y = qlinear %n, @w {{elem = i16, scale = 0.02}} : i16<0.02>[2,2,2,5]\n  return %y\n}}\n",
+        norm(12),
+        linear("w", 5, 12, 0.03),
+    )));
+    all.push(from_text(&format!(
+        "graph @g(%x: i16<0.001>[2,2,2,6]) -> i16<0.02>[2,5] {{\n{}{}\
+         \x20 %n = qlayer_norm %x, @g, @b {{eps = 1e-5, elem = i16, scale = 0.001}} : i16<0.001>[2,2,2,6]\n\
+         \x20 %m = mean_pool %n : i32<0.00025>[2,6]\n\
+         \x20 %q = requantize %m {{elem = i8, scale = 0.01}} : i8<0.01>[2,6]\n\
+         \x20 %y = qlinear %q, @w, @w.b {{elem = i16, scale = 0.02}} : i16<0.02>[2,5]\n  return %y\n}}\n",
+        norm(6),
+        linear("w", 5, 6, 0.01),
+    )));
+    all
 }

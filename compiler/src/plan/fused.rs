@@ -1,0 +1,118 @@
+//! Fused ops: what their kernels read, from their bodies.
+
+use super::{
+    Buffer, ConstSource, Kernel, Rows,
+    lower::{Lowering, map_shape},
+};
+use swint_ir::{
+    Elem, F32, Type,
+    arith::{layer_norm, softmax},
+    fused::{Source, Step, body, step_types},
+    infer,
+    op::{Class, Op},
+};
+
+/// What the steps of a body say of its kernel.
+#[derive(Default)]
+struct Facts {
+    maps: Vec<(Op, Vec<usize>)>,
+    epsilon: i64,
+}
+
+/// The kernel of a fused op and its inputs: x, then what each step takes in order, then the index map.
+pub(super) fn lower(
+    lowering: &mut Lowering<'_>,
+    op: &Op,
+    types: &[&Type],
+    y: &Type,
+    operands: &[Buffer],
+) -> (Kernel, Vec<Buffer>) {
+    let steps = body(op, types.len()).expect("fused ops have bodies");
+    let inner = step_types(op, types).expect("the graph is verified");
+    let mut inputs = vec![operands[0]];
+    let mut facts = Facts::default();
+    for (step, (from, _)) in steps.iter().zip(&inner) {
+        step_inputs(lowering, step, from, operands, &mut inputs, &mut facts);
+    }
+    let (x, epsilon) = (types[0], facts.epsilon);
+    let mut rows = Rows { chunk: x.last(), parts: 1, period: 0 };
+    if let Some((map, shape)) = facts.maps.first() {
+        rows.period = shape.iter().rev().skip(1).product();
+        if let Op::SpaceToDepth { block, .. } = map {
+            rows.parts = block * block;
+        }
+        inputs.push(lowering.constant(ConstSource::Map(facts.maps)));
+    }
+    let elem_of = |i: usize| types.get(i).map(|ty| ty.elem);
+    let kernel = match *op {
+        Op::NormLinear { elem, .. } => {
+            Kernel::NormLinear { x: x.elem, rows, epsilon, n: y.last(), bias: true, to: elem, table: elem_of(5) }
+        }
+        Op::PatchMerge { .. } => {
+            Kernel::NormLinear { x: x.elem, rows, epsilon, n: y.last(), bias: false, to: Elem::I16, table: None }
+        }
+        Op::LinearResidual { .. } => Kernel::LinearResidual { x: x.elem, rows, n: y.last(), r: types[3].elem },
+        Op::Mlp { elem, .. } => {
+            Kernel::Mlp { x: x.elem, k: x.last(), hidden: types[3].shape[0], epsilon, to: elem, table: elem_of(7) }
+        }
+        Op::WindowAttention { heads, elem, .. } => {
+            let masks = types.get(2).map_or(0, |m| m.shape[0]);
+            Kernel::WindowAttention { heads, tokens: x.shape[1], channels: y.last(), masks, to: elem }
+        }
+        Op::PatchEmbed { .. } => Kernel::LinearNorm { x: x.elem, rows, n: y.last(), epsilon },
+        Op::Head { elem, .. } => {
+            let tokens = x.shape[1] * x.shape[2];
+            Kernel::Head { x: x.elem, tokens, k: x.last(), n: y.last(), epsilon, to: elem }
+        }
+        _ => unreachable!("{} is not fused", op.kind()),
+    };
+    (kernel, inputs)
+}
+
+/// How many items a fused kernel works on.
+pub(super) fn items(kernel: &Kernel, y: &Type) -> usize {
+    match kernel {
+        Kernel::WindowAttention { heads, .. } => y.rows() * heads,
+        _ => y.rows(),
+    }
+}
+
+/// What a step takes beside the results of others.
+fn step_inputs(
+    lowering: &mut Lowering<'_>,
+    step: &Step,
+    from: &[Type],
+    operands: &[Buffer],
+    inputs: &mut Vec<Buffer>,
+    facts: &mut Facts,
+) {
+    let outer = |source: &Source| if let Source::Operand(i) = source { Some(operands[*i]) } else { None };
+    match &step.op {
+        op if op.kind().class() == Class::Index => facts.maps.push((op.clone(), map_shape(op, &from[0].shape))),
+        Op::QLayerNorm { eps, scale, .. } => {
+            let epsilon = layer_norm::epsilon(eps.get(), from[0].scale.factor.get(), from[0].last());
+            facts.epsilon = epsilon.expect("the graph is verified");
+            inputs.extend(step.operands[1..].iter().filter_map(outer));
+            inputs.extend(lowering.multipliers(&Type::int(Elem::I32, from[2].scale.clone(), [1]), *scale));
+        }
+        Op::QLinear { scale, .. } => {
+            let from: Vec<&Type> = from.iter().collect();
+            let sums = infer(&Op::Linear {}, &from).expect("the graph is verified");
+            inputs.extend(step.operands[1..].iter().filter_map(outer));
+            inputs.extend(lowering.multipliers(&sums, *scale));
+        }
+        Op::Requantize { scale, .. } => {
+            inputs.extend(outer(&step.operands[0]));
+            // One scale serves every channel, but a residual is requantized by vectors of channels.
+            let ty = if outer(&step.operands[0]).is_some() { from[0].clone() } else { from[0].with_shape([1]) };
+            inputs.extend(lowering.multipliers(&ty, *scale));
+        }
+        Op::QSoftmax {} => {
+            inputs.push(lowering.constant(ConstSource::Powers));
+            inputs.extend(lowering.multipliers(&from[0].with_shape([1]), F32::new(softmax::EXPONENT_SCALE)));
+        }
+        Op::AttnBias { .. } | Op::Lut {} => inputs.extend(step.operands[1..].iter().filter_map(outer)),
+        Op::AttnScores { .. } | Op::AttnValues {} | Op::MeanPool {} | Op::Add {} => {}
+        other => unreachable!("{} is in no body", other.kind()),
+    }
+}

@@ -1,0 +1,239 @@
+//! Fused ops: what each is, in terms of the others.
+//!
+//! A fused op is its body, a short program of simpler ops. Type inference, the interpreter, the verifier's bounds and the planner's
+//! constants all come from the body, so that a fused op cannot mean anything but the ops that it stands for.
+
+use crate::{
+    infer::{MAX_BIAS, MAX_SCORE_BIAS, TypeError, infer},
+    op::{Op, OpKind, Order},
+    types::{Elem, F32, Type},
+};
+
+/// Where an operand of a step comes from.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Source {
+    /// An operand of the fused op.
+    Operand(usize),
+    /// The channels of one of so many equal parts of an operand of the fused op.
+    Part {
+        /// Which operand.
+        operand: usize,
+        /// Which part.
+        index: usize,
+        /// How many parts it has.
+        of: usize,
+    },
+    /// The result of an earlier step.
+    Step(usize),
+}
+
+/// A step of a body.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Step {
+    /// What it does.
+    pub op: Op,
+    /// What it does it to.
+    pub operands: Vec<Source>,
+}
+
+/// Steps in order; the last gives the result.
+#[derive(Default)]
+struct Body(Vec<Step>);
+
+impl Body {
+    fn push(&mut self, op: Op, operands: &[Source]) -> Source {
+        self.0.push(Step { op, operands: operands.to_vec() });
+        Source::Step(self.0.len() - 1)
+    }
+
+    /// LayerNorm of integers, with γ and β from operand 1 on.
+    fn norm(&mut self, x: Source, first: usize, eps: F32, elem: Elem, scale: F32) -> Source {
+        let operands = [x, Source::Operand(first), Source::Operand(first + 1)];
+        self.push(Op::QLayerNorm { eps, elem, scale }, &operands)
+    }
+
+    /// A linear with weights and bias from operand `first` on.
+    fn linear(&mut self, x: Source, first: usize, elem: Elem, scale: F32) -> Source {
+        self.push(Op::QLinear { elem, scale }, &[x, Source::Operand(first), Source::Operand(first + 1)])
+    }
+
+    /// Addition to the residual stream, which is requantized to the sum's scale first.
+    fn residual(&mut self, r: usize, y: Source, scale: F32) -> Source {
+        let r = self.push(Op::Requantize { elem: Elem::I16, scale }, &[Source::Operand(r)]);
+        self.push(Op::Add {}, &[r, y])
+    }
+
+    fn roll(&mut self, x: Source, shift: i64) -> Source {
+        if shift == 0 { x } else { self.push(Op::Roll { shift }, &[x]) }
+    }
+}
+
+/// The body of an op on so many operands; `None` where it has none.
+pub fn body(op: &Op, operands: usize) -> Option<Vec<Step>> {
+    let mut body = Body::default();
+    let x = Source::Operand(0);
+    match *op {
+        Op::QLinear { elem, scale } => {
+            let operands: Vec<Source> = (0..operands).map(Source::Operand).collect();
+            let sums = body.push(Op::Linear {}, &operands);
+            body.push(Op::Requantize { elem, scale }, &[sums]);
+        }
+        Op::NormLinear { eps, norm, shift, window, elem, scale } => {
+            let y = body.norm(x, 1, eps, Elem::I8, norm);
+            let mut y = body.roll(y, shift);
+            if window > 0 {
+                y = body.push(Op::WindowPartition { window }, &[y]);
+            }
+            let y = body.linear(y, 3, elem, scale);
+            if operands > 5 {
+                body.push(Op::Lut {}, &[y, Source::Operand(5)]);
+            }
+        }
+        Op::WindowAttention { heads, factor, elem, scale } => {
+            let [q, k, v] = [0, 1, 2].map(|index| Source::Part { operand: 0, index, of: 3 });
+            let scores = body.push(Op::AttnScores { heads }, &[q, k]);
+            let biases: Vec<Source> = [scores].into_iter().chain((1..operands).map(Source::Operand)).collect();
+            let scores = body.push(Op::AttnBias { scale: factor }, &biases);
+            let p = body.push(Op::QSoftmax {}, &[scores]);
+            let y = body.push(Op::AttnValues {}, &[p, v]);
+            body.push(Op::Requantize { elem, scale }, &[y]);
+        }
+        Op::LinearResidual { window, height, width, shift, scale } => {
+            let mut y = body.linear(x, 1, Elem::I16, scale);
+            if window > 0 {
+                y = body.push(Op::WindowReverse { window, height, width }, &[y]);
+            }
+            let y = body.roll(y, shift);
+            body.residual(3, y, scale);
+        }
+        Op::Mlp { eps, norm, elem, hidden, scale } => {
+            let y = body.norm(x, 1, eps, Elem::I8, norm);
+            let mut y = body.linear(y, 3, elem, hidden);
+            if operands > 7 {
+                y = body.push(Op::Lut {}, &[y, Source::Operand(7)]);
+            }
+            let y = body.linear(y, 5, Elem::I16, scale);
+            body.residual(0, y, scale);
+        }
+        Op::PatchEmbed { block, linear, eps, scale } => {
+            let y = body.push(Op::SpaceToDepth { block, order: Order::Row }, &[x]);
+            let y = body.linear(y, 1, Elem::I16, linear);
+            body.norm(y, 3, eps, Elem::I16, scale);
+        }
+        Op::PatchMerge { eps, norm, scale } => {
+            let y = body.push(Op::SpaceToDepth { block: 2, order: Order::Column }, &[x]);
+            let y = body.norm(y, 1, eps, Elem::I8, norm);
+            body.push(Op::QLinear { elem: Elem::I16, scale }, &[y, Source::Operand(3)]);
+        }
+        Op::Head { eps, norm, mean, elem, scale } => {
+            let y = body.norm(x, 1, eps, Elem::I16, norm);
+            let y = body.push(Op::MeanPool {}, &[y]);
+            let y = body.push(Op::Requantize { elem: Elem::I8, scale: mean }, &[y]);
+            body.linear(y, 3, elem, scale);
+        }
+        _ => return None,
+    }
+    Some(body.0)
+}
+
+/// The type of a part of the channels.
+fn part(ty: &Type, of: usize) -> Result<Type, String> {
+    let channels = ty.last();
+    if ty.rank() == 0 || ty.scale.channels.is_some() || channels % of != 0 {
+        return Err(format!("takes {of} parts of equal width with one scale, not {ty}"));
+    }
+    let mut part = ty.clone();
+    *part.shape.last_mut().expect("rank checked") = channels / of;
+    Ok(part)
+}
+
+/// The types of the operands of every step and of its result, for operands of the fused op.
+///
+/// # Errors
+/// When a step does not take its operands.
+pub fn step_types(op: &Op, operands: &[&Type]) -> Result<Vec<(Vec<Type>, Type)>, TypeError> {
+    let steps = body(op, operands.len()).unwrap_or_default();
+    let fail = |message: String| TypeError { op: op.kind(), message };
+    let mut types: Vec<(Vec<Type>, Type)> = Vec::with_capacity(steps.len());
+    for step in &steps {
+        let resolve = |source: &Source| match *source {
+            Source::Operand(i) => Ok(operands[i].clone()),
+            Source::Part { operand, of, .. } => part(operands[operand], of).map_err(fail),
+            Source::Step(i) => Ok(types[i].1.clone()),
+        };
+        let inputs: Vec<Type> = step.operands.iter().map(resolve).collect::<Result<_, _>>()?;
+        let refs: Vec<&Type> = inputs.iter().collect();
+        let result = infer(&step.op, &refs).map_err(|error| fail(format!("its {error}")))?;
+        types.push((inputs, result));
+    }
+    Ok(types)
+}
+
+/// The operands of an op that are integer biases where it works on integers, each with its largest magnitude: constants,
+/// for the bounds on overflow count on them.
+pub fn integer_biases(op: &Op, operands: usize) -> Vec<(usize, i32)> {
+    if let Some(steps) = body(op, operands) {
+        let of_step = |step: &Step| {
+            let biases = integer_biases(&step.op, step.operands.len()).into_iter();
+            let outer = biases.filter_map(|(i, most)| match step.operands[i] {
+                Source::Operand(operand) => Some((operand, most)),
+                _ => None,
+            });
+            outer.collect::<Vec<_>>()
+        };
+        return steps.iter().flat_map(of_step).collect();
+    }
+    let (positions, most) = match op.kind() {
+        OpKind::Linear | OpKind::QLayerNorm => (2..3, MAX_BIAS),
+        OpKind::BiasAdd => (1..2, MAX_BIAS),
+        OpKind::AttnBias => (1..3, MAX_SCORE_BIAS),
+        _ => (0..0, 0),
+    };
+    positions.filter(|&i| i < operands).map(|i| (i, most)).collect()
+}
+
+/// The operands of an op that are weights of a linear.
+pub fn linear_weights(op: &Op, operands: usize) -> Vec<usize> {
+    let Some(steps) = body(op, operands) else {
+        return if op.kind() == OpKind::Linear { vec![1] } else { Vec::new() };
+    };
+    let of_step = |step: &Step| {
+        let weights = linear_weights(&step.op, step.operands.len()).into_iter();
+        let outer = weights.filter_map(|i| if let Source::Operand(i) = step.operands[i] { Some(i) } else { None });
+        outer.collect::<Vec<_>>()
+    };
+    steps.iter().flat_map(of_step).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_fused_op_has_a_body_that_reads_every_operand() {
+        for kind in OpKind::ALL.iter().filter(|kind| kind.is_fused()) {
+            let op = crate::reference::example(*kind).nodes[0].op.clone();
+            let (fewest, most) = kind.arity();
+            for operands in fewest..=most {
+                let steps = body(&op, operands).unwrap_or_else(|| panic!("{kind} has no body"));
+                for i in 0..operands {
+                    let reads = |source: &Source| match *source {
+                        Source::Operand(operand) | Source::Part { operand, .. } => operand == i,
+                        Source::Step(_) => false,
+                    };
+                    assert!(steps.iter().any(|step| step.operands.iter().any(reads)), "{kind}: operand {i}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn biases_and_weights_are_found_through_bodies() {
+        let op = crate::reference::example(OpKind::Mlp).nodes[0].op.clone();
+        assert_eq!(integer_biases(&op, 8), [(2, MAX_BIAS), (4, MAX_BIAS), (6, MAX_BIAS)]);
+        assert_eq!(linear_weights(&op, 8), [3, 5]);
+        let op = crate::reference::example(OpKind::WindowAttention).nodes[0].op.clone();
+        assert_eq!(integer_biases(&op, 2), [(1, MAX_SCORE_BIAS)]);
+        assert_eq!(integer_biases(&op, 3), [(1, MAX_SCORE_BIAS), (2, MAX_SCORE_BIAS)]);
+    }
+}
