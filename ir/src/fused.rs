@@ -139,7 +139,7 @@ pub fn body(op: &Op, operands: usize) -> Option<Vec<Step>> {
 /// The type of a part of the channels.
 fn part(ty: &Type, of: usize) -> Result<Type, String> {
     let channels = ty.last();
-    if ty.rank() == 0 || ty.scale.channels.is_some() || channels % of != 0 {
+    if ty.rank() == 0 || ty.scale.channels.is_some() || !channels.is_multiple_of(of) {
         return Err(format!("takes {of} parts of equal width with one scale, not {ty}"));
     }
     let mut part = ty.clone();

@@ -134,7 +134,7 @@ pub(crate) fn dispatch(kernel: &Kernel, items: usize, work: Work, target: Target
                     target, work, linear::qlinear::Qlinear<F, T>,
                     items: blocks, block: vectors, sizes: [width],
                     buffers: [0, 1, bias_buffer, mantissas, shifts, output],
-                    scalars: [items as u32], comptime: [k, vectors, bias, low, high]
+                    scalars: [items as u32, k as u32], comptime: [vectors, bias, low, high]
                 )));
             }
             macro_rules! linear {
@@ -142,7 +142,7 @@ pub(crate) fn dispatch(kernel: &Kernel, items: usize, work: Work, target: Target
                     kernel!(
                         target, work, linear::linear::Linear<$x, $w, $a>,
                         items: blocks, block: vectors, sizes: [width], buffers: [0, 1, bias_buffer, output],
-                        scalars: [items as u32], comptime: [k, vectors, bias, $float]
+                        scalars: [items as u32, k as u32], comptime: [vectors, bias, $float]
                     )
                 };
             }

@@ -34,10 +34,10 @@ pub(super) fn dispatch(kernel: &Kernel, items: usize, work: Work, target: Target
                 target, work, fused::norm_linear::NormLinear<X, Y>,
                 items: blocks, block: 1, sizes: [width],
                 buffers: [0, 1, 2, 3, 4, 5, bias_buffer, mantissas, mantissas + 1, table_buffer, map, output],
-                scalars: [epsilon, items as u32],
-                comptime: [
-                    rows.chunk, rows.parts, rows.period, vectors, width, bias, low, high, table.is_some(), low
-                ]
+                scalars: [
+                    epsilon, items as u32, ROWS as u32, rows.chunk as u32, rows.parts as u32, vectors as u32
+                ],
+                comptime: [rows.len(), rows.period, width, bias, low, high, table.is_some(), low]
             )))
         }
         Kernel::LinearResidual { x, rows, n, r } => {
@@ -50,7 +50,7 @@ pub(super) fn dispatch(kernel: &Kernel, items: usize, work: Work, target: Target
                 target, work, fused::linear_residual::LinearResidual<X, R>,
                 items: blocks * vectors, block: vectors, sizes: [width],
                 buffers: [0, 1, 2, 3, 4, 5, 6, 7, map, output],
-                scalars: [items as u32], comptime: [rows.len(), rows.period, vectors]
+                scalars: [items as u32, rows.len() as u32], comptime: [rows.period, vectors]
             )))
         }
         Kernel::Mlp { x, k, hidden, epsilon, to, table } => {
@@ -66,8 +66,11 @@ pub(super) fn dispatch(kernel: &Kernel, items: usize, work: Work, target: Target
                 buffers: [
                     0, 1, 2, 3, 4, 5, 6, 7, 8, 9, i(0), i(1), i(2), i(3), i(4), i(5), i(6), i(7)
                 ],
-                scalars: [epsilon, items as u32],
-                comptime: [k, k / width, hidden, hidden_width, low, high, table.is_some()]
+                scalars: [
+                    epsilon, items as u32, ROWS as u32, k as u32, (k / width) as u32, hidden as u32,
+                    (hidden / hidden_width) as u32
+                ],
+                comptime: [k, hidden, hidden_width, low, high, table.is_some()]
             )))
         }
         Kernel::WindowAttention { heads, tokens, channels, masks, to } => {
@@ -78,7 +81,7 @@ pub(super) fn dispatch(kernel: &Kernel, items: usize, work: Work, target: Target
                 target, work, fused::window_attention::WindowAttention<Y>,
                 items: items, block: heads, sizes: [width],
                 buffers: [0, 1, if masks > 0 { 2 } else { 1 }, i(0), i(1), i(2), i(3), i(4), i(5)],
-                scalars: [], comptime: [heads, tokens, width, channels / heads / width, masks, low, high]
+                scalars: [tokens as u32], comptime: [heads, tokens, width, channels / heads / width, masks, low, high]
             ))
         }
         Kernel::LinearNorm { x, rows, n, epsilon } => {
@@ -87,8 +90,10 @@ pub(super) fn dispatch(kernel: &Kernel, items: usize, work: Work, target: Target
             with_elem!(x, [I8 => i8, U8 => u8], X => kernel!(
                 target, work, fused::linear_norm::LinearNorm<X>,
                 items: blocks, block: 1, sizes: [width], buffers: [0, 1, 2, 3, 4, 5, 6, 7, 8, map, output],
-                scalars: [epsilon, items as u32],
-                comptime: [rows.chunk, rows.parts, rows.period, n / width, width]
+                scalars: [
+                    epsilon, items as u32, ROWS as u32, rows.chunk as u32, rows.parts as u32, (n / width) as u32
+                ],
+                comptime: [rows.len(), n, rows.period, width]
             ))
         }
         Kernel::Head { x, tokens, k, n, epsilon, to } => {
@@ -96,7 +101,7 @@ pub(super) fn dispatch(kernel: &Kernel, items: usize, work: Work, target: Target
             with_elem!(x, [I16 => i16, I8 => i8], X => with_elem!(to, [I16 => i16, I8 => i8, U8 => u8], Y => kernel!(
                 target, work, fused::head::Head<X, Y>,
                 items: items, block: 1, sizes: [width], buffers: [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11],
-                scalars: [epsilon], comptime: [tokens, k, n / width, low, high]
+                scalars: [epsilon, tokens as u32, k as u32, (n / width) as u32], comptime: [k, low, high]
             )))
         }
         _ => unreachable!("{kernel} is not fused"),

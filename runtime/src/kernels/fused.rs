@@ -1,4 +1,7 @@
 //! Fused kernels: what is between their ops stays in a unit's own memory.
+//!
+//! Extents come twice where they size a unit's own array: loops over it take theirs from an argument (see
+//! [`sums`] for why).
 
 use super::{
     integer::{chunk_start, divide, normalised, requantize as requantize_one, row_norm, shift_rounded, term},
@@ -22,13 +25,13 @@ fn norm_row<X: Int>(
     epsilon: i64,
     out: &mut Array<i16>,
     base: usize,
-    #[comptime] chunk: usize,
-    #[comptime] parts: usize,
+    chunk: usize,
+    parts: usize,
+    #[comptime] channels: usize,
     #[comptime] period: usize,
     #[comptime] low: i32,
     #[comptime] high: i32,
 ) {
-    let channels = comptime!(chunk * parts);
     let mut sum = 0i32;
     let mut squares = 0i64;
     for p in 0..parts {
@@ -56,8 +59,8 @@ fn own_sums<N: Size>(
     x: &Array<i16>,
     w: &[Vector<i8, N>],
     column: usize,
-    #[comptime] k: usize,
-    #[comptime] vectors: usize,
+    k: usize,
+    vectors: usize,
 ) -> Array<Vector<i32, N>> {
     let mut acc = Array::<Vector<i32, N>>::new(ROWS);
     #[unroll]
@@ -112,11 +115,13 @@ pub(crate) fn norm_linear<X: Int, Y: Int, N: Size>(
     y: &mut [Vector<Y, N>],
     epsilon: i64,
     rows: u32,
+    tile: u32,
+    chunk: u32,
+    parts: u32,
+    vectors: u32,
     items: u32,
-    #[comptime] chunk: usize,
-    #[comptime] parts: usize,
+    #[comptime] k: usize,
     #[comptime] period: usize,
-    #[comptime] vectors: usize,
     #[comptime] width: usize,
     #[comptime] has_bias: bool,
     #[comptime] low: i32,
@@ -125,13 +130,13 @@ pub(crate) fn norm_linear<X: Int, Y: Int, N: Size>(
     #[comptime] table_low: i32,
     #[comptime] per_unit: u32,
 ) {
-    let k = comptime!(chunk * parts);
+    let (chunk, parts, vectors) = (chunk as usize, parts as usize, vectors as usize);
     let mut own = Array::<i16>::new(comptime!(ROWS * k));
     let (first, end) = unit_items(items, per_unit);
     for item in first..end {
         let row = item as usize * ROWS;
         let last = rows as usize - 1;
-        for r in 0..ROWS {
+        for r in 0..tile as usize {
             norm_row::<X>(
                 x,
                 min(row + r, last),
@@ -145,13 +150,14 @@ pub(crate) fn norm_linear<X: Int, Y: Int, N: Size>(
                 r * k,
                 chunk,
                 parts,
+                k,
                 period,
                 -128i32,
                 127i32,
             );
         }
         for column in 0..vectors {
-            let acc = own_sums::<N>(&own, w, column, k, vectors);
+            let acc = own_sums::<N>(&own, w, column, chunk * parts, vectors);
             #[unroll]
             for r in 0..ROWS {
                 if row + r <= last {
@@ -196,8 +202,8 @@ pub(crate) fn linear_residual<X: Int, R: Int, N: Size>(
     map: &[i32],
     y: &mut [Vector<i16, N>],
     rows: u32,
+    k: u32,
     items: u32,
-    #[comptime] k: usize,
     #[comptime] period: usize,
     #[comptime] vectors: usize,
     #[comptime] per_unit: u32,
@@ -205,7 +211,7 @@ pub(crate) fn linear_residual<X: Int, R: Int, N: Size>(
     let (first, end) = unit_items(items, per_unit);
     for item in first..end {
         let (row, column) = (item as usize / vectors * ROWS, item as usize % vectors);
-        let last = rows as usize - 1;
+        let (last, k) = (rows as usize - 1, k as usize);
         let mut start = Array::<usize>::new(ROWS);
         #[unroll]
         for i in 0..ROWS {
@@ -248,9 +254,13 @@ pub(crate) fn mlp<X: Int, T: Int, H: Size, N: Size>(
     y: &mut [Vector<i16, N>],
     epsilon: i64,
     rows: u32,
+    tile: u32,
+    channels: u32,
+    vectors: u32,
+    hidden_channels: u32,
+    hidden_vectors: u32,
     items: u32,
     #[comptime] k: usize,
-    #[comptime] vectors: usize,
     #[comptime] hidden: usize,
     #[comptime] hidden_width: usize,
     #[comptime] low: i32,
@@ -258,13 +268,15 @@ pub(crate) fn mlp<X: Int, T: Int, H: Size, N: Size>(
     #[comptime] has_table: bool,
     #[comptime] per_unit: u32,
 ) {
+    let (channels, vectors) = (channels as usize, vectors as usize);
+    let (hidden_channels, hidden_vectors) = (hidden_channels as usize, hidden_vectors as usize);
     let mut own = Array::<i16>::new(comptime!(ROWS * k));
     let mut activations = Array::<i16>::new(comptime!(ROWS * hidden));
     let (first, end) = unit_items(items, per_unit);
     for item in first..end {
         let row = item as usize * ROWS;
         let last = rows as usize - 1;
-        for i in 0..ROWS {
+        for i in 0..tile as usize {
             norm_row::<X>(
                 x,
                 min(row + i, last),
@@ -277,16 +289,16 @@ pub(crate) fn mlp<X: Int, T: Int, H: Size, N: Size>(
                 epsilon,
                 &mut own,
                 i * k,
-                k,
+                channels,
                 1usize,
+                k,
                 0usize,
                 -128i32,
                 127i32,
             );
         }
-        let columns = comptime!(hidden / hidden_width);
-        for column in 0..columns {
-            let acc = own_sums::<H>(&own, w1, column, k, columns);
+        for column in 0..hidden_vectors {
+            let acc = own_sums::<H>(&own, w1, column, channels, hidden_vectors);
             #[unroll]
             for i in 0..ROWS {
                 let q = requantize::<H>(acc[i] + bias1[column], mantissas1[column], shifts1[column], low, high);
@@ -301,7 +313,7 @@ pub(crate) fn mlp<X: Int, T: Int, H: Size, N: Size>(
             }
         }
         for column in 0..vectors {
-            let acc = own_sums::<N>(&activations, w2, column, hidden, vectors);
+            let acc = own_sums::<N>(&activations, w2, column, hidden_channels, vectors);
             #[unroll]
             for i in 0..ROWS {
                 if row + i <= last {
@@ -329,9 +341,10 @@ pub(crate) fn window_attention<Y: Int, N: Size>(
     mantissa: &[i32],
     shift: &[i32],
     y: &mut [Vector<Y, N>],
+    tokens: u32,
     items: u32,
     #[comptime] heads: usize,
-    #[comptime] tokens: usize,
+    #[comptime] longest: usize,
     #[comptime] width: usize,
     #[comptime] head_vectors: usize,
     #[comptime] masks: usize,
@@ -339,11 +352,12 @@ pub(crate) fn window_attention<Y: Int, N: Size>(
     #[comptime] high: i32,
     #[comptime] per_unit: u32,
 ) {
-    let mut scores = Array::<i32>::new(tokens);
+    let mut scores = Array::<i32>::new(longest);
+    let tokens = tokens as usize;
     // Vectors of one of q, k and v, and of all three.
     let third = comptime!(heads * head_vectors);
     let stride = comptime!(3 * heads * head_vectors);
-    let area = comptime!(tokens * tokens);
+    let area = tokens * tokens;
     let (first, end) = unit_items(items, per_unit);
     for item in first..end {
         let item = item as usize;
@@ -353,7 +367,7 @@ pub(crate) fn window_attention<Y: Int, N: Size>(
         let q_start = token * stride + head * head_vectors;
         let k_start = window * tokens * stride + third + head * head_vectors;
         let bias_start = (head * tokens + i) * tokens;
-        let mut largest = i32::min_value();
+        let mut largest = i32::MIN.runtime();
         for j in 0..tokens {
             let mut acc = Vector::<i32, N>::new(0i32);
             for d in 0..head_vectors {
@@ -411,23 +425,26 @@ pub(crate) fn linear_norm<X: Int, N: Size>(
     y: &mut [i16],
     epsilon: i64,
     rows: u32,
+    tile: u32,
+    chunk: u32,
+    parts: u32,
+    vectors: u32,
     items: u32,
-    #[comptime] chunk: usize,
-    #[comptime] parts: usize,
+    #[comptime] k: usize,
+    #[comptime] n: usize,
     #[comptime] period: usize,
-    #[comptime] vectors: usize,
     #[comptime] width: usize,
     #[comptime] per_unit: u32,
 ) {
-    let k = comptime!(chunk * parts);
-    let n = comptime!(vectors * width);
+    let (chunk, parts, vectors) = (chunk as usize, parts as usize, vectors as usize);
+    let tile = tile as usize;
     let mut own = Array::<i16>::new(comptime!(ROWS * k));
     let mut results = Array::<i32>::new(comptime!(ROWS * n));
     let (first, end) = unit_items(items, per_unit);
     for item in first..end {
         let row = item as usize * ROWS;
         let last = rows as usize - 1;
-        for r in 0..ROWS {
+        for r in 0..tile {
             for p in 0..parts {
                 let start = chunk_start(min(row + r, last) * parts + p, map, chunk, period);
                 for c in 0..chunk {
@@ -436,7 +453,7 @@ pub(crate) fn linear_norm<X: Int, N: Size>(
             }
         }
         for column in 0..vectors {
-            let acc = own_sums::<N>(&own, w, column, k, vectors);
+            let acc = own_sums::<N>(&own, w, column, chunk * parts, vectors);
             #[unroll]
             for r in 0..ROWS {
                 let sum = acc[r] + bias[column];
@@ -447,17 +464,17 @@ pub(crate) fn linear_norm<X: Int, N: Size>(
                 }
             }
         }
-        for r in 0..ROWS {
+        for r in 0..tile {
             if row + r <= last {
                 let mut sum = 0i32;
                 let mut squares = 0i64;
-                for c in 0..n {
+                for c in 0..vectors * width {
                     let value = results[r * n + c];
                     sum += value;
                     squares += i64::cast_from(value * value);
                 }
                 let norm = row_norm(sum, squares, epsilon, n);
-                for c in 0..n {
+                for c in 0..vectors * width {
                     let acc = normalised(&norm, results[r * n + c], gamma[c], beta[c], n);
                     let q = requantize_one(acc, norm_mantissa[0], norm_shift[0], -32768i32, 32767i32);
                     y[(row + r) * n + c] = i16::cast_from(q);
@@ -484,19 +501,21 @@ pub(crate) fn head<X: Int, Y: Int, N: Size>(
     shifts: &[Vector<i32, N>],
     y: &mut [Vector<Y, N>],
     epsilon: i64,
+    tokens: u32,
+    channels: u32,
+    vectors: u32,
     items: u32,
-    #[comptime] tokens: usize,
     #[comptime] k: usize,
-    #[comptime] vectors: usize,
     #[comptime] low: i32,
     #[comptime] high: i32,
     #[comptime] per_unit: u32,
 ) {
+    let (tokens, channels, vectors) = (tokens as usize, channels as usize, vectors as usize);
     let mut own = Array::<i16>::new(k);
     let mut sums = Array::<i32>::new(k);
     let (first, end) = unit_items(items, per_unit);
     for item in first..end {
-        for c in 0..k {
+        for c in 0..channels {
             sums[c] = 0i32;
         }
         for t in 0..tokens {
@@ -512,22 +531,23 @@ pub(crate) fn head<X: Int, Y: Int, N: Size>(
                 epsilon,
                 &mut own,
                 0usize,
-                k,
+                channels,
                 1usize,
+                k,
                 0usize,
                 -32768i32,
                 32767i32,
             );
-            for c in 0..k {
+            for c in 0..channels {
                 sums[c] += i32::cast_from(own[c]);
             }
         }
-        for c in 0..k {
+        for c in 0..channels {
             sums[c] = requantize_one(sums[c], mean_mantissa[0], mean_shift[0], -128i32, 127i32);
         }
         for column in 0..vectors {
             let mut acc = bias[column];
-            for i in 0..k {
+            for i in 0..channels {
                 acc += Vector::<i32, N>::new(sums[i]) * Vector::<i32, N>::cast_from(w[i * vectors + column]);
             }
             let q = requantize::<N>(acc, mantissas[column], shifts[column], low, high);

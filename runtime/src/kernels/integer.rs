@@ -59,7 +59,7 @@ pub(super) fn divide(n: u64, d: u64, #[comptime] bits: u32) -> u64 {
 /// Where the rows of a kernel begin: chunk `c` of a tensor, or the one that an index map of `period` chunks an image takes for
 /// it. `map` is any buffer where `period` is 0.
 #[cube]
-pub(super) fn chunk_start(c: usize, map: &[i32], #[comptime] chunk: usize, #[comptime] period: usize) -> usize {
+pub(super) fn chunk_start(c: usize, map: &[i32], chunk: usize, #[comptime] period: usize) -> usize {
     let mut source = c;
     if comptime!(period > 0) {
         source = c / period * period + map[c % period] as usize;

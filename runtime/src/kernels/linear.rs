@@ -25,7 +25,7 @@ pub(crate) const ROWS: usize = 4;
 
 /// Where [`ROWS`] rows of `k` elements begin, from `row` on. Rows past the last repeat it.
 #[cube]
-fn starts(row: usize, last: usize, #[comptime] k: usize) -> Array<usize> {
+fn starts(row: usize, last: usize, k: usize) -> Array<usize> {
     let mut start = Array::<usize>::new(ROWS);
     #[unroll]
     for r in 0..ROWS {
@@ -35,13 +35,16 @@ fn starts(row: usize, last: usize, #[comptime] k: usize) -> Array<usize> {
 }
 
 /// Sums of [`ROWS`] rows that begin at `start`, for one vector of results.
+///
+/// `k` is no constant of the code: cubecl has a loop of a constant number of steps over an array of a unit's own unrolled
+/// completely, and thousands of steps take minutes to compile.
 #[cube]
 pub(super) fn sums<X: Numeric, W: Numeric, A: Numeric, N: Size>(
     x: &[X],
     w: &[Vector<W, N>],
     start: &Array<usize>,
     column: usize,
-    #[comptime] k: usize,
+    k: usize,
     #[comptime] vectors: usize,
     #[comptime] float: bool,
 ) -> Array<Vector<A, N>> {
@@ -71,8 +74,8 @@ pub(crate) fn linear<X: Numeric, W: Numeric, A: Numeric, N: Size>(
     bias: &[Vector<A, N>],
     y: &mut [Vector<A, N>],
     rows: u32,
+    k: u32,
     items: u32,
-    #[comptime] k: usize,
     #[comptime] vectors: usize,
     #[comptime] has_bias: bool,
     #[comptime] float: bool,
@@ -81,7 +84,7 @@ pub(crate) fn linear<X: Numeric, W: Numeric, A: Numeric, N: Size>(
     let (first, end) = unit_items(items, per_unit);
     for item in first..end {
         let (row, column) = (item as usize / vectors * ROWS, item as usize % vectors);
-        let last = rows as usize - 1;
+        let (last, k) = (rows as usize - 1, k as usize);
         let acc = sums::<X, W, A, N>(x, w, &starts(row, last, k), column, k, vectors, float);
         #[unroll]
         for r in 0..ROWS {
@@ -107,8 +110,8 @@ pub(crate) fn qlinear<X: Int, Y: Int, N: Size>(
     shifts: &[Vector<i32, N>],
     y: &mut [Vector<Y, N>],
     rows: u32,
+    k: u32,
     items: u32,
-    #[comptime] k: usize,
     #[comptime] vectors: usize,
     #[comptime] has_bias: bool,
     #[comptime] low: i32,
@@ -118,7 +121,7 @@ pub(crate) fn qlinear<X: Int, Y: Int, N: Size>(
     let (first, end) = unit_items(items, per_unit);
     for item in first..end {
         let (row, column) = (item as usize / vectors * ROWS, item as usize % vectors);
-        let last = rows as usize - 1;
+        let (last, k) = (rows as usize - 1, k as usize);
         let acc = sums::<X, i8, i32, N>(x, w, &starts(row, last, k), column, k, vectors, false);
         #[unroll]
         for r in 0..ROWS {

@@ -13,8 +13,8 @@ use swint_ir::{
 /// What is multiplied by what.
 #[derive(Default)]
 pub(super) struct SharedScales {
-    /// Linears whose results are multiplied.
-    pub linears: HashMap<Value, f32>,
+    /// Linears whose results are multiplied: by how much, and the largest magnitude that they represent then.
+    pub linears: HashMap<Value, (f32, f32)>,
     /// The scale that `attn_bias` gets instead of its own.
     pub scores: HashMap<NodeId, F32>,
 }
@@ -35,7 +35,7 @@ impl Pass<'_> {
             let scores = f64::from(scale.get()) / f64::from(factors[0]) / f64::from(factors[1]);
             let fits = factors.iter().all(|f| (1.0 / MOST..=MOST).contains(f)) && (scores as f32).is_finite();
             if fits && q != k {
-                shared.linears.extend([(q, factors[0]), (k, factors[1])]);
+                shared.linears.extend([(q, (factors[0], v)), (k, (factors[1], v))]);
                 shared.scores.insert(biased, F32::new(scores as f32));
             }
         }

@@ -165,8 +165,11 @@ impl Pass<'_> {
             Some(OpKind::Relu) => quantize(Elem::U8, self.max_abs(source, Elem::U8)? / 255.0),
             Some(OpKind::Gelu) => self.gelu_pair(source)?,
             _ => {
-                let factor = self.shared.linears.get(&source).copied().unwrap_or(1.0);
-                quantize(Elem::I8, self.max_abs(source, Elem::I8)? * factor / 127.0)
+                let max = match self.shared.linears.get(&source) {
+                    Some(&(_, max)) => max,
+                    None => self.max_abs(source, Elem::I8)?,
+                };
+                quantize(Elem::I8, max / 127.0)
             }
         };
         let q = self.push(quantize, vec![value]);

@@ -24,7 +24,7 @@ impl Pass<'_> {
         let reach = self.ranges.statistics.histograms.get(&Value::Node(id)).map_or(0.0, |h| 2.0 * h.max_abs());
         let unit = self.scale_before(x).unwrap_or(1.0) * (MAX_BIAS / 2) as f32;
         let bias_of = |row: usize| bias.iter().flatten().next().map_or(0.0, |(_, b)| b[row].abs());
-        let factor = self.shared.linears.get(&Value::Node(id)).copied().unwrap_or(1.0);
+        let factor = self.shared.linears.get(&Value::Node(id)).map_or(1.0, |shared| shared.0);
         let least = |row| ((bias_of(row) + reach) / unit).min(1e18);
         let Some((w, sums)) = self.weight(node.operands[1], least, factor)? else { return Ok(()) };
         operands[1] = w;
