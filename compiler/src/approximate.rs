@@ -71,7 +71,8 @@ pub fn gelu_to_relu(module: &Module, only: Option<&[Blocks]>) -> Result<(Module,
             named.contains(&true)
         });
         if chosen {
-            out.graph.nodes[id.index()].op = Op::Relu {};
+            let node = &mut out.graph.nodes[id.index()];
+            (node.op, node.approximates) = (Op::Relu {}, Some(node.op.kind()));
             count += 1;
         }
     }

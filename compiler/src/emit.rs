@@ -9,7 +9,7 @@ use std::{collections::HashMap, fmt};
 use swint_ir::{
     Graph, Type, Value,
     graph::Decl,
-    op::{Attr, Class},
+    op::{Attr, Class, OpKind},
 };
 
 /// A vertex of the drawing: its lines of text, and its colour.
@@ -33,6 +33,7 @@ pub fn dot(graph: &Graph) -> String {
         lines.extend(constants(graph, &node.operands).map(|c| format!("@{}", c.name)));
         lines.extend(attributes(node.op.attrs(), node.op.kind().attr_names()).map(|(n, a)| format!("{n} = {a}")));
         lines.push(node.ty.to_string());
+        lines.extend(node.approximates.map(|kind| format!("approximates {kind}")));
         lines.extend(node.locs.iter().map(|loc| format!("\"{loc}\"")));
         let float = node.ty.is_float() || node.operands.iter().any(|&v| graph.ty(v).is_float());
         let colour = match (float, node.op.kind().class()) {
@@ -78,6 +79,7 @@ pub fn json(graph: &Graph) -> Json {
                 "operands": node.operands.iter().map(|&v| graph.value_name(v)).collect::<Vec<_>>(),
                 "attributes": attrs,
                 "type": type_json(&node.ty),
+                "approximates": node.approximates.map(OpKind::name),
                 "loc": node.locs.iter().map(|l| &**l).collect::<Vec<_>>(),
             })
         })

@@ -2,7 +2,7 @@
 
 use crate::{
     infer::{TypeError, infer},
-    op::Op,
+    op::{Op, OpKind},
     tensor::{Tensor, Weights},
     types::Type,
     verify::{VerifyError, verify, verify_weights},
@@ -74,6 +74,9 @@ pub struct Node {
     pub ty: Type,
     /// The names of the source's modules whose output this is.
     pub locs: Vec<Arc<str>>,
+    /// The op in whose place stands another, that only comes near it: here, or in what was fused into this node. Such a
+    /// model needs distillation.
+    pub approximates: Option<OpKind>,
 }
 
 /// A graph and the values of its constants: what passes take and give.
@@ -219,7 +222,7 @@ impl Graph {
     pub fn push(&mut self, op: Op, operands: Vec<Value>) -> Result<Value, TypeError> {
         let types: Vec<&Type> = operands.iter().map(|&v| self.ty(v)).collect();
         let ty = infer(&op, &types)?;
-        self.nodes.push(Node { op, operands, ty, locs: Vec::new() });
+        self.nodes.push(Node { op, operands, ty, locs: Vec::new(), approximates: None });
         Ok(Value::Node(NodeId(self.nodes.len() as u32 - 1)))
     }
 
@@ -228,6 +231,20 @@ impl Graph {
         if let Value::Node(n) = value {
             self.nodes[n.index()].locs.push(loc.into());
         }
+    }
+
+    /// Says of a value what is said of a node that it stands for: module names and approximation.
+    pub fn inherit(&mut self, value: Value, from: &Node) {
+        if let Value::Node(n) = value {
+            let node = &mut self.nodes[n.index()];
+            node.locs.extend(from.locs.iter().cloned());
+            node.approximates = node.approximates.or(from.approximates);
+        }
+    }
+
+    /// How many nodes stand for an op that they only come near.
+    pub fn approximations(&self) -> usize {
+        self.nodes.iter().filter(|node| node.approximates.is_some()).count()
     }
 
     /// The same program for `batch` images at once: the first extent of every input is multiplied, all else inferred.
@@ -243,8 +260,8 @@ impl Graph {
         }
         let mut graph = Graph { inputs, nodes: Vec::new(), ..self.clone() };
         for node in &self.nodes {
-            graph.push(node.op.clone(), node.operands.clone())?;
-            graph.nodes.last_mut().expect("just pushed").locs = node.locs.clone();
+            let value = graph.push(node.op.clone(), node.operands.clone())?;
+            graph.inherit(value, node);
         }
         Ok(graph)
     }

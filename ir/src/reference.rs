@@ -45,7 +45,9 @@ fn write_page(out: &mut String) -> std::fmt::Result {
     writeln!(
         out,
         "Printing numbers the nodes; a text may name them. What is printed parses back to an equal graph. Each node's type is\n\
-         written, and must be what its op infers. The strings after `loc` name the source's modules whose output the node is.\n"
+         written, and must be what its op infers. The strings after `loc` name the source's modules whose output the node is.\n\
+         `approximates gelu` says that another function stands in a GELU's place, there or in what was fused into the node: the\n\
+         model needs distillation.\n"
     )?;
     writeln!(out, "## Ops\n\n`x?` is an operand that may be left out. Shapes are in brackets, `c` is a channel.\n")?;
     for class in [Class::Contract, Class::Pointwise, Class::Row, Class::Convert, Class::Index, Class::Fused] {

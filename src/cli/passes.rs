@@ -36,6 +36,18 @@ pub struct PassArgs {
     /// The device whose cost decides between equal programs: sm_89, sm_90, sm_80, cpu, or a description (.toml).
     #[arg(long, value_name = "TARGET", default_value = DEFAULT_TARGET)]
     target: String,
+    /// Whether ops may be fused into one kernel where that is cheaper; `none` is a kernel an op.
+    #[arg(long, default_value = "auto")]
+    fuse: Fuse,
+}
+
+/// Choices of --fuse.
+#[derive(clap::ValueEnum, Clone, Copy, PartialEq, Eq)]
+enum Fuse {
+    /// Where it is cheaper.
+    Auto,
+    /// Never.
+    None,
 }
 
 const DEFAULT_TARGET: &str = "sm_89";
@@ -81,11 +93,25 @@ impl PassArgs {
 
     /// Whether any of these arguments is given.
     pub fn given(&self) -> bool {
-        self.shows_something() || self.stop_after.is_some() || self.verify || self.target != DEFAULT_TARGET
+        self.shows_something() || self.stop_after.is_some() || self.verify || self.chooses()
+    }
+
+    /// Whether the target or fusion is not the default.
+    fn chooses(&self) -> bool {
+        self.target != DEFAULT_TARGET || self.fuse != Fuse::Auto
+    }
+
+    /// Options with what these arguments choose.
+    ///
+    /// # Errors
+    /// When the target is none.
+    pub fn choose<'a>(&self, options: &Options<'a>) -> miette::Result<Options<'a>> {
+        let (target, fuse) = (self.target()?, self.fuse == Fuse::Auto);
+        Ok(Options { verify: self.verify, target, fuse, ..options.clone() })
     }
 
     /// The device that --target names or describes.
-    pub fn target(&self) -> miette::Result<Target> {
+    fn target(&self) -> miette::Result<Target> {
         if let Some(target) = Target::named(&self.target) {
             return Ok(target);
         }
@@ -125,8 +151,8 @@ impl PassArgs {
             make_folder(folder)?;
         }
         let (mut text, mut rows, mut dumped) = (String::new(), Vec::new(), Ok(()));
-        let options = &Options { verify: self.verify, target: self.target()?, ..options.clone() };
-        let arguments = &format!("{arguments}{}", self.target_argument()?);
+        let options = &self.choose(options)?;
+        let arguments = &format!("{arguments}{}", self.arguments()?);
         let result = run_passes(&passes, module, options, |stage| {
             if self.is_printed(stage) {
                 text += &format!("// after {}\n{}", stage.name, text::print(&stage.module.graph));
@@ -160,17 +186,21 @@ impl PassArgs {
         Ok((module, report))
     }
 
-    /// The argument that names the same device, wherever the command is run.
-    fn target_argument(&self) -> miette::Result<String> {
-        if self.target == DEFAULT_TARGET {
-            return Ok(String::new());
+    /// The arguments that make the same choices, wherever the command is run.
+    fn arguments(&self) -> miette::Result<String> {
+        let mut arguments = String::new();
+        if self.target != DEFAULT_TARGET {
+            let path = if Target::named(&self.target).is_some() {
+                self.target.clone()
+            } else {
+                std::path::absolute(&self.target).into_diagnostic()?.display().to_string()
+            };
+            arguments += &format!(" --target {}", shlex::try_quote(&path).into_diagnostic()?);
         }
-        let path = if Target::named(&self.target).is_some() {
-            self.target.clone()
-        } else {
-            std::path::absolute(&self.target).into_diagnostic()?.display().to_string()
-        };
-        Ok(format!(" --target {}", shlex::try_quote(&path).into_diagnostic()?))
+        if self.fuse == Fuse::None {
+            arguments += " --fuse none";
+        }
+        Ok(arguments)
     }
 
     fn is_printed(&self, stage: &Stage<'_>) -> bool {

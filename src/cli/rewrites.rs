@@ -54,7 +54,7 @@ impl Args {
         if self.json && self.pass_args.prints() {
             return Err(miette!("--json and --print-after would both go to stdout"));
         }
-        let options = self.model.options()?;
+        let options = self.pass_args.choose(&self.model.options()?)?;
         let module = self.before_rewrites(&options)?;
         let graph = &module.graph;
         let nodes: Vec<NodeId> = match (self.node, self.removed) {
@@ -67,14 +67,15 @@ impl Args {
             return Err(miette!("the program before the rewrites has no {kind}"));
         }
         let table = rules(rule_set(&options));
-        let target = self.pass_args.target()?;
         let found: Vec<(NodeId, Explanation)> =
-            nodes.iter().map(|&node| (node, explain(&module, node, &table, &target))).collect();
+            nodes.iter().map(|&node| (node, explain(&module, node, &table, &options.target))).collect();
         let stays = |(_, e): &&(NodeId, Explanation)| self.removed.is_some_and(|k| e.ops.1.contains_key(k.name()));
         let staying = found.iter().filter(stays).count();
         if self.json {
             let all: Vec<_> = found.iter().map(|(node, e)| as_json(&module, *node, e, &table)).collect();
-            print_json(&json!({"program": &*graph.name, "target": target.name, "staying": staying, "explained": all}))?;
+            print_json(
+                &json!({"program": &*graph.name, "target": options.target.name, "staying": staying, "explained": all}),
+            )?;
         } else {
             for (node, explanation) in &found {
                 print(as_text(&module, *node, explanation, &table))?;

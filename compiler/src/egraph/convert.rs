@@ -2,15 +2,13 @@
 
 use super::{
     extract::Extraction,
-    lang::{Constants, ENode, Facts, SwinGraph},
+    facts::Facts,
+    lang::{Constants, ENode, SwinGraph},
 };
 use egg::Id;
-use std::{
-    collections::{HashMap, HashSet},
-    sync::Arc,
-};
+use std::collections::{HashMap, HashSet, VecDeque};
 use swint_ir::{
-    ConstId, Elem, Graph, InputId, Module, Type, Value,
+    ConstId, Elem, Graph, InputId, Module, Node, Type, Value,
     op::{Op, OpKind},
 };
 
@@ -18,8 +16,8 @@ use swint_ir::{
 pub(crate) struct Lowered {
     pub egraph: SwinGraph,
     pub root: Id,
-    /// The source's module names, by the class of the node that had them.
-    pub locs: Vec<(Id, Arc<str>)>,
+    /// The class of each node.
+    pub nodes: Vec<Id>,
 }
 
 pub(crate) fn to_egraph(module: &Module) -> Lowered {
@@ -40,7 +38,6 @@ fn lower(module: &Module, new: impl FnOnce(Constants) -> SwinGraph) -> Lowered {
     };
     let mut egraph = new(constants);
     let mut ids: Vec<Id> = Vec::with_capacity(graph.nodes.len());
-    let mut locs = Vec::new();
     let add = |egraph: &mut SwinGraph, ids: &[Id], value: Value| match value {
         Value::Input(i) => egraph.add(ENode::Input(i.0)),
         Value::Const(c) => egraph.add(ENode::Const(c)),
@@ -50,22 +47,16 @@ fn lower(module: &Module, new: impl FnOnce(Constants) -> SwinGraph) -> Lowered {
         let mut children: Vec<Id> = node.operands.iter().map(|&v| add(&mut egraph, &ids, v)).collect();
         children.extend(node.op.attrs().into_iter().map(|attr| egraph.add(ENode::Attr(attr))));
         let id = egraph.add(ENode::Op(node.op.kind(), children));
-        locs.extend(node.locs.iter().map(|loc| (id, loc.clone())));
         ids.push(id);
     }
     let root = add(&mut egraph, &ids, graph.output);
     egraph.rebuild();
-    Lowered { egraph, root, locs }
+    Lowered { egraph, root, nodes: ids }
 }
 
-/// The graph of an extraction. Inputs, name and module names are the source's.
-pub(super) fn from_egraph(
-    egraph: &SwinGraph,
-    root: Id,
-    chosen: &Extraction,
-    locs: &[(Id, Arc<str>)],
-    source: &Module,
-) -> Module {
+/// The graph of an extraction. Inputs and name are the source's, and what it says of nodes beside their meaning: module
+/// names, and what they approximate. `nodes` are the classes of its nodes.
+pub(super) fn from_egraph(egraph: &SwinGraph, root: Id, chosen: &Extraction, nodes: &[Id], source: &Module) -> Module {
     let mut out = Module {
         graph: Graph::new(source.graph.name.clone(), source.graph.inputs.clone()),
         weights: Default::default(),
@@ -105,10 +96,17 @@ pub(super) fn from_egraph(
         values.insert(id, value);
     }
     let stand_ins = stand_ins(egraph, &values, &out.graph);
-    for (id, loc) in locs {
-        let id = egraph.find(*id);
-        if let Some(&value) = values.get(&id).or_else(|| stand_ins.get(&id)) {
-            out.graph.add_loc(value, loc.clone());
+    for (&id, node) in nodes.iter().zip(&source.graph.nodes) {
+        let id = egraph.find(id);
+        match values.get(&id).or_else(|| stand_ins.get(&id)) {
+            Some(&value) => out.graph.inherit(value, node),
+            // An approximation is not forgotten: what it was fused into has it.
+            None if node.approximates.is_some() => {
+                if let Some(reader) = first_chosen_reader(egraph, id, &values) {
+                    out.graph.inherit(reader, &Node { locs: Vec::new(), ..node.clone() });
+                }
+            }
+            None => {}
         }
     }
     out.graph.output = values[&egraph.find(root)];
@@ -151,9 +149,22 @@ fn stand_ins(egraph: &SwinGraph, values: &HashMap<Id, Value>, graph: &Graph) -> 
     found
 }
 
-/// Whether a class is the result of a function that is never negative.
+/// Whether a class is never negative.
 fn is_positive(egraph: &SwinGraph, class: Id) -> bool {
-    egraph[class].nodes.iter().any(|node| matches!(node, ENode::Op(OpKind::Relu | OpKind::Softmax, _)))
+    egraph[class].data.range().is_some_and(|range| range.low >= 0.0)
+}
+
+/// The chosen value that is made from a class in the fewest steps; `None` where the output does not need the class.
+fn first_chosen_reader(egraph: &SwinGraph, class: Id, values: &HashMap<Id, Value>) -> Option<Value> {
+    let mut seen = HashSet::from([class]);
+    let mut queue = VecDeque::from([class]);
+    while let Some(class) = queue.pop_front() {
+        if let Some(&value) = values.get(&class) {
+            return Some(value);
+        }
+        queue.extend(egraph[class].parents().map(|reader| egraph.find(reader)).filter(|&reader| seen.insert(reader)));
+    }
+    None
 }
 
 /// Declares a constant in the result, with the channel scales that its type names.
@@ -182,23 +193,23 @@ mod tests {
     /// Random graphs come back with what the output needs, and nodes that say the same thing once.
     #[test]
     fn random_graphs_survive_the_round_trip() {
-        let mut nodes = (0, 0);
+        let mut counts = (0, 0);
         for seed in 0..2000 {
             let graph = random::graph(seed, 12);
             let module = Module { weights: random::weights(&graph, seed), graph };
-            let Lowered { egraph, root, locs } = to_egraph(&module);
+            let Lowered { egraph, root, nodes } = to_egraph(&module);
             let chosen = extract::extract(&egraph, root, &Target::default());
-            let back = from_egraph(&egraph, root, &chosen, &locs, &module);
+            let back = from_egraph(&egraph, root, &chosen, &nodes, &module);
             assert_eq!(back.verify(), Ok(()), "seed {seed}");
             let live = module.without_dead_code();
             assert!(back.graph.nodes.len() <= live.graph.nodes.len(), "seed {seed}");
-            nodes = (nodes.0 + live.graph.nodes.len(), nodes.1 + back.graph.nodes.len());
+            counts = (counts.0 + live.graph.nodes.len(), counts.1 + back.graph.nodes.len());
             let inputs = random::inputs(&module.graph, &mut random::Rng::with_seed(seed));
             let run = |m: &Module| interp::run(&m.graph, &m.weights, &inputs).map(|y| y.data.to_bytes());
             assert!(run(&back) == run(&module), "seed {seed}:\n{}", module.graph);
         }
         // Most nodes say something of their own.
-        assert!(nodes.1 * 10 > nodes.0 * 9, "{nodes:?}");
+        assert!(counts.1 * 10 > counts.0 * 9, "{counts:?}");
     }
 
     #[test]
@@ -215,9 +226,9 @@ mod tests {
         m.graph.add_loc(l, "a");
         m.graph.add_loc(l, "b");
         m.graph.output = m.graph.push(Op::Dequantize {}, vec![l]).unwrap();
-        let Lowered { egraph, root, locs } = to_egraph(&m);
+        let Lowered { egraph, root, nodes } = to_egraph(&m);
         let chosen = extract::extract(&egraph, root, &Target::default());
-        let back = from_egraph(&egraph, root, &chosen, &locs, &m);
+        let back = from_egraph(&egraph, root, &chosen, &nodes, &m);
         assert_eq!(back, m);
     }
 }

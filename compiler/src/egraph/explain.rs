@@ -47,10 +47,10 @@ const PART: usize = 24;
 /// When a rule or the extraction is wrong, as [`super::rewrite`] does.
 pub fn explain(module: &Module, node: NodeId, rules: &[Rule], target: &Target) -> Explanation {
     let (part, names, root) = part_around(module, node);
-    let Lowered { egraph, root: class, locs } = to_egraph_explained(&part);
+    let Lowered { egraph, root: class, nodes } = to_egraph_explained(&part);
     let mut egraph = saturate(egraph, rules).egraph;
     let chosen = extract(&egraph, class, target);
-    let result = from_egraph(&egraph, class, &chosen, &locs, &part);
+    let result = from_egraph(&egraph, class, &chosen, &nodes, &part);
     let (before, after) = (as_written(&part), as_chosen(&egraph, class, &chosen));
     let mut explanation = egraph.explain_equivalence(&before, &after);
     let flat = explanation.make_flat_explanation();

@@ -3,11 +3,12 @@
 use super::{
     Target,
     cost::{Cost, node_cost},
-    lang::{ENode, Facts, SwinGraph},
+    facts::op_of,
+    lang::{ENode, SwinGraph},
 };
 use egg::{Id, Language};
 use std::collections::{BTreeSet, HashMap, HashSet, hash_map::Entry};
-use swint_ir::{Op, OpKind, Type};
+use swint_ir::Type;
 
 /// A node for every class that the root needs.
 pub(super) struct Extraction {
@@ -104,7 +105,8 @@ fn children_first(egraph: &SwinGraph, root: Id) -> Vec<Id> {
 fn candidate(egraph: &SwinGraph, id: Id, node: &ENode, best: &HashMap<Id, Best>, target: &Target) -> Option<Best> {
     let own = match node {
         ENode::Op(kind, children) => {
-            let (op, operands) = typed(egraph, *kind, children);
+            let (op, operands) = op_of(*kind, children.iter().map(|&c| &egraph[c].data)).expect("the e-node was typed");
+            let operands: Vec<&Type> = operands.into_iter().filter_map(|facts| facts.ty()).collect();
             node_cost(&op, &operands, egraph[id].data.ty().expect("ops make tensors"), target)
         }
         _ => Cost::default(),
@@ -123,18 +125,6 @@ fn candidate(egraph: &SwinGraph, id: Id, node: &ENode, best: &HashMap<Id, Best>,
     }
     let total = parts.iter().map(|p| p.1).sum();
     Some(Best { node: node.clone(), parts, total })
-}
-
-/// An op with its attributes, and the types of its operands.
-fn typed<'a>(egraph: &'a SwinGraph, kind: OpKind, children: &[Id]) -> (Op, Vec<&'a Type>) {
-    let (mut attrs, mut operands) = (Vec::new(), Vec::new());
-    for &child in children {
-        match &egraph[child].data {
-            Facts::Attr(attr) => attrs.push(attr.clone()),
-            Facts::Tensor { ty, .. } => operands.push(ty),
-        }
-    }
-    (Op::from_attrs(kind, &attrs).expect("the e-node was typed"), operands)
 }
 
 /// The union of two sets in order of class; the first's costs where both have one.

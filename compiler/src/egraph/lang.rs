@@ -1,12 +1,12 @@
 //! The e-graph's language: every op of the IR, its attributes as leaves, constants by handle.
 
+use super::facts::{self, Facts};
 use egg::{DidMerge, EGraph, FromOp, Id, Language};
 use std::fmt;
 use swint_ir::{
-    ConstId, Elem, Type, Weights,
+    ConstId, Elem, F32, Type, Weights,
     graph::Decl,
-    infer,
-    op::{Attr, Op, OpKind, Order},
+    op::{Attr, OpKind, Order},
 };
 
 /// An e-graph over swint's ops.
@@ -63,7 +63,7 @@ impl fmt::Display for ENode {
 impl FromOp for ENode {
     type Error = String;
 
-    /// An op by its name; an element type, order or integer as an attribute.
+    /// An op by its name; an element type, order or number as an attribute.
     fn from_op(name: &str, children: Vec<Id>) -> Result<Self, String> {
         if let Some(kind) = OpKind::from_name(name) {
             let (min, max) = kind.arity();
@@ -77,6 +77,7 @@ impl FromOp for ENode {
         (Elem::from_name(name).map(Attr::Elem))
             .or_else(|| Order::from_name(name).map(Attr::Order))
             .or_else(|| name.parse().ok().map(Attr::Int))
+            .or_else(|| name.parse().ok().map(|number| Attr::F32(F32::new(number))))
             .filter(|_| children.is_empty())
             .map(ENode::Attr)
             .ok_or_else(|| format!("unknown op {name}"))
@@ -94,74 +95,21 @@ pub struct Constants {
     pub weights: Weights,
 }
 
-/// What is known of an e-class.
-#[derive(Clone, PartialEq, Debug)]
-pub enum Facts {
-    /// It is an attribute.
-    Attr(Attr),
-    /// It is a tensor.
-    Tensor {
-        /// Its type.
-        ty: Type,
-        /// The constant that it equals, if it is one.
-        constant: Option<ConstId>,
-    },
-}
-
-impl Facts {
-    /// The tensor's type.
-    pub fn ty(&self) -> Option<&Type> {
-        if let Facts::Tensor { ty, .. } = self { Some(ty) } else { None }
-    }
-}
-
-/// The type of an op's result from the facts of its children.
-///
-/// # Errors
-/// When the children are not what the op takes.
-pub fn infer_from<'a>(kind: OpKind, children: impl Iterator<Item = &'a Facts>) -> Result<Type, String> {
-    let (mut types, mut attrs) = (Vec::new(), Vec::new());
-    for facts in children {
-        match facts {
-            Facts::Tensor { ty, .. } => types.push(ty),
-            Facts::Attr(attr) => attrs.push(attr.clone()),
-        }
-    }
-    let op = Op::from_attrs(kind, &attrs).map_err(|e| e.to_string())?;
-    infer(&op, &types).map_err(|e| e.to_string())
-}
-
-/// The analysis: types through the one shape inference, and constants.
+/// The analysis: types through the one shape inference, constants, ranges, functions of bytes.
 impl egg::Analysis<ENode> for Constants {
     type Data = Facts;
 
     fn make(egraph: &mut SwinGraph, node: &ENode, _: Id) -> Facts {
         match node {
             ENode::Attr(attr) => Facts::Attr(attr.clone()),
-            ENode::Const(c) => Facts::Tensor { ty: egraph.analysis.decls[c.index()].ty.clone(), constant: Some(*c) },
-            ENode::Input(i) => Facts::Tensor { ty: egraph.analysis.inputs[*i as usize].clone(), constant: None },
-            ENode::Op(kind, children) => {
-                let ty = infer_from(*kind, children.iter().map(|&c| &egraph[c].data));
-                let ty = ty.unwrap_or_else(|e| panic!("a rule made an ill-typed node: {e}"));
-                Facts::Tensor { ty, constant: None }
-            }
+            ENode::Const(c) => facts::of_constant(&egraph.analysis, *c),
+            ENode::Input(i) => Facts::of(egraph.analysis.inputs[*i as usize].clone()),
+            ENode::Op(kind, children) => facts::of_op(egraph, *kind, children),
         }
     }
 
     fn merge(&mut self, a: &mut Facts, b: Facts) -> DidMerge {
-        match (a, b) {
-            (Facts::Tensor { ty, constant }, Facts::Tensor { ty: other, constant: other_constant }) => {
-                assert_eq!(*ty, other, "two types for one value: a rule is wrong");
-                let (gains, loses) = (constant.is_none() && other_constant.is_some(), *constant != other_constant);
-                if gains {
-                    *constant = other_constant;
-                }
-                DidMerge(gains, loses)
-            }
-            (a, b) => {
-                assert_eq!(*a, b, "two attributes for one: a rule is wrong");
-                DidMerge(false, false)
-            }
-        }
+        let (first, second) = facts::merge(a, b);
+        DidMerge(first, second)
     }
 }

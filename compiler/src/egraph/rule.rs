@@ -1,6 +1,9 @@
 //! Rewrite rules: rows of tables, and what applies them.
 
-use super::lang::{Constants, ENode, Facts, SwinGraph, infer_from};
+use super::{
+    facts::{Facts, Range, Unary, infer_from, op_of},
+    lang::{Constants, ENode, SwinGraph},
+};
 use egg::{Applier, ENodeOrVar, Id, Language, Pattern, PatternAst, Rewrite, Subst, Symbol, Var};
 use std::{fmt, sync::Arc};
 use swint_ir::{ConstId, Data, Elem, F32, Tensor, Type, graph::declare_fresh, op::Attr};
@@ -23,6 +26,8 @@ pub enum Bound {
     Accumulation,
     /// Half a step of the accumulator beside float rounding of the result.
     HalfStep,
+    /// The sign of a zero.
+    Zeros,
     /// Half a step of the scores each for bias and mask, beside float rounding of the result.
     ScoreBias,
 }
@@ -74,6 +79,8 @@ impl fmt::Display for Rule {
 /// A match of a rule's left side, as its side condition sees it. Variables are named without the question mark.
 pub struct Match<'a> {
     egraph: &'a mut SwinGraph,
+    /// The class of what matched.
+    class: Id,
     subst: Subst,
 }
 
@@ -118,6 +125,36 @@ impl Match<'_> {
         Some((decl.name.clone(), self.egraph.analysis.weights.get(&decl.name)?.clone()))
     }
 
+    /// Where a tensor's values lie.
+    pub fn range(&self, name: &str) -> Option<Range> {
+        self.facts(name)?.range()
+    }
+
+    /// The type of what matched.
+    pub fn root_ty(&self) -> Option<&Type> {
+        self.class_ty(self.class)
+    }
+
+    /// The type of a class.
+    pub fn class_ty(&self, class: Id) -> Option<&Type> {
+        self.egraph[class].data.ty()
+    }
+
+    /// What matched as a function of bytes.
+    pub fn root_unary(&self) -> Option<Unary> {
+        self.unary_of(&self.egraph[self.class].data)
+    }
+
+    /// A tensor as a function of bytes.
+    pub fn unary(&self, name: &str) -> Option<Unary> {
+        self.unary_of(self.facts(name)?)
+    }
+
+    fn unary_of(&self, facts: &Facts) -> Option<Unary> {
+        let Facts::Tensor { unary: Some(unary), .. } = facts else { return None };
+        Some(Unary { of: self.egraph.find(unary.of), ..unary.clone() })
+    }
+
     /// The constants' values.
     pub fn weights(&self) -> &swint_ir::Weights {
         &self.egraph.analysis.weights
@@ -128,6 +165,11 @@ impl Match<'_> {
         let id = self.egraph.add(ENode::Attr(attr));
         self.subst.insert(variable(name), id);
         true
+    }
+
+    /// Binds a variable to a class.
+    pub fn bind_class(&mut self, name: &str, class: Id) {
+        self.subst.insert(variable(name), self.egraph.find(class));
     }
 
     /// Binds a variable to a constant, made if there is none of this type and value. Its name starts with `stem`.
@@ -165,11 +207,11 @@ impl Applier<ENode, Constants> for Guarded {
         searcher: Option<&PatternAst<ENode>>,
         rule: Symbol,
     ) -> Vec<Id> {
-        let mut matched = Match { egraph, subst: subst.clone() };
+        let mut matched = Match { egraph, class, subst: subst.clone() };
         if !(self.when)(&mut matched) {
             return Vec::new();
         }
-        let Match { egraph, subst } = matched;
+        let Match { egraph, subst, .. } = matched;
         match pattern_facts(&self.rhs.ast, egraph, &subst) {
             Some(facts) if facts.ty() == egraph[class].data.ty() => {
                 self.rhs.apply_one(egraph, class, &subst, searcher, rule)
@@ -187,11 +229,12 @@ fn pattern_facts(ast: &PatternAst<ENode>, egraph: &SwinGraph, subst: &Subst) -> 
             ENodeOrVar::Var(var) => egraph[*subst.get(*var)?].data.clone(),
             ENodeOrVar::ENode(ENode::Attr(attr)) => Facts::Attr(attr.clone()),
             ENodeOrVar::ENode(node @ ENode::Op(kind, _)) => {
-                let ty = infer_from(*kind, node.children().iter().map(|&c| &all[usize::from(c)])).ok()?;
+                let (op, operands) = op_of(*kind, node.children().iter().map(|&c| &all[usize::from(c)])).ok()?;
+                let ty = infer_from(&op, &operands).ok()?;
                 if !egraph.analysis.weights.scales_in_bounds(&ty) {
                     return None;
                 }
-                Facts::Tensor { ty, constant: None }
+                Facts::of(ty)
             }
             ENodeOrVar::ENode(_) => return None,
         };

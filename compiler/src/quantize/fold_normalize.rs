@@ -22,9 +22,7 @@ pub fn fold_normalize(module: &Module) -> Module {
             }
             None => out.graph.push(node.op.clone(), operands).expect("types do not change"),
         };
-        for loc in &node.locs {
-            out.graph.add_loc(value, loc.clone());
-        }
+        out.graph.inherit(value, node);
         moved.insert(Value::Node(id), value);
     }
     if !any {

@@ -1,61 +1,67 @@
-//! Activations between integers.
+//! Activations between integers: functions of a byte are tables of 256.
 
 use crate::egraph::{Class::Exact, Match, Rule};
-use swint_ir::{Data, Scale, Type, arith, math};
+use swint_ir::Type;
 
-/// GELU by its table, with whatever is added to every element on its way in or out.
+/// GELU by its table, with whatever else happens to each element between the bytes.
 #[rustfmt::skip]
 pub fn gelu() -> Vec<Rule> {
     vec![
-        Rule::new("gelu-table",        Exact, "(quantize (gelu (dequantize ?x)) ?e ?s)",                             "(lut ?x ?table)").when(gelu_table),
-        Rule::new("gelu-table-in",     Exact, "(quantize (gelu (bias_add (dequantize ?x) ?a)) ?e ?s)",               "(lut ?x ?table)").when(gelu_table_in),
-        Rule::new("gelu-table-out",    Exact, "(quantize (bias_add (gelu (dequantize ?x)) ?b) ?e ?s)",               "(lut ?x ?table)").when(gelu_table_out),
-        Rule::new("gelu-table-in-out", Exact, "(quantize (bias_add (gelu (bias_add (dequantize ?x) ?a)) ?b) ?e ?s)", "(lut ?x ?table)").when(gelu_table_in_out),
+        Rule::new("gelu-table",       Exact, "(quantize ?y ?e ?s)",                 "(lut ?x ?table)").when(gelu_table),
     ]
 }
 
-/// ReLU is the clamp of an unsigned quantization.
+/// ReLU is the clamp of an unsigned quantization; any chain of elementwise ops between bytes is a table.
 #[rustfmt::skip]
 pub fn relu() -> Vec<Rule> {
     vec![
-        Rule::new("relu-clamp", Exact, "(quantize (relu ?x) u8 ?s)", "(quantize ?x u8 ?s)"),
+        Rule::new("relu-clamp",       Exact, "(quantize (relu ?x) u8 ?s)",          "(quantize ?x u8 ?s)"),
+        Rule::new("relu-clamp-i8",    Exact, "(quantize (relu ?x) i8 ?s)",          "(requantize (quantize ?x u8 ?s) i8 ?s)"),
+        Rule::new("relu-positive",    Exact, "(relu ?x)",                           "?x").when(positive),
+        Rule::new("quantize-table",   Exact, "(quantize ?y ?e ?s)",                 "(lut ?x ?table)").when(table),
+        Rule::new("requantize-table", Exact, "(requantize ?y ?e ?s)",               "(lut ?x ?table)").when(requantized_table),
+        Rule::new("table-table",      Exact, "(lut ?y ?t)",                         "(lut ?x ?table)").when(table_of_table),
     ]
 }
 
 fn gelu_table(m: &mut Match<'_>) -> bool {
-    bind_table(m, math::gelu)
+    bind_table(m, 2, true)
 }
 
-fn gelu_table_in(m: &mut Match<'_>) -> bool {
-    uniform(m, "a").is_some_and(|a| bind_table(m, |x| math::gelu(x + a)))
+/// Of at least one op between `dequantize` and `quantize`: without, it is a requantization.
+fn table(m: &mut Match<'_>) -> bool {
+    bind_table(m, 2, false)
 }
 
-fn gelu_table_out(m: &mut Match<'_>) -> bool {
-    uniform(m, "b").is_some_and(|b| bind_table(m, |x| math::gelu(x) + b))
+/// Of at least one op before the requantization, which alone is as good.
+fn requantized_table(m: &mut Match<'_>) -> bool {
+    bind_table(m, 1, false)
 }
 
-fn gelu_table_in_out(m: &mut Match<'_>) -> bool {
-    let (Some(a), Some(b)) = (uniform(m, "a"), uniform(m, "b")) else { return false };
-    bind_table(m, |x| math::gelu(x + a) + b)
+/// A table after other ops.
+fn table_of_table(m: &mut Match<'_>) -> bool {
+    bind_table(m, 1, false)
 }
 
-/// The value that every element of a constant has.
-fn uniform(m: &Match<'_>, name: &str) -> Option<f32> {
-    let (_, constant) = m.constant(name)?;
-    let (first, rest) = constant.as_f32()?.split_first()?;
-    rest.iter().all(|x| x == first).then_some(*first)
-}
-
-/// Binds `table` to the 256 results of dequantize → f → quantize: a function of 8 bits *is* its table.
-fn bind_table(m: &mut Match<'_>, f: impl Fn(f32) -> f32) -> bool {
-    let (Some(x), Some(elem), Some(scale)) = (m.ty("x").cloned(), m.elem("e"), m.float("s")) else { return false };
-    let Some((low, high)) = x.elem.range().filter(|_| x.elem.is_byte() && elem.is_byte()) else { return false };
-    if x.scale.channels.is_some() {
+/// Binds `x` to the bytes that the matched op's result is a function of, and `table` to that function, if `y` is made of at least
+/// so many ops from them, a GELU among them or not.
+fn bind_table(m: &mut Match<'_>, least: usize, gelu: bool) -> bool {
+    let (Some(chain), Some(whole)) = (m.unary("y"), m.root_unary()) else { return false };
+    let fits = chain.length >= least && gelu == chain.gelu && whole.of == chain.of;
+    let Some(ty) = m.root_ty().filter(|ty| fits && ty.elem.is_byte() && ty.scale.channels.is_none()).cloned() else {
         return false;
-    }
-    let entry = |q| arith::quantize(f(arith::dequantize(q, x.scale.factor.get())), scale.get(), elem);
-    let data = Data::from_i32(elem, (low..=high).map(entry));
-    let ty = Type::int(elem, Scale::tensor(scale.get()), [256]);
-    m.bind_constant("table", &format!("gelu.{}-{elem}", x.elem), ty, data);
+    };
+    let Some(from) = m.class_ty(chain.of).map(|ty| ty.elem) else { return false };
+    let stem = match chain.gelu {
+        true => format!("gelu.{from}-{}", ty.elem),
+        false => format!("table.{from}-{}", ty.elem),
+    };
+    m.bind_class("x", chain.of);
+    m.bind_constant("table", &stem, Type { shape: vec![256], ..ty }, whole.values.data.clone());
     true
+}
+
+/// What is never negative is its own ReLU.
+fn positive(m: &mut Match<'_>) -> bool {
+    m.range("x").is_some_and(|range| range.low >= 0.0)
 }

@@ -46,11 +46,11 @@ pub fn kernels() -> Vec<Rule> {
 
 /// Binds `zero` to a bias of zeros for the sums of `x` and `w`.
 fn zero_bias(m: &mut Match<'_>) -> bool {
-    let (Some(x), Some(w)) = (m.ty("x"), m.ty("w")) else { return false };
+    let (Some(x), Some(w), Some((name, _))) = (m.ty("x"), m.ty("w"), m.constant("w")) else { return false };
     let Ok(sums) = infer(&Op::Linear {}, &[x, w]) else { return false };
     let n = sums.last();
     let ty = Type { shape: vec![n], elem: Elem::I32, scale: sums.scale.on_axis(0) };
-    m.bind_constant("zero", "zero.i32", ty, Data::I32(vec![0; n]));
+    m.bind_constant("zero", &format!("{name}.zero"), ty, Data::I32(vec![0; n]));
     true
 }
 

@@ -1,5 +1,5 @@
-//! Index maps: composed, cancelled, and exchanged with whatever works on one element at a time, so that bytes move and not
-//! floats.
+//! Index maps: composed, cancelled, and exchanged with whatever works on one element or one token at a time, so that bytes move
+//! and not floats.
 
 use crate::egraph::{Class::Exact, Match, Rule};
 use swint_ir::op::Attr;
@@ -13,8 +13,28 @@ const INDEX_MAPS: [(&str, &str); 4] = [
 ];
 
 /// Elementwise ops with what follows their operand.
-const ELEMENTWISE: [(&str, &str); 4] =
-    [("quantize", " ?e ?s"), ("dequantize", ""), ("requantize", " ?e ?s"), ("lut", " ?table")];
+const ELEMENTWISE: [(&str, &str); 6] = [
+    ("quantize", " ?e ?s"),
+    ("dequantize", ""),
+    ("requantize", " ?e ?s"),
+    ("lut", " ?table"),
+    ("gelu", ""),
+    ("relu", ""),
+];
+
+/// Index maps that keep a token's channels together, with the variables of their attributes.
+const TOKEN_MAPS: [(&str, &str); 3] = [INDEX_MAPS[0], INDEX_MAPS[1], INDEX_MAPS[2]];
+
+/// Ops on each token's channels with what follows their operand.
+const PER_TOKEN: [(&str, &str, &str); 7] = [
+    ("linear", "linear", " ?w"),
+    ("linear-bias", "linear", " ?w ?c"),
+    ("qlinear", "qlinear", " ?w ?e ?s"),
+    ("qlinear-bias", "qlinear", " ?w ?c ?e ?s"),
+    ("bias_add", "bias_add", " ?c"),
+    ("layer_norm", "layer_norm", " ?g ?c ?eps"),
+    ("qlayer_norm", "qlayer_norm", " ?g ?c ?eps ?e ?s"),
+];
 
 /// Maps that are one map, or none. That what is left has the right shape is checked with the types.
 #[rustfmt::skip]
@@ -46,17 +66,25 @@ fn whole_turns(m: &mut Match<'_>) -> bool {
     x.rank() == 4 && x.shape[1..3].iter().all(|&extent| shift.rem_euclid(extent as i64) == 0)
 }
 
-/// The table: compositions, and for each index map M and elementwise f, `f(M(x)) = M(f(x))`, both ways. Channel scales that M
-/// would tear apart fail the type check.
+/// The table: compositions, and for each index map M and elementwise f, `f(M(x)) = M(f(x))`, both ways; so, too, for f on each
+/// token's channels, and for a sum, `M(x) + M(y) = M(x + y)`. Channel scales that M would tear apart fail the type check.
 pub fn rules() -> Vec<Rule> {
     let mut rows = composed();
+    let mut both_ways = |name: &str, map: &str, inside: String, outside: String| {
+        rows.push(Rule::new(format!("{name}-below-{map}"), Exact, outside.clone(), inside.clone()));
+        rows.push(Rule::new(format!("{name}-above-{map}"), Exact, inside, outside));
+    };
     for (map, attrs) in INDEX_MAPS {
         for (f, rest) in ELEMENTWISE {
-            let (outside, inside) =
-                (format!("({f} ({map} ?x {attrs}){rest})"), format!("({map} ({f} ?x{rest}) {attrs})"));
-            rows.push(Rule::new(format!("{f}-below-{map}"), Exact, outside.clone(), inside.clone()));
-            rows.push(Rule::new(format!("{f}-above-{map}"), Exact, inside, outside));
+            both_ways(f, map, format!("({map} ({f} ?x{rest}) {attrs})"), format!("({f} ({map} ?x {attrs}){rest})"));
         }
+    }
+    for (map, attrs) in TOKEN_MAPS {
+        for (name, f, rest) in PER_TOKEN {
+            both_ways(name, map, format!("({map} ({f} ?x{rest}) {attrs})"), format!("({f} ({map} ?x {attrs}){rest})"));
+        }
+        let outside = format!("(add ({map} ?x {attrs}) ({map} ?y {attrs}))");
+        both_ways("add", map, format!("({map} (add ?x ?y) {attrs})"), outside);
     }
     rows
 }

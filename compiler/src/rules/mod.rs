@@ -7,6 +7,7 @@
 mod activation;
 mod convert;
 mod fuse;
+mod identity;
 mod integer;
 mod layout;
 mod linear;
@@ -35,6 +36,7 @@ impl RuleSet {
 /// The rows of every chosen table.
 pub fn rules(set: RuleSet) -> Vec<Rule> {
     let mut all = convert::rules();
+    all.extend(identity::rules());
     all.extend(linear::rules());
     all.extend(layout::rules());
     all.extend(integer::rules(set.float_ops));

@@ -148,7 +148,11 @@ fn eval_body(op: &Op, operands: &[(&Tensor, &Type)], weights: &Weights) -> Tenso
             Source::Step(i) => &results[i],
         });
         let inputs: Vec<(&Tensor, &Type)> = tensors.zip(&inputs).collect();
-        let result = eval(&Node { op: step.op, operands: Vec::new(), ty, locs: Vec::new() }, &inputs, weights);
+        let result = eval(
+            &Node { op: step.op, operands: Vec::new(), ty, locs: Vec::new(), approximates: None },
+            &inputs,
+            weights,
+        );
         results.push(result);
     }
     results.pop().expect("bodies have steps")

@@ -104,6 +104,11 @@ impl Generator {
             let loc = format!("layers.{}.é x", self.rng.u8(..4));
             self.graph.add_loc(value, loc);
         }
+        if let Value::Node(n) = value
+            && self.rng.u8(..16) == 0
+        {
+            self.graph.nodes[n.index()].approximates = Some(OpKind::Gelu);
+        }
         Some(value)
     }
 

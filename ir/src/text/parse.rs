@@ -50,6 +50,7 @@ struct NodeSyntax<'a> {
     operands: Vec<Name<'a>>,
     ty: Type,
     locs: Vec<Arc<str>>,
+    approximates: Option<OpKind>,
     spans: NodeSpans,
 }
 
@@ -283,13 +284,7 @@ impl<'a> Parser<'a> {
     /// What follows a node's name.
     fn node(&mut self, name: Name<'a>) -> Parsed<NodeSyntax<'a>> {
         self.sign('=')?;
-        let (op_name, op_span) = self.word("an op")?;
-        let Some(kind) = OpKind::from_name(op_name) else {
-            let help = did_you_mean(op_name, OpKind::ALL.iter().map(|k| k.name()));
-            let message = format!("unknown op `{}`", shortened(op_name));
-            let error = SourceError::new(self.source, Code::UnknownOp, op_span, message, "no such op");
-            return Err(self.report(error.with_help(help)));
-        };
+        let (kind, op_span) = self.op_kind()?;
         let mut operands = Vec::new();
         if matches!(self.peek(), Token::Percent(_) | Token::At(_)) {
             operands.push(self.value()?);
@@ -300,6 +295,11 @@ impl<'a> Parser<'a> {
         let op = self.attrs(kind, op_span)?;
         self.sign(':')?;
         let (ty, ty_span) = self.ty()?;
+        let (mut approximates, mut end) = (None, ty_span);
+        if self.eat(Token::Word("approximates")) {
+            let (kind, span) = self.op_kind()?;
+            (approximates, end) = (Some(kind), span);
+        }
         let (mut locs, mut loc_spans) = (Vec::new(), Vec::new());
         if self.eat(Token::Word("loc")) {
             loop {
@@ -312,13 +312,24 @@ impl<'a> Parser<'a> {
             }
         }
         let spans = NodeSpans {
-            node: name.span.to(loc_spans.last().copied().unwrap_or(ty_span)),
+            node: name.span.to(loc_spans.last().copied().unwrap_or(end)),
             op: op_span,
             operands: operands.iter().map(|o| o.span).collect(),
             ty: ty_span,
             locs: loc_spans,
         };
-        Ok(NodeSyntax { name, op, operands, ty, locs, spans })
+        Ok(NodeSyntax { name, op, operands, ty, locs, approximates, spans })
+    }
+
+    fn op_kind(&mut self) -> Parsed<(OpKind, Span)> {
+        let (name, span) = self.word("an op")?;
+        if let Some(kind) = OpKind::from_name(name) {
+            return Ok((kind, span));
+        }
+        let help = did_you_mean(name, OpKind::ALL.iter().map(|k| k.name()));
+        let message = format!("unknown op `{}`", shortened(name));
+        let error = SourceError::new(self.source, Code::UnknownOp, span, message, "no such op");
+        Err(self.report(error.with_help(help)))
     }
 
     fn attrs(&mut self, kind: OpKind, op_span: Span) -> Parsed<Op> {
@@ -459,7 +470,8 @@ impl<'a> Syntax<'a> {
         let (mut nodes, mut node_spans) = (Vec::with_capacity(self.nodes.len()), Vec::with_capacity(self.nodes.len()));
         for node in self.nodes {
             let operands = node.operands.into_iter().filter_map(&mut find).collect();
-            nodes.push(Node { op: node.op, operands, ty: node.ty, locs: node.locs });
+            let NodeSyntax { op, ty, locs, approximates, .. } = node;
+            nodes.push(Node { op, operands, ty, locs, approximates });
             node_spans.push(node.spans);
         }
         let output_name = self.output?;

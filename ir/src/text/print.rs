@@ -31,6 +31,9 @@ impl Display for Graph {
                 f.write_char('}')?;
             }
             write!(f, " : {}", node.ty)?;
+            if let Some(kind) = node.approximates {
+                write!(f, " approximates {kind}")?;
+            }
             for (i, loc) in node.locs.iter().enumerate() {
                 write!(f, "{} \"{loc}\"", if i > 0 { "," } else { " loc" })?;
             }

@@ -143,9 +143,7 @@ impl Pass<'_> {
             None => node.op.clone(),
         };
         let value = self.push(op, operands);
-        for loc in &node.locs {
-            self.out.graph.add_loc(value, loc.clone());
-        }
+        self.out.graph.inherit(value, node);
         Ok(value)
     }
 

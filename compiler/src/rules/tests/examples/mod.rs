@@ -1,5 +1,8 @@
 //! Small programs that rules fire on.
 
+mod fused;
+mod layout;
+
 use super::Example;
 use swint_ir::{
     Data, Elem, F32, Graph, Module, Scale, Tensor, Type, Value, Weights,
@@ -165,8 +168,10 @@ pub(super) fn examples() -> Vec<Example> {
         push(m, Op::AttnValues {}, &[p, v])
     }));
     all.extend(integer_examples());
-    all.extend(index_map_examples());
-    all.extend(fused_examples());
+    all.extend(identity_examples());
+    all.extend(chain_examples());
+    all.extend(layout::examples());
+    all.extend(fused::examples());
     all
 }
 
@@ -227,207 +232,95 @@ fn integer_examples() -> Vec<Example> {
     all
 }
 
-/// Every index map above and below every elementwise op.
-fn index_map_examples() -> Vec<Example> {
-    let maps: [(Op, &[usize]); 4] = [
-        (Op::Roll { shift: 1 }, &[2, 4, 4, 3]),
-        (Op::WindowPartition { window: 2 }, &[2, 4, 4, 3]),
-        (Op::WindowReverse { window: 2, height: 4, width: 4 }, &[8, 4, 3]),
-        (Op::SpaceToDepth { block: 2, order: Order::Column }, &[2, 4, 4, 3]),
+/// Biases and masks of zeros, and conversions that are one.
+fn identity_examples() -> Vec<Example> {
+    let zeros = |m: &mut Module, name: &str, ty: Type| {
+        let n = ty.elements();
+        let data = if ty.is_float() { Data::F32(vec![0.0; n]) } else { Data::from_i32(ty.elem, (0..n).map(|_| 0)) };
+        let tensor = Tensor::new(ty.shape.clone(), data);
+        m.constant(name, ty, tensor)
+    };
+    let mut all = vec![
+        example(&[Type::f32([4, 3])], |m, x| {
+            let b = zeros(m, "b", Type::f32([3]));
+            push(m, Op::BiasAdd {}, &[x[0], b])
+        }),
+        example(&[int(Elem::I8, 0.1, &[4, 7])], |m, x| {
+            let w = weights(m, 3, 7);
+            let sums = push(m, Op::Linear {}, &[x[0], w]);
+            let scale = Scale { factor: F32::new(0.1), ..Scale::channels("w.scale", 0) };
+            let b = zeros(m, "b", Type::int(Elem::I32, scale, [3]));
+            push(m, Op::BiasAdd {}, &[sums, b])
+        }),
+        example(&[int(Elem::I8, 0.05, &[2, 4, 6]), int(Elem::I8, 0.07, &[2, 4, 6])], |m, x| {
+            let scores = push(m, Op::AttnScores { heads: 3 }, x);
+            let ty = m.graph.ty(scores).scale.times(F32::new(0.5));
+            let bias = Type::int(Elem::I32, ty.clone(), [3, 4, 4]);
+            let bias = m.constant("bias", bias.clone(), values(&bias, 21));
+            let mask = zeros(m, "mask", Type::int(Elem::I32, ty, [2, 4, 4]));
+            push(m, Op::AttnBias { scale: F32::new(0.5) }, &[scores, bias, mask])
+        }),
+        example(&[int(Elem::U8, 0.1, &[2, 3, 5, 4])], |m, x| {
+            push(m, Op::SpaceToDepth { block: 1, order: Order::Row }, x)
+        }),
+        // A ReLU of what is never negative.
+        example(&[Type::f32([4, 9])], |m, x| {
+            let p = push(m, Op::Softmax {}, x);
+            push(m, Op::Relu {}, &[p])
+        }),
     ];
-    let requantize = Op::Requantize { elem: Elem::U8, scale: F32::new(0.3) };
-    let mut all = Vec::new();
-    let chains: [(&[Op], &[usize]); 6] = [
-        (&[Op::Roll { shift: 1 }, Op::Roll { shift: 2 }], &[2, 4, 4, 3]),
-        (&[Op::Roll { shift: 3 }, Op::Roll { shift: -3 }], &[2, 4, 4, 3]),
-        (&[Op::Roll { shift: -12 }], &[2, 4, 6, 3]),
-        // Half a turn of one extent is none of the other.
-        (&[Op::Roll { shift: 4 }], &[2, 4, 6, 3]),
-        (&[Op::WindowPartition { window: 2 }, Op::WindowReverse { window: 2, height: 4, width: 6 }], &[2, 4, 6, 3]),
-        (&[Op::WindowReverse { window: 2, height: 4, width: 6 }, Op::WindowPartition { window: 2 }], &[12, 4, 3]),
-    ];
-    for (chain, shape) in chains {
-        all.push(example(&[int(Elem::I8, 0.1, shape)], |m, x| {
-            chain.iter().fold(x[0], |x, op| push(m, op.clone(), &[x]))
+    for requantized in [false, true] {
+        all.push(example(&[int(Elem::I8, 0.1, &[4, 7])], |m, x| {
+            let w = weights(m, 3, 7);
+            let scale = Scale { factor: F32::new(0.1), ..Scale::channels("w.scale", 0) };
+            let operands = [x[0], w, zeros(m, "b", Type::int(Elem::I32, scale, [3]))];
+            let op = match requantized {
+                false => Op::Linear {},
+                true => Op::QLinear { elem: Elem::I8, scale: F32::new(0.05) },
+            };
+            push(m, op, &operands)
         }));
     }
-    // The windows of another image are not the ones that were cut.
-    all.push(example(&[int(Elem::I8, 0.1, &[1, 4, 6, 3])], |m, x| {
-        let x = push(m, Op::WindowPartition { window: 2 }, x);
-        push(m, Op::WindowReverse { window: 2, height: 6, width: 4 }, &[x])
-    }));
-    for (map, shape) in maps {
-        let cases = [
-            (quantize(Elem::I8, 0.05), Type::f32(shape)),
-            (Op::Dequantize {}, int(Elem::I16, 0.1, shape)),
-            (requantize.clone(), int(Elem::I32, 0.1, shape)),
-            (Op::Lut {}, int(Elem::I8, 0.1, shape)),
-        ];
-        for (op, ty) in cases {
-            for map_first in [true, false] {
-                all.push(example(std::slice::from_ref(&ty), |m, x| {
-                    let table = int(Elem::U8, 0.2, &[256]);
-                    let table = m.constant("table", table.clone(), values(&table, 5));
-                    let apply = |m: &mut Module, x| match op {
-                        Op::Lut {} => push(m, Op::Lut {}, &[x, table]),
-                        _ => push(m, op.clone(), &[x]),
-                    };
-                    if map_first {
-                        let y = push(m, map.clone(), x);
-                        apply(m, y)
-                    } else {
-                        let y = apply(m, x[0]);
-                        push(m, map.clone(), &[y])
-                    }
-                }));
-            }
+    // Through 16 bits, of the same scale and of a finer one; of a coarser one, which must stay.
+    let requantize = |elem, scale| Op::Requantize { elem, scale: F32::new(scale) };
+    for inner in [0.1, 0.001, 3.0] {
+        for (elem, to) in [(Elem::I8, Elem::U8), (Elem::U8, Elem::I8)] {
+            all.push(example(&[int(elem, 0.1, &[999])], |m, x| {
+                let y = push(m, requantize(Elem::I16, inner), x);
+                push(m, requantize(to, 0.13), &[y])
+            }));
         }
     }
     all
 }
 
-/// An example from its text, with random constants; `vary` makes others of it.
+/// Chains of elementwise ops between bytes.
+fn chain_examples() -> Vec<Example> {
+    let mut all = Vec::new();
+    for to in [Elem::I8, Elem::U8] {
+        all.push(example(&[int(Elem::I8, 0.05, &[999])], |m, x| {
+            let y = push(m, Op::Dequantize {}, x);
+            let y = push(m, Op::Relu {}, &[y]);
+            push(m, quantize(to, 0.02), &[y])
+        }));
+        // A table, a conversion, and a table again.
+        all.push(example(&[int(Elem::U8, 0.05, &[999])], |m, x| {
+            let [first, second] = [int(Elem::I8, 0.2, &[256]), int(Elem::U8, 0.3, &[256])];
+            let first = m.constant("first", first.clone(), values(&first, 5));
+            let second = m.constant("second", second.clone(), values(&second, 6));
+            let y = push(m, Op::Lut {}, &[x[0], first]);
+            let y = push(m, Op::Requantize { elem: to, scale: F32::new(0.31) }, &[y]);
+            push(m, Op::Lut {}, &[y, second])
+        }));
+    }
+    all
+}
+
+/// An example from its text, with random constants.
 fn from_text(text: &str) -> Example {
     let (graph, _) = text::read("example", text).unwrap_or_else(|e| panic!("{e:?}\n{text}"));
     let module = Module { weights: random::weights(&graph, 5), graph };
     module.verify().unwrap_or_else(|e| panic!("{e}\n{text}"));
     let inputs = module.graph.inputs.iter().enumerate().map(|(i, d)| values(&d.ty, 31 + i as u32)).collect();
     Example { module, inputs }
-}
-
-/// What the fused kernels are made of, step by step; windows that do and do not tile evenly, ragged widths.
-fn fused_examples() -> Vec<Example> {
-    let norm = |c: usize| format!("  const @g : i16<0.0009765625>[{c}]\n  const @b : i32<9.536743e-7>[{c}]\n");
-    let linear = |name: &str, n: usize, k: usize, x: f32| {
-        format!(
-            "  const @{name}.s : f32[{n}]\n  const @{name} : i8<@{name}.s:0>[{n},{k}]\n  const @{name}.b : i32<{x:?}*@{name}.s:0>[{n}]\n"
-        )
-    };
-    let mut all = Vec::new();
-    // LayerNorm and linear, with and without windows, shift, bias and table.
-    for (maps, shape) in [
-        ("", "[2,4,4"),
-        ("  %m = window_partition %n {window = 2} : i8<0.03>[8,4,6]\n", "[8,4"),
-        (
-            "  %r = roll %n {shift = 1} : i8<0.03>[2,4,4,6]\n  %m = window_partition %r {window = 2} : i8<0.03>[8,4,6]\n",
-            "[8,4",
-        ),
-    ] {
-        for table in [false, true] {
-            let last = if maps.is_empty() { "%n" } else { "%m" };
-            let (y, look_up) = match table {
-                true => ("u8<0.07>", format!("  %y = lut %l, @t : u8<0.07>{shape},5]\n  return %y\n")),
-                false => ("i8<0.5>", "  return %l\n".to_owned()),
-            };
-            all.push(from_text(&format!(
-                "graph @g(%x: i16<0.001>[2,4,4,6]) -> {y}{shape},5] {{\n{}{}  const @t : u8<0.07>[256]\n\
-                 \x20 %n = qlayer_norm %x, @g, @b {{eps = 1e-5, elem = i8, scale = 0.03}} : i8<0.03>[2,4,4,6]\n{maps}\
-                 \x20 %l = qlinear {last}, @w, @w.b {{elem = i8, scale = 0.5}} : i8<0.5>{shape},5]\n{look_up}}}\n",
-                norm(6),
-                linear("w", 5, 6, 0.03),
-            )));
-        }
-    }
-    // A linear and the residual stream, of the same and of another scale.
-    for (maps, x) in [
-        ("", "[2,4,4"),
-        ("  %m = window_reverse %l {window = 2, height = 4, width = 4} : i16<0.02>[2,4,4,6]\n", "[8,4"),
-        (
-            "  %v = window_reverse %l {window = 2, height = 4, width = 4} : i16<0.02>[2,4,4,6]\n  %m = roll %v {shift = -1} : i16<0.02>[2,4,4,6]\n",
-            "[8,4",
-        ),
-    ] {
-        for r in ["0.02", "0.013"] {
-            let last = if maps.is_empty() { "%l" } else { "%m" };
-            let (requantized, stream) = match r {
-                "0.02" => (String::new(), "%r"),
-                _ => ("  %q = requantize %r {elem = i16, scale = 0.02} : i16<0.02>[2,4,4,6]\n".to_owned(), "%q"),
-            };
-            all.push(from_text(&format!(
-                "graph @g(%x: u8<0.1>{x},5], %r: i16<{r}>[2,4,4,6]) -> i16<0.02>[2,4,4,6] {{\n{}\
-                 \x20 %l = qlinear %x, @w, @w.b {{elem = i16, scale = 0.02}} : i16<0.02>{x},6]\n{maps}{requantized}\
-                 \x20 %y = add {stream}, {last} : i16<0.02>[2,4,4,6]\n  return %y\n}}\n",
-                linear("w", 6, 5, 0.1),
-            )));
-        }
-    }
-    // What fusing leaves for fusing again.
-    all.push(from_text(&format!(
-        "graph @g(%x: i8<0.1>[2,4,4,5], %r: i16<0.013>[2,4,4,6]) -> i16<0.02>[2,4,4,6] {{\n{}\
-         \x20 %q = requantize %r {{elem = i16, scale = 0.02}} : i16<0.02>[2,4,4,6]\n\
-         \x20 %y = linear_residual %x, @w, @w.b, %q {{window = 0, height = 0, width = 0, shift = 0, scale = 0.02}} : i16<0.02>[2,4,4,6]\n\
-         \x20 return %y\n}}\n",
-        linear("w", 6, 5, 0.1),
-    )));
-    for (table, hidden) in [("", "u8<0.02>"), (", @t", "i8<0.02>")] {
-        let elem = &hidden[..2];
-        let act = if table.is_empty() { 0.02 } else { 0.01 };
-        let ty = if table.is_empty() { hidden } else { "u8<0.01>" };
-        all.push(from_text(&format!(
-            "graph @g(%x: i16<0.001>[1,3,3,6]) -> i16<0.002>[1,3,3,6] {{\n{}{}{}  const @t : u8<0.01>[256]\n\
-             \x20 %h = norm_linear %x, @g, @b, @w, @w.b{table} {{eps = 1e-5, norm = 0.03, shift = 0, window = 0, elem = {elem}, scale = 0.02}} : {ty}[1,3,3,10]\n\
-             \x20 %y = linear_residual %h, @u, @u.b, %x {{window = 0, height = 0, width = 0, shift = 0, scale = 0.002}} : i16<0.002>[1,3,3,6]\n\
-             \x20 return %y\n}}\n",
-            norm(6),
-            linear("w", 10, 6, 0.03),
-            linear("u", 6, 10, act),
-        )));
-    }
-    all.push(from_text(&format!(
-        "graph @g(%x: i16<0.001>[1,3,3,6]) -> u8<0.01>[1,3,3,10] {{\n{}{}  const @t : u8<0.01>[256]\n\
-         \x20 %h = norm_linear %x, @g, @b, @w, @w.b {{eps = 1e-5, norm = 0.03, shift = 0, window = 0, elem = i8, scale = 0.02}} : i8<0.02>[1,3,3,10]\n\
-         \x20 %y = lut %h, @t : u8<0.01>[1,3,3,10]\n  return %y\n}}\n",
-        norm(6),
-        linear("w", 10, 6, 0.03),
-    )));
-    // An attention of two heads, with and without a mask.
-    for mask in [false, true] {
-        let scores = "i32<0.00125>";
-        let operand = if mask { ", @mask" } else { "" };
-        all.push(from_text(
-            &format!(
-                "graph @g(%x: i8<0.02>[4,4,6]) -> i8<0.04>[4,4,6] {{\n{}{}{}\
-             \x20 const @bias : {scores}[2,4,4]\n  const @mask : {scores}[2,4,4]\n\
-             \x20 %q = qlinear %x, @a.q, @a.q.b {{elem = i8, scale = 0.05}} : i8<0.05>[4,4,6]\n\
-             \x20 %k = qlinear %x, @a.k, @a.k.b {{elem = i8, scale = 0.05}} : i8<0.05>[4,4,6]\n\
-             \x20 %v = qlinear %x, @a.v, @a.v.b {{elem = i8, scale = 0.05}} : i8<0.05>[4,4,6]\n\
-             \x20 %s = attn_scores %q, %k {{heads = 2}} : i32<0.0025000002>[4,2,4,4]\n\
-             \x20 %t = attn_bias %s, @bias{operand} {{scale = 0.5}} : {scores}[4,2,4,4]\n\
-             \x20 %p = qsoftmax %t : u8<0.003921569>[4,2,4,4]\n\
-             \x20 %o = attn_values %p, %v : i32<0.00019607844>[4,4,6]\n\
-             \x20 %y = requantize %o {{elem = i8, scale = 0.04}} : i8<0.04>[4,4,6]\n  return %y\n}}\n",
-                linear("a.q", 6, 6, 0.02),
-                linear("a.k", 6, 6, 0.02),
-                linear("a.v", 6, 6, 0.02),
-            )
-            .replace("i32<0.00125>", "i32<0.0012500001>"),
-        ));
-    }
-    // The ends of the network.
-    all.push(from_text(&format!(
-        "graph @g(%x: u8[2,4,4,3]) -> i16<0.001>[2,2,2,5] {{\n{}{}\
-         \x20 %d = space_to_depth %x {{block = 2, order = row}} : u8[2,2,2,12]\n\
-         \x20 %l = qlinear %d, @w, @w.b {{elem = i16, scale = 0.5}} : i16<0.5>[2,2,2,5]\n\
-         \x20 %y = qlayer_norm %l, @g, @b {{eps = 1e-5, elem = i16, scale = 0.001}} : i16<0.001>[2,2,2,5]\n  return %y\n}}\n",
-        linear("w", 5, 12, 1.0).replace("<1.0*@", "<@"),
-        norm(5),
-    )));
-    all.push(from_text(&format!(
-        "graph @g(%x: i16<0.001>[2,4,4,3]) -> i16<0.02>[2,2,2,5] {{\n{}{}\
-         \x20 %d = space_to_depth %x {{block = 2, order = column}} : i16<0.001>[2,2,2,12]\n\
-         \x20 %n = qlayer_norm %d, @g, @b {{eps = 1e-5, elem = i8, scale = 0.03}} : i8<0.03>[2,2,2,12]\n\
-         \x20 %y = qlinear %n, @w {{elem = i16, scale = 0.02}} : i16<0.02>[2,2,2,5]\n  return %y\n}}\n",
-        norm(12),
-        linear("w", 5, 12, 0.03),
-    )));
-    all.push(from_text(&format!(
-        "graph @g(%x: i16<0.001>[2,2,2,6]) -> i16<0.02>[2,5] {{\n{}{}\
-         \x20 %n = qlayer_norm %x, @g, @b {{eps = 1e-5, elem = i16, scale = 0.001}} : i16<0.001>[2,2,2,6]\n\
-         \x20 %m = mean_pool %n : i32<0.00025>[2,6]\n\
-         \x20 %q = requantize %m {{elem = i8, scale = 0.01}} : i8<0.01>[2,6]\n\
-         \x20 %y = qlinear %q, @w, @w.b {{elem = i16, scale = 0.02}} : i16<0.02>[2,5]\n  return %y\n}}\n",
-        norm(6),
-        linear("w", 5, 6, 0.01),
-    )));
-    all
 }
