@@ -4,18 +4,16 @@ use criterion::{Criterion, criterion_group, criterion_main};
 use swint_compiler::{
     egraph::{Target, rewrite},
     frontend::{import, preset, random_checkpoint},
-    quantize::{FloatOps, GeluRange, Histogram, Observer, Ranges, Statistics, fold_normalize, insert_quantization},
+    quantize::{FloatOps, GeluRange, Observer, Ranges, Statistics, fold_normalize, insert_quantization},
     rules::{RuleSet, rules},
 };
-use swint_ir::{Module, NodeId, Value};
+use swint_ir::Module;
 
 /// A published model with quantize/dequantize pairs, its activations all within ±4.
 fn quantized(name: &str) -> Module {
     let spec = preset(name).expect("a published model");
     let module = fold_normalize(&import(&spec, &random_checkpoint(&spec, 1)).expect("the checkpoint fits"));
-    let seen = Histogram::of(&[-4.0, 0.1, 0.2, 4.0]).expect("finite values");
-    let histograms = (0..module.graph.nodes.len()).map(|i| (Value::Node(NodeId(i as u32)), seen.clone())).collect();
-    let statistics = Statistics { inputs: 1, histograms, ..Statistics::default() };
+    let statistics = Statistics::assumed(&module, 4.0);
     let ranges = Ranges { statistics: &statistics, observer: Observer::MinMax, gelu: GeluRange::Auto };
     insert_quantization(&module, ranges, FloatOps::NONE).expect("small values").0
 }

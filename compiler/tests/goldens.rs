@@ -7,10 +7,10 @@ use swint_compiler::{
     frontend::{Checkpoint, Spec, import, preset, preset_names, random_checkpoint},
     pipeline::{Activation, Calibration, FloatOps, GeluRange, Observer, Options, Precision, compile},
     plan::plan,
-    quantize::{Histogram, Ranges, Statistics, fold_normalize, insert_quantization},
+    quantize::{Ranges, Statistics, fold_normalize, insert_quantization},
     rules::{RuleSet, rules},
 };
-use swint_ir::{Data, Module, NodeId, Tensor, Value, interp, text};
+use swint_ir::{Data, Module, Tensor, interp, text};
 
 fn fixture(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures").join(name)
@@ -108,13 +108,6 @@ fn every_precision_and_activation_compiles_and_plans() {
     }
 }
 
-/// Statistics for a module that nobody ran: every value within ±4.
-fn made_up(module: &Module) -> Statistics {
-    let seen = Histogram::of(&[-4.0, 0.1, 0.2, 4.0]).unwrap();
-    let values = (0..module.graph.nodes.len()).map(|i| (Value::Node(NodeId(i as u32)), seen.clone()));
-    Statistics { inputs: 1, histograms: values.collect(), ..Statistics::default() }
-}
-
 /// The published models become integer-only, five kernels a block or fewer: no float between pixels and logits, whatever
 /// becomes of the GELU.
 #[test]
@@ -127,7 +120,7 @@ fn presets_become_five_integer_kernels_a_block() {
         if relu {
             module = gelu_to_relu(&module, None).unwrap().0;
         }
-        let statistics = made_up(&module);
+        let statistics = Statistics::assumed(&module, 4.0);
         let gelu = if relu { GeluRange::Symmetric } else { GeluRange::Auto };
         let ranges = Ranges { statistics: &statistics, observer: Observer::MinMax, gelu };
         let (quantized, _) = insert_quantization(&module, ranges, FloatOps::NONE).unwrap();
@@ -137,9 +130,7 @@ fn presets_become_five_integer_kernels_a_block() {
             let (compiled, report) = rewrite(&quantized, &table, &Target::default());
             assert_eq!(report.stopped, None, "{name}");
             let graph = &compiled.graph;
-            let float = |value: &Value| graph.ty(*value).is_float();
-            let found = graph.nodes.iter().find(|node| node.ty.is_float() || node.operands.iter().any(float));
-            assert!(found.is_none(), "{name}: {:?}", found.map(|node| &node.op));
+            assert_eq!(graph.float_nodes().next(), None, "{name}");
             let (launches, blocks) = (plan(graph).unwrap().launches.len(), spec.depths.iter().sum::<usize>());
             println!("{name} relu {relu}: {blocks} blocks, fused {fuse}: {launches} launches");
             // Beside the blocks: the patch embedding, three mergings, the head.

@@ -242,11 +242,6 @@ impl Graph {
         }
     }
 
-    /// How many nodes stand for an op that they only come near.
-    pub fn approximations(&self) -> usize {
-        self.nodes.iter().filter(|node| node.approximates.is_some()).count()
-    }
-
     /// The same program for `batch` images at once: the first extent of every input is multiplied, all else inferred.
     ///
     /// # Errors
@@ -311,6 +306,12 @@ impl Graph {
         {
             to.constant(decl.name.clone(), decl.ty.clone());
         }
+    }
+
+    /// Nodes that take or give floats.
+    pub fn float_nodes(&self) -> impl Iterator<Item = NodeId> {
+        let float = |node: &Node| node.ty.is_float() || node.operands.iter().any(|&v| self.ty(v).is_float());
+        self.iter().filter(move |(_, node)| float(node)).map(|(id, _)| id)
     }
 
     /// How many nodes there are of each op, by name.

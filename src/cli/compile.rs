@@ -91,6 +91,11 @@ fn quantization(report: &Report) -> String {
     text
 }
 
+/// What PTX is made for: the target, where it is one.
+fn sm(target: &Target) -> miette::Result<Sm> {
+    Sm::from_name(&target.name).map_err(|e| miette!("--emit ptx: {e}"))
+}
+
 impl Args {
     /// Compiles.
     pub fn run(self) -> miette::Result<ExitCode> {
@@ -114,28 +119,28 @@ impl Args {
             ));
         }
         self.model.refuse_to_overwrite(&self.spec, self.output.as_deref())?;
-        let target = self.pass_args.target()?;
+        let options = self.pass_args.choose(&self.model.options()?)?;
         if self.emit == Some(Emit::Ptx) {
-            self.sm()?;
+            sm(&options.target)?;
         }
         let activation = self.model.activation()?;
         let start = Instant::now();
         let (spec, imported) = self.model.load(&self.spec)?;
         let calibration = self.model.calibration(&spec, &imported, false)?;
-        let options = Options { calibration: calibration.as_ref(), ..self.model.options()? };
+        let options = Options { calibration: calibration.as_ref(), ..options };
         let passes = PASSES.iter().filter(|pass| (pass.wanted)(&options)).collect();
         let arguments = self.model.arguments()?;
         let (module, report) = self.pass_args.run(passes, &imported, &options, &arguments)?;
         self.model.save_statistics(calibration.as_ref())?;
         self.warn_of_floats(&options, &module);
         if let Some(emit) = self.emit {
-            self.emit(emit, &module)?;
+            self.emit(emit, &module, &options.target)?;
         }
         if let Some(path) = &self.output {
             let manifest = self.manifest(&spec, &report, &activation);
             Artifact { manifest, module: module.clone() }.save(path).into_diagnostic()?;
         }
-        let summary = self.summary(&module, &report, &target, start.elapsed().as_secs_f64())?;
+        let summary = self.summary(&module, &report, &options.target, start.elapsed().as_secs_f64())?;
         if stdout_is_taken {
             say(summary);
         } else {
@@ -149,10 +154,10 @@ impl Args {
         let integer_only = options.precision == Precision::Int8
             && options.float_ops == FloatOps::NONE
             && options.activation != Activation::Gelu;
-        let float = module.graph.nodes.iter().filter(|node| node.ty.is_float()).count();
+        let float = module.graph.float_nodes().count();
         if integer_only && float > 0 && !self.pass_args.stops_early() {
             say(format_args!(
-                "warning: {float} ops still give floats, because values beside them are too large for integers: `swint \
+                "warning: {float} ops still work on floats, because values beside them are too large for integers: `swint \
                  check --no-float` lists them"
             ));
         }
@@ -172,19 +177,14 @@ impl Args {
         }
     }
 
-    /// What PTX is made for: the target, where it is one.
-    fn sm(&self) -> miette::Result<Sm> {
-        Sm::from_name(&self.pass_args.target()?.name).map_err(|e| miette!("--emit ptx: {e}"))
-    }
-
-    fn emit(&self, emit: Emit, module: &Module) -> miette::Result<()> {
+    fn emit(&self, emit: Emit, module: &Module, target: &Target) -> miette::Result<()> {
         let name = &module.graph.name;
         let files = match emit {
             Emit::Ir => vec![(format!("{name}.ir"), text::print(&module.graph))],
             Emit::Plan => vec![(format!("{name}.plan"), plan(&module.graph)?.to_string())],
             Emit::Ptx => {
                 let plan = plan(&module.graph)?;
-                let compiled = offline::compile(&plan, self.sm()?).map_err(|e| miette!("{e}"))?;
+                let compiled = offline::compile(&plan, sm(target)?).map_err(|e| miette!("{e}"))?;
                 compiled.into_iter().map(|ptx| (format!("{}.ptx", ptx.entry), ptx.text)).collect()
             }
         };
@@ -205,12 +205,15 @@ impl Args {
         let plan = plan(&module.graph);
         let (before, after) = &report.ops;
         let rewrite = report.rewrite.as_ref();
+        let floats = module.graph.float_nodes().count();
+        let conversions: usize = ["quantize", "dequantize"].iter().filter_map(|op| after.get(op)).sum();
         if self.json {
             let summary = json!({
                 "name": &*module.graph.name, "precision": value_name(self.model.precision),
                 "activation": activation.to_string(), "ops_imported": before,
                 "ops_before_rewrites": report.before_rewrites, "ops_compiled": after, "rules": applied(report),
-                "approximated_activations": report.approximated, "launches": plan.as_ref().ok().map(|p| p.launches.len()),
+                "approximated_activations": report.approximated,
+                "float_ops_left": floats, "conversions_left": conversions, "launches": plan.as_ref().ok().map(|p| p.launches.len()),
                 "arena_bytes": plan.as_ref().ok().map(|p| p.arena), "target": target.name, "predicted_us": rewrite.map(|r| [r.cost.0.micros(), r.cost.1.micros()]),
                 "equalized": report.equalized.iter().map(|e| json!({
                     "norm": e.norm, "way": e.way.to_string(), "sqnr_db_before": e.sqnr_db.0, "sqnr_db": e.sqnr_db.1,
@@ -245,6 +248,7 @@ impl Args {
                 report.approximated
             );
         }
+        text += &format!("\nleft: {floats} ops on floats, {conversions} quantize or dequantize");
         text += &match plan {
             Ok(plan) => format!("\n{} launches, arena {} KiB; ", plan.launches.len(), plan.arena / 1024),
             Err(reason) => format!("\nno plan: {reason}; "),

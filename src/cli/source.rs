@@ -9,7 +9,7 @@ use swint::{
         diagnostic::Source,
         text::{self, SourceMap},
     },
-    runtime::artifact::{Artifact, Manifest},
+    runtime::artifact::Artifact,
 };
 
 /// Reads and verifies an IR text; `-` is stdin.
@@ -35,13 +35,12 @@ pub fn read_ir(path: &Path) -> miette::Result<(Graph, SourceMap)> {
     }
 }
 
-/// The graph of a compiled model or of an IR text, and what the model says of itself.
-pub fn read_program(path: &Path) -> miette::Result<(Graph, Option<Manifest>)> {
+/// The graph of a compiled model or of an IR text.
+pub fn read_program(path: &Path) -> miette::Result<Graph> {
     if path.extension().is_some_and(|e| e == "swint") || Artifact::is_one(path) {
-        let artifact = read_artifact(path)?;
-        return Ok((artifact.module.graph, Some(artifact.manifest)));
+        return Ok(read_artifact(path)?.module.graph);
     }
-    Ok((read_ir(path)?.0, None))
+    Ok(read_ir(path)?.0)
 }
 
 /// Reads a compiled model.

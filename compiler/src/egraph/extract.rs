@@ -1,5 +1,8 @@
 //! Extraction: the cheapest program of an e-graph, shared nodes counted once.
 
+#[cfg(test)]
+mod oracle;
+
 use super::{
     Target,
     cost::{Cost, node_cost},
@@ -103,14 +106,7 @@ fn children_first(egraph: &SwinGraph, root: Id) -> Vec<Id> {
 
 /// The program that takes `node` for its class; `None` while a child has none or needs the class itself.
 fn candidate(egraph: &SwinGraph, id: Id, node: &ENode, best: &HashMap<Id, Best>, target: &Target) -> Option<Best> {
-    let own = match node {
-        ENode::Op(kind, children) => {
-            let (op, operands) = op_of(*kind, children.iter().map(|&c| &egraph[c].data)).expect("the e-node was typed");
-            let operands: Vec<&Type> = operands.into_iter().filter_map(|facts| facts.ty()).collect();
-            node_cost(&op, &operands, egraph[id].data.ty().expect("ops make tensors"), target)
-        }
-        _ => Cost::default(),
-    };
+    let own = own_cost(egraph, id, node, target);
     let mut parts: Vec<(Id, Cost)> = Vec::new();
     for &child in node.children() {
         let below = best.get(&egraph.find(child))?;
@@ -125,6 +121,14 @@ fn candidate(egraph: &SwinGraph, id: Id, node: &ENode, best: &HashMap<Id, Best>,
     }
     let total = parts.iter().map(|p| p.1).sum();
     Some(Best { node: node.clone(), parts, total })
+}
+
+/// The cost of an e-node alone.
+fn own_cost(egraph: &SwinGraph, class: Id, node: &ENode, target: &Target) -> Cost {
+    let ENode::Op(kind, children) = node else { return Cost::default() };
+    let (op, operands) = op_of(*kind, children.iter().map(|&c| &egraph[c].data)).expect("the e-node was typed");
+    let operands: Vec<&Type> = operands.into_iter().filter_map(|facts| facts.ty()).collect();
+    node_cost(&op, &operands, egraph[class].data.ty().expect("ops make tensors"), target)
 }
 
 /// The union of two sets in order of class; the first's costs where both have one.
