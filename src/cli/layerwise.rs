@@ -147,7 +147,10 @@ impl Layerwise {
                 text += "\n";
             }
             for name in missing {
-                text += &format!("{:<28}  is not in the model\n", name.escape_debug().to_string());
+                text += &format!(
+                    "{:<28}  is not in the model: compile it with --fuse none, where kernels hide it\n",
+                    name.escape_debug().to_string()
+                );
             }
             text += &format!("{} modules on {inputs} inputs", rows.len());
             text += &if self.fail_over.is_empty() { "\n".to_owned() } else { format!(", {failures} too bad\n") };

@@ -15,11 +15,11 @@ use std::{
 };
 use swint::{
     compiler::{
-        egraph::{Class, Explanation, Rule, explain},
+        egraph::{Class, Explainer, Explanation, Rule},
         pipeline::{Options, PASSES, Pass, rule_set},
         rules::rules,
     },
-    ir::{Module, NodeId, Value, op::OpKind, random, verify_weights},
+    ir::{Graph, Module, Node, NodeId, Value, diagnostic::did_you_mean, op::OpKind, random, verify_weights},
 };
 
 /// Arguments.
@@ -28,9 +28,10 @@ use swint::{
 pub struct Args {
     /// A model description or a published model's name: its program before the rewrites. Or an IR text.
     program: PathBuf,
-    /// Explain what becomes of this node of the program before the rewrites, %12.
-    #[arg(long, value_name = "%N", value_parser = node_id, required_unless_present = "removed")]
-    node: Option<NodeId>,
+    /// Explain what becomes of this node of the program before the rewrites: %12, or the module whose output it is,
+    /// layers.0.blocks.1.
+    #[arg(long, value_name = "NAME", required_unless_present = "removed")]
+    node: Option<String>,
     /// Explain what becomes of every op of this name.
     #[arg(long, value_name = "OP", value_parser = op_kind, conflicts_with = "node")]
     removed: Option<OpKind>,
@@ -43,11 +44,6 @@ pub struct Args {
     json: bool,
 }
 
-fn node_id(text: &str) -> Result<NodeId, String> {
-    let number = text.strip_prefix('%').unwrap_or(text).parse();
-    number.map(NodeId).map_err(|_| "wanted a node, as the IR text numbers it: %12".to_owned())
-}
-
 impl Args {
     /// Explains; exit code 1 where an op asked for is still there.
     pub fn run(self) -> miette::Result<ExitCode> {
@@ -57,9 +53,8 @@ impl Args {
         let options = self.pass_args.choose(&self.model.options()?)?;
         let module = self.before_rewrites(&options)?;
         let graph = &module.graph;
-        let nodes: Vec<NodeId> = match (self.node, self.removed) {
-            (Some(node), _) if node.index() < graph.nodes.len() => vec![node],
-            (Some(node), _) => return Err(miette!("there is no {node}: the program has {} nodes", graph.nodes.len())),
+        let nodes = match (&self.node, self.removed) {
+            (Some(name), _) => named(graph, name)?,
             (None, Some(kind)) => graph.iter().filter(|(_, n)| n.op.kind() == kind).map(|(id, _)| id).collect(),
             (None, None) => Vec::new(),
         };
@@ -67,21 +62,22 @@ impl Args {
             return Err(miette!("the program before the rewrites has no {kind}"));
         }
         let table = rules(rule_set(&options));
-        let found: Vec<(NodeId, Explanation)> =
-            nodes.iter().map(|&node| (node, explain(&module, node, &table, &options.target))).collect();
-        let stays = |(_, e): &&(NodeId, Explanation)| self.removed.is_some_and(|k| e.ops.1.contains_key(k.name()));
-        let staying = found.iter().filter(stays).count();
+        let found = Explainer::new(&module, &table, &options.target).explain(&nodes);
+        let stays = |part: &Option<Explanation>| {
+            self.removed.is_some_and(|kind| part.as_ref().is_some_and(|part| part.ops.1.contains_key(kind.name())))
+        };
+        let staying: usize = found.iter().filter(|(_, part)| stays(part)).map(|(nodes, _)| nodes.len()).sum();
         if self.json {
-            let all: Vec<_> = found.iter().map(|(node, e)| as_json(&module, *node, e, &table)).collect();
+            let all: Vec<_> = found.iter().map(|(nodes, part)| as_json(&module, nodes, part, &table)).collect();
             print_json(
                 &json!({"program": &*graph.name, "target": options.target.name, "staying": staying, "explained": all}),
             )?;
         } else {
-            for (node, explanation) in &found {
-                print(as_text(&module, *node, explanation, &table))?;
+            for (nodes, part) in &found {
+                print(as_text(&module, nodes, part, &table))?;
             }
             if let Some(kind) = self.removed {
-                print(format_args!("{} of {} {kind} are gone\n", found.len() - staying, found.len()))?;
+                print(format_args!("{} of {} {kind} are gone\n", nodes.len() - staying, nodes.len()))?;
             }
         }
         Ok(if staying == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
@@ -123,17 +119,22 @@ impl Args {
     }
 }
 
-/// The first line of an explanation: the node, what it is, what it is part of.
-fn headline(module: &Module, node: NodeId, explanation: &Explanation) -> String {
-    let graph = &module.graph;
-    let loc = graph.nodes[explanation.root.index()].locs.first().map_or_else(String::new, |loc| format!(" ({loc})"));
-    let (before, after) = (explanation.cost.0.micros(), explanation.cost.1.micros());
-    format!(
-        "{node} = {} : {}, part of {}{loc}; {before:.1} us before, {after:.1} us after",
-        graph.nodes[node.index()].op.kind(),
-        graph.ty(Value::Node(node)),
-        explanation.root
-    )
+/// The nodes that a name means.
+fn named(graph: &Graph, name: &str) -> miette::Result<Vec<NodeId>> {
+    if let Some(number) = name.strip_prefix('%').unwrap_or(name).parse().ok().map(NodeId) {
+        return match graph.nodes.get(number.index()) {
+            Some(_) => Ok(vec![number]),
+            None => Err(miette!("there is no {number}: the program has {} nodes", graph.nodes.len())),
+        };
+    }
+    let has = |node: &Node| node.locs.iter().any(|loc| **loc == *name);
+    let nodes: Vec<NodeId> = graph.iter().filter(|(_, node)| has(node)).map(|(id, _)| id).collect();
+    if nodes.is_empty() {
+        let known = graph.nodes.iter().flat_map(|node| &node.locs).map(|loc| &**loc);
+        let hint = did_you_mean(name, known).map_or_else(String::new, |hint| format!("; {hint}"));
+        return Err(miette!("no node is %N or a module's output of the name {name:?}{hint}"));
+    }
+    Ok(nodes)
 }
 
 /// `exact` or `real`, of a rule of the table.
@@ -145,29 +146,43 @@ fn class_of(rule: &str, table: &[Rule]) -> &'static str {
     }
 }
 
-fn as_text(module: &Module, node: NodeId, explanation: &Explanation, table: &[Rule]) -> String {
-    let mut text = headline(module, node, explanation) + "\n";
-    for step in &explanation.steps {
-        if let Some(rule) = &step.rule {
-            let back = if step.backward { ", backward" } else { "" };
-            text += &format!("  = by {rule} ({}{back})\n", class_of(rule, table));
-        }
-        text += &format!("      {}\n", step.term);
+fn as_text(module: &Module, nodes: &[NodeId], part: &Option<Explanation>, table: &[Rule]) -> String {
+    let graph = &module.graph;
+    let mut text = String::new();
+    for &node in nodes {
+        let kind = graph.nodes[node.index()].op.kind();
+        text += &format!("{node} = {kind} : {}\n", graph.ty(Value::Node(node)));
+    }
+    let Some(part) = part else { return text + "  is not needed: nothing reads it\n" };
+    let loc = graph.nodes[part.root.index()].locs.first().map_or_else(String::new, |loc| format!(" ({loc})"));
+    let (before, after) = (part.cost.0.micros(), part.cost.1.micros());
+    text += &format!("part of {}{loc}; {before:.1} us before, {after:.1} us after\n    {}\n", part.root, part.written);
+    for step in &part.steps {
+        let back = if step.backward { ", backward" } else { "" };
+        text += &format!("  {} ({}{back})\n", step.rule, class_of(&step.rule, table));
+        text += &format!("    {}\n  = {}\n", step.before, step.after);
+    }
+    if let Some(last) = part.steps.last().filter(|last| last.after != last.term) {
+        text += &format!("  in all\n  = {}\n", last.term);
     }
     text
 }
 
-fn as_json(module: &Module, node: NodeId, explanation: &Explanation, table: &[Rule]) -> serde_json::Value {
-    let steps: Vec<_> = (explanation.steps.iter())
+fn as_json(module: &Module, nodes: &[NodeId], part: &Option<Explanation>, table: &[Rule]) -> serde_json::Value {
+    let nodes: Vec<_> = (nodes.iter())
+        .map(|node| json!({"node": node.to_string(), "op": module.graph.nodes[node.index()].op.kind().name()}))
+        .collect();
+    let Some(part) = part else { return json!({"nodes": nodes, "needed": false}) };
+    let steps: Vec<_> = (part.steps.iter())
         .map(|s| {
-            let class = s.rule.as_deref().map(|rule| class_of(rule, table));
-            json!({"rule": s.rule, "class": class, "backward": s.backward, "term": s.term})
+            json!({
+                "rule": s.rule, "class": class_of(&s.rule, table), "backward": s.backward,
+                "before": s.before, "after": s.after, "term": s.term,
+            })
         })
         .collect();
-    let (before, after) = (explanation.cost.0.micros(), explanation.cost.1.micros());
     json!({
-        "node": node.to_string(), "op": module.graph.nodes[node.index()].op.kind().name(),
-        "root": explanation.root.to_string(), "us": [before, after], "ops": [explanation.ops.0, explanation.ops.1],
-        "steps": steps,
+        "nodes": nodes, "needed": true, "root": part.root.to_string(), "us": [part.cost.0.micros(), part.cost.1.micros()],
+        "ops": [part.ops.0, part.ops.1], "written": part.written, "steps": steps,
     })
 }

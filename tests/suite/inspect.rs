@@ -144,7 +144,7 @@ fn check_looks_into_compiled_models() {
         succeed(&[&choice, &strs(&args)[..]].concat());
     };
     compile("lut");
-    let said = succeed(&["check", &out, "--no-op", "gelu,relu", "--count", "lut=4", "--exact", "--no-float"]);
+    let said = succeed(&["check", &out, "--no-op", "gelu,relu", "--count", "mlp=4", "--exact", "--no-float"]);
     assert!(said.ends_with("5 of 5 hold\n"), "{said}");
     compile("relu");
     let out = swint(&["check", &out, "--exact", "--no-op", "lut", "--no-float", "--json"]);
@@ -204,7 +204,7 @@ fn the_bundled_description_is_shown_without_a_checkpoint() {
     assert!(text(&out.stderr).contains("no --weights") && text(&out.stderr).contains("no --calib"));
     let ir = text(&out.stdout);
     let (graph, _) = swint_ir::text::read("stdout", &ir).unwrap();
-    assert_eq!(graph.op_counts()["lut"], 8);
+    assert_eq!(graph.op_counts()["mlp"], 8);
     let plan = succeed(&["ir", spec, "--stage", "plan"]);
     assert!(plan.starts_with("plan @swin_cifar10: 155 launches"), "{plan}");
 }
@@ -262,18 +262,23 @@ fn relus_for_some_blocks() {
     let m = model("timm_odd");
     let out = m.file("m.swint");
     let args = int8(&m, "timm_odd");
-    let compile = |policy: &str, run: fn(&[&str]) -> String| {
-        run(&[&["compile", &m.spec, "-o", &out, "--activation", policy], &strs(&args)[..]].concat())
+    let compile = |policy: &str, fuse: &str, run: fn(&[&str]) -> String| {
+        let choice = ["compile", &m.spec, "-o", &out, "--activation", policy, "--fuse", fuse];
+        run(&[&choice, &strs(&args)[..]].concat())
     };
     // Depths 1, 3, 2.
     for (policy, relus) in [("relu:stage=1", 3), ("relu:stage=0..1,lut:rest", 4), ("relu:block=2.1,relu:stage=0", 2)] {
-        let said = compile(policy, succeed);
-        assert!(said.contains(&format!("{relus} GELUs replaced by ReLU")), "{said}");
+        for fuse in ["auto", "none"] {
+            let said = compile(policy, fuse, succeed);
+            assert!(said.contains(&format!("{relus} GELUs replaced by ReLU")), "{said}");
+            let checked = swint(&["check", &out, "--exact"]);
+            let said = text(&checked.stdout);
+            assert!(checked.status.code() == Some(1) && said.contains(&format!("{relus} approximations")), "{said}");
+        }
         succeed(&["check", &out, "--count", &format!("lut={}", 6 - relus)]);
-        assert_eq!(swint(&["check", &out, "--exact"]).status.code(), Some(1));
     }
-    assert!(compile("relu:stage=2..3,relu:block=1.3", fail).contains("no GELU is in block=1.3"));
-    assert!(compile("lut:stage=1", fail).contains("only relu is for some blocks"));
+    assert!(compile("relu:stage=2..3,relu:block=1.3", "auto", fail).contains("no GELU is in block=1.3"));
+    assert!(compile("lut:stage=1", "auto", fail).contains("only relu is for some blocks"));
     // In float, too, and the rest keeps its GELU.
     succeed(&["compile", &m.spec, "--weights", &m.weights, "-o", &out, "--activation", "relu:stage=1"]);
     succeed(&["check", &out, "--count", "gelu=3,relu=3"]);
@@ -290,13 +295,19 @@ fn rewrites_are_explained() {
     let explained = json["explained"].as_array().unwrap();
     assert_eq!((explained.len(), &json["staying"]), (4, &0.into()));
     for gelu in explained {
+        assert!(gelu["written"].as_str().unwrap().contains("gelu("), "{gelu}");
         let steps = gelu["steps"].as_array().unwrap();
-        assert!(steps[0]["rule"].is_null() && steps[0]["term"].as_str().unwrap().contains("gelu("), "{gelu}");
-        let last = steps.last().unwrap();
-        assert!(last["rule"].as_str().unwrap().starts_with("gelu-table") && last["class"] == "exact", "{gelu}");
-        assert!(last["term"].as_str().unwrap().starts_with("lut("), "{gelu}");
+        let step = |rule: &str| steps.iter().find(|step| step["rule"] == rule).unwrap_or_else(|| panic!("{gelu}"));
+        assert_eq!(step("gelu-table")["class"], "exact");
+        assert!(step("gelu-table")["after"].as_str().unwrap().starts_with("lut("), "{gelu}");
+        assert!(step("mlp-table")["after"].as_str().unwrap().starts_with("mlp("), "{gelu}");
         assert!(gelu["us"][1].as_f64() < gelu["us"][0].as_f64() && gelu["ops"][1]["gelu"].is_null(), "{gelu}");
     }
+    // What a kernel was fused from, by the name of the module whose output it is.
+    let out = explain(&["--node", "layers.0.blocks.1"]);
+    assert!(text(&out.stdout).contains("  mlp-table (exact)\n"), "{}", text(&out.stdout));
+    let out = explain(&["--node", "layers.0.blocks.9"]);
+    assert!(text(&out.stderr).contains("did you mean `layers.0.blocks.0`?"), "{}", text(&out.stderr));
     // The baseline keeps them, and says so.
     let out = explain(&["--removed", "gelu", "--activation", "gelu"]);
     assert_eq!(out.status.code(), Some(1));
@@ -304,7 +315,7 @@ fn rewrites_are_explained() {
     // A node of a text, by its number there.
     let act = repo("tests/corpus/rules/gelu-table.ir");
     let said = succeed(&["explain", act.to_str().unwrap(), "--node", "%1"]);
-    assert!(said.contains("= by gelu-table (exact)\n      lut(%x, @gelu.i8-u8)"), "{said}");
+    assert!(said.contains("  gelu-table (exact)\n") && said.contains("\n  = lut(%x, @gelu.i8-u8)\n"), "{said}");
     let refused = |more: &[&str]| fail(&[&["explain", act.to_str().unwrap()], more].concat());
     assert!(refused(&["--node", "%3"]).contains("the program has 3 nodes"));
     assert!(refused(&["--removed", "gleu"]).contains("did you mean `gelu`?"));

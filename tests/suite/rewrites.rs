@@ -1,6 +1,6 @@
 //! Rewritten graphs against the graphs they came from, in the interpreter.
 
-use crate::common::{calibration, imported, noise};
+use crate::common::{calibration, compiled_with, imported, noise};
 use std::collections::HashMap;
 use swint_compiler::{
     egraph::{Class, Rule, Target, rewrite},
@@ -50,6 +50,24 @@ fn exact_rules_change_no_bit() {
         for input in noise(&before, 2) {
             let run = |m: &Module| interp::run(&m.graph, &m.weights, std::slice::from_ref(&input)).unwrap();
             assert_eq!(run(&before).data.to_bytes(), run(&after).data.to_bytes(), "{name}");
+        }
+    }
+}
+
+/// What was fused gives the very logits of what was not.
+#[test]
+fn fusion_changes_no_bit() {
+    for (name, activation) in
+        [("timm_micro", Activation::Lut), ("timm_odd", Activation::Relu), ("cifar10", Activation::Lut)]
+    {
+        let [fused, apart] = [true, false].map(|fuse| {
+            let options = Options { precision: Precision::Int8, activation, fuse, ..Options::default() };
+            compiled_with(name, &options)
+        });
+        assert!(fused.graph.nodes.len() * 4 < apart.graph.nodes.len(), "{name}: {}", fused.graph.nodes.len());
+        for input in noise(&fused, 2) {
+            let run = |m: &Module| interp::run(&m.graph, &m.weights, std::slice::from_ref(&input)).unwrap();
+            assert_eq!(run(&fused), run(&apart), "{name}");
         }
     }
 }

@@ -18,6 +18,8 @@ pub(crate) struct Lowered {
     pub root: Id,
     /// The class of each node.
     pub nodes: Vec<Id>,
+    /// The nodes themselves: where another is as cheap, a program is left as it was written.
+    pub written: Vec<ENode>,
 }
 
 pub(crate) fn to_egraph(module: &Module) -> Lowered {
@@ -37,7 +39,7 @@ fn lower(module: &Module, new: impl FnOnce(Constants) -> SwinGraph) -> Lowered {
         weights: module.weights.clone(),
     };
     let mut egraph = new(constants);
-    let mut ids: Vec<Id> = Vec::with_capacity(graph.nodes.len());
+    let (mut ids, mut written): (Vec<Id>, Vec<ENode>) = Default::default();
     let add = |egraph: &mut SwinGraph, ids: &[Id], value: Value| match value {
         Value::Input(i) => egraph.add(ENode::Input(i.0)),
         Value::Const(c) => egraph.add(ENode::Const(c)),
@@ -46,12 +48,13 @@ fn lower(module: &Module, new: impl FnOnce(Constants) -> SwinGraph) -> Lowered {
     for node in &graph.nodes {
         let mut children: Vec<Id> = node.operands.iter().map(|&v| add(&mut egraph, &ids, v)).collect();
         children.extend(node.op.attrs().into_iter().map(|attr| egraph.add(ENode::Attr(attr))));
-        let id = egraph.add(ENode::Op(node.op.kind(), children));
-        ids.push(id);
+        let node = ENode::Op(node.op.kind(), children);
+        written.push(node.clone());
+        ids.push(egraph.add(node));
     }
     let root = add(&mut egraph, &ids, graph.output);
     egraph.rebuild();
-    Lowered { egraph, root, nodes: ids }
+    Lowered { egraph, root, nodes: ids, written }
 }
 
 /// The graph of an extraction. Inputs and name are the source's, and what it says of nodes beside their meaning: module
@@ -197,8 +200,8 @@ mod tests {
         for seed in 0..2000 {
             let graph = random::graph(seed, 12);
             let module = Module { weights: random::weights(&graph, seed), graph };
-            let Lowered { egraph, root, nodes } = to_egraph(&module);
-            let chosen = extract::extract(&egraph, root, &Target::default());
+            let Lowered { egraph, root, nodes, written } = to_egraph(&module);
+            let chosen = extract::extract(&egraph, root, &written, &Target::default());
             let back = from_egraph(&egraph, root, &chosen, &nodes, &module);
             assert_eq!(back.verify(), Ok(()), "seed {seed}");
             let live = module.without_dead_code();
@@ -226,8 +229,8 @@ mod tests {
         m.graph.add_loc(l, "a");
         m.graph.add_loc(l, "b");
         m.graph.output = m.graph.push(Op::Dequantize {}, vec![l]).unwrap();
-        let Lowered { egraph, root, nodes } = to_egraph(&m);
-        let chosen = extract::extract(&egraph, root, &Target::default());
+        let Lowered { egraph, root, nodes, written } = to_egraph(&m);
+        let chosen = extract::extract(&egraph, root, &written, &Target::default());
         let back = from_egraph(&egraph, root, &chosen, &nodes, &m);
         assert_eq!(back, m);
     }

@@ -1,34 +1,40 @@
-//! Why a program became another: the chain of rules from the part of a program around a node to what was chosen for it.
+//! Why a program became another: the chain of rules from a part of a program to the op that was chosen for it.
 
 use super::{
     Cost, Rule, Target,
-    convert::{Lowered, from_egraph, to_egraph_explained},
+    convert::{Lowered, from_egraph, to_egraph, to_egraph_explained},
     cost::graph_cost,
     extract::{Extraction, extract},
     lang::{Constants, ENode, SwinGraph},
     saturate,
 };
 use egg::{FlatTerm, Id, Language, RecExpr};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use swint_ir::{Decl, Graph, InputId, Module, Node, NodeId, Value};
 
-/// One step: a rule and the whole term after it.
+/// One step: what a rule changed.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Step {
-    /// The rule; `None` before the first.
-    pub rule: Option<String>,
+    /// The rule.
+    pub rule: String,
     /// Whether the rule was applied from right to left.
     pub backward: bool,
-    /// The term, with the program's names.
+    /// What it was applied to, with the program's names; of ops that it leaves as they are only their names.
+    pub before: String,
+    /// What that became.
+    pub after: String,
+    /// The whole term after the step.
     pub term: String,
 }
 
-/// How the part of a program around a node was rewritten.
+/// How a part of a program was rewritten: what became one op of the chosen program, or stayed as it was.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Explanation {
-    /// The node that the part gives.
+    /// The node whose result the part computes.
     pub root: NodeId,
-    /// From what the program says to what was chosen.
+    /// The part as it was written, its names those of the program.
+    pub written: String,
+    /// From what was written to what was chosen.
     pub steps: Vec<Step>,
     /// What both cost.
     pub cost: (Cost, Cost),
@@ -37,77 +43,124 @@ pub struct Explanation {
 }
 
 /// Most nodes of a part.
-const PART: usize = 24;
+const PART: usize = 64;
 
-/// Explains what becomes of a node: of the floats around it, from the integers that enter them to the integers that leave, or
-/// as far as 24 nodes reach. The part is rewritten on its own, so that its explanation is short; what rules do
-/// across its bounds is not seen.
-///
-/// # Panics
-/// When a rule or the extraction is wrong, as [`super::rewrite`] does.
-pub fn explain(module: &Module, node: NodeId, rules: &[Rule], target: &Target) -> Explanation {
-    let (part, names, root) = part_around(module, node);
-    let Lowered { egraph, root: class, nodes } = to_egraph_explained(&part);
-    let mut egraph = saturate(egraph, rules).egraph;
-    let chosen = extract(&egraph, class, target);
-    let result = from_egraph(&egraph, class, &chosen, &nodes, &part);
-    let (before, after) = (as_written(&part), as_chosen(&egraph, class, &chosen));
-    let mut explanation = egraph.explain_equivalence(&before, &after);
-    let flat = explanation.make_flat_explanation();
-    let steps = flat.iter().map(|term| step(term, &egraph.analysis, &names)).collect();
-    let cost = (graph_cost(&part.graph, target), graph_cost(&result.graph, target));
-    Explanation { root, steps, cost, ops: (part.graph.op_counts(), result.graph.op_counts()) }
+/// A program and what was chosen for it, ready to be explained part by part.
+pub struct Explainer<'a> {
+    module: &'a Module,
+    rules: &'a [Rule],
+    target: &'a Target,
+    egraph: SwinGraph,
+    /// The class of each node.
+    nodes: Vec<Id>,
+    chosen: Extraction,
 }
 
-/// The part of a module around a node, the names of its inputs in the module, and the node that it gives.
-fn part_around(module: &Module, node: NodeId) -> (Module, Vec<String>, NodeId) {
-    let graph = &module.graph;
-    let root = leaves_floats(graph, node);
-    let mut inside: BTreeMap<NodeId, ()> = BTreeMap::from([(root, ())]);
-    let mut open = vec![root];
-    while let Some(id) = open.pop() {
-        for &operand in &graph.nodes[id.index()].operands {
-            if let Value::Node(n) = operand
-                && graph.ty(operand).is_float()
-                && inside.len() < PART
-                && inside.insert(n, ()).is_none()
-            {
-                open.push(n);
+impl<'a> Explainer<'a> {
+    /// Rewrites a program, as [`super::rewrite`] does.
+    pub fn new(module: &'a Module, rules: &'a [Rule], target: &'a Target) -> Explainer<'a> {
+        let Lowered { egraph, root, nodes, written } = to_egraph(module);
+        let egraph = saturate(egraph, rules).egraph;
+        let chosen = extract(&egraph, root, &written, target);
+        Explainer { module, rules, target, egraph, nodes, chosen }
+    }
+
+    /// Explains what becomes of some nodes, each part once: the part that a node is in and what else became the same op of the
+    /// chosen program. `None` for nodes that the output does not need.
+    ///
+    /// A part is rewritten on its own, so that its explanation is short; what rules do across its bounds is not seen.
+    ///
+    /// # Panics
+    /// When a rule or the extraction is wrong, as [`super::rewrite`] does.
+    pub fn explain(&self, nodes: &[NodeId]) -> Vec<(Vec<NodeId>, Option<Explanation>)> {
+        let mut parts: Vec<(Vec<NodeId>, Option<NodeId>)> = Vec::new();
+        for &node in nodes {
+            let root = self.root_of(node);
+            match parts.iter_mut().find(|part| root.is_some() && part.1 == root) {
+                Some(part) => part.0.push(node),
+                None => parts.push((vec![node], root)),
             }
         }
+        parts.into_iter().map(|(nodes, root)| (nodes, root.map(|root| self.part_explained(root)))).collect()
     }
-    let mut part = Module { graph: Graph::new(graph.name.clone(), Vec::new()), weights: module.weights.clone() };
-    part.graph.consts = graph.consts.clone();
-    let (mut names, mut moved): (Vec<String>, HashMap<Value, Value>) = (Vec::new(), HashMap::new());
-    for &id in inside.keys() {
-        let Node { op, operands, .. } = &graph.nodes[id.index()];
-        let mut move_operand = |value: Value| match value {
-            Value::Const(_) => value,
-            _ => *moved.entry(value).or_insert_with(|| {
-                names.push(graph.value_name(value));
-                part.graph.inputs.push(Decl { name: format!("v{}", names.len()).into(), ty: graph.ty(value).clone() });
-                Value::Input(InputId(names.len() as u32 - 1))
-            }),
-        };
-        let operands = operands.iter().map(|&v| move_operand(v)).collect();
-        let value = part.graph.push(op.clone(), operands).expect("types do not change");
-        moved.insert(Value::Node(id), value);
-    }
-    part.graph.output = moved[&Value::Node(root)];
-    (part.without_dead_code(), names, root)
-}
 
-/// The node at which the floats that a node gives become integers again, or leave the program.
-fn leaves_floats(graph: &Graph, mut node: NodeId) -> NodeId {
-    for _ in 0..PART {
-        let value = Value::Node(node);
-        let reader = graph.iter().find(|(_, reader)| reader.operands.contains(&value));
-        match reader {
-            Some((reader, _)) if graph.ty(value).is_float() && graph.output != value => node = reader,
-            _ => break,
+    /// The first node that a node's result goes into and whose own result the chosen program computes.
+    fn root_of(&self, node: NodeId) -> Option<NodeId> {
+        let graph = &self.module.graph;
+        let (mut seen, mut queue) = (HashSet::from([node]), VecDeque::from([node]));
+        while let Some(node) = queue.pop_front() {
+            if self.is_chosen(node) {
+                return Some(node);
+            }
+            let readers = graph.iter().filter(|(_, reader)| reader.operands.contains(&Value::Node(node)));
+            queue.extend(readers.map(|(id, _)| id).filter(|&id| seen.insert(id)));
+        }
+        None
+    }
+
+    fn is_chosen(&self, node: NodeId) -> bool {
+        self.chosen.has(self.egraph.find(self.nodes[node.index()]))
+    }
+
+    fn part_explained(&self, root: NodeId) -> Explanation {
+        let (part, names) = self.part(root);
+        let Lowered { egraph, root: class, nodes, written } = to_egraph_explained(&part);
+        let mut egraph = saturate(egraph, self.rules).egraph;
+        let chosen = extract(&egraph, class, &written, self.target);
+        let result = from_egraph(&egraph, class, &chosen, &nodes, &part);
+        let (before, after) = (as_written(&part), as_chosen(&egraph, class, &chosen));
+        let mut explanation = egraph.explain_equivalence(&before, &after);
+        let flat = explanation.make_flat_explanation();
+        let names = Names { inputs: &names, constants: &egraph.analysis };
+        let steps = flat.windows(2).map(|pair| step(&pair[0], &pair[1], &names)).collect();
+        Explanation {
+            root,
+            written: names.render(&flat[0], &HashSet::new()),
+            steps,
+            cost: (graph_cost(&part.graph, self.target), graph_cost(&result.graph, self.target)),
+            ops: (part.graph.op_counts(), result.graph.op_counts()),
         }
     }
-    node
+
+    /// The part of the program that gives a node, from results that the chosen program has, too. Its inputs' names in the program
+    /// come with it.
+    fn part(&self, root: NodeId) -> (Module, Vec<String>) {
+        let graph = &self.module.graph;
+        let class = |node: NodeId| self.egraph.find(self.nodes[node.index()]);
+        let (mut inside, mut open) = (BTreeSet::from([root]), VecDeque::from([root]));
+        while let Some(id) = open.pop_front() {
+            for &operand in &graph.nodes[id.index()].operands {
+                if let Value::Node(n) = operand
+                    && (!self.is_chosen(n) || class(n) == class(root))
+                    && inside.len() < PART
+                    && inside.insert(n)
+                {
+                    open.push_back(n);
+                }
+            }
+        }
+        let mut part =
+            Module { graph: Graph::new(graph.name.clone(), Vec::new()), weights: self.module.weights.clone() };
+        part.graph.consts = graph.consts.clone();
+        let (mut names, mut moved): (Vec<String>, HashMap<Value, Value>) = (Vec::new(), HashMap::new());
+        for &id in &inside {
+            let Node { op, operands, .. } = &graph.nodes[id.index()];
+            let mut move_operand = |value: Value| match value {
+                Value::Const(_) => value,
+                _ => *moved.entry(value).or_insert_with(|| {
+                    names.push(graph.value_name(value));
+                    let name = format!("v{}", names.len()).into();
+                    part.graph.inputs.push(Decl { name, ty: graph.ty(value).clone() });
+                    Value::Input(InputId(names.len() as u32 - 1))
+                }),
+            };
+            let operands = operands.iter().map(|&v| move_operand(v)).collect();
+            let value = part.graph.push(op.clone(), operands).expect("types do not change");
+            moved.insert(Value::Node(id), value);
+        }
+        part.graph.output = moved[&Value::Node(root)];
+        (part.without_dead_code(), names)
+    }
 }
 
 /// A graph as an expression.
@@ -150,31 +203,61 @@ fn as_chosen(egraph: &SwinGraph, root: Id, chosen: &Extraction) -> RecExpr<ENode
     expr
 }
 
-fn step(term: &FlatTerm<ENode>, constants: &Constants, names: &[String]) -> Step {
-    let (rule, backward) = match rule_of(term) {
-        Some((rule, backward)) => (Some(rule), backward),
-        None => (None, false),
-    };
-    Step { rule, backward, term: render(term, constants, names) }
+/// From one term to the next.
+fn step(before: &FlatTerm<ENode>, after: &FlatTerm<ENode>, names: &Names<'_>) -> Step {
+    let (old, new) = changed(before, after).expect("a term differs from the next by a rule");
+    let backward = new.forward_rule.is_none();
+    let rule = new.forward_rule.or(new.backward_rule).expect("found by it").to_string();
+    let mut kept = names.ops(new);
+    kept.retain(|term| names.ops(old).contains(term));
+    let [old, new] = [old, new].map(|term| names.render(term, &kept));
+    Step { rule, backward, before: old, after: new, term: names.render(after, &HashSet::new()) }
 }
 
-/// The rule that made a term from the one before, and whether it was applied backward.
-fn rule_of(term: &FlatTerm<ENode>) -> Option<(String, bool)> {
-    let own = term.forward_rule.map(|rule| (rule.to_string(), false));
-    own.or_else(|| term.backward_rule.map(|rule| (rule.to_string(), true)))
-        .or_else(|| term.children.iter().find_map(rule_of))
+/// What a rule was applied to, and what it became.
+fn changed<'a>(
+    before: &'a FlatTerm<ENode>,
+    after: &'a FlatTerm<ENode>,
+) -> Option<(&'a FlatTerm<ENode>, &'a FlatTerm<ENode>)> {
+    if after.forward_rule.is_some() || after.backward_rule.is_some() {
+        return Some((before, after));
+    }
+    before.children.iter().zip(&after.children).find_map(|(before, after)| changed(before, after))
 }
 
-/// `op(operand, operand, attribute)`, inputs and constants by their names.
-fn render(term: &FlatTerm<ENode>, constants: &Constants, names: &[String]) -> String {
-    match &term.node {
-        ENode::Input(i) => names[*i as usize].clone(),
-        ENode::Const(c) => format!("@{}", constants.decls[c.index()].name),
-        ENode::Attr(attr) => attr.to_string(),
-        ENode::Op(kind, _) => {
-            let children: Vec<String> = term.children.iter().map(|child| render(child, constants, names)).collect();
-            format!("{kind}({})", children.join(", "))
+/// The program's names of what a part reads.
+struct Names<'a> {
+    inputs: &'a [String],
+    constants: &'a Constants,
+}
+
+impl Names<'_> {
+    /// `op(operand, operand, attribute)`, inputs and constants by their names; of ops that are `kept`, `op(…)`.
+    fn render(&self, term: &FlatTerm<ENode>, kept: &HashSet<String>) -> String {
+        match &term.node {
+            ENode::Input(i) => self.inputs[*i as usize].clone(),
+            ENode::Const(c) => format!("@{}", self.constants.decls[c.index()].name),
+            ENode::Attr(attr) => attr.to_string(),
+            ENode::Op(kind, _) => {
+                if !kept.is_empty() && kept.contains(&self.render(term, &HashSet::new())) {
+                    return format!("{kind}(…)");
+                }
+                let children: Vec<String> = term.children.iter().map(|child| self.render(child, kept)).collect();
+                format!("{kind}({})", children.join(", "))
+            }
         }
+    }
+
+    /// Every op of a term with what it is made of.
+    fn ops(&self, term: &FlatTerm<ENode>) -> HashSet<String> {
+        let (mut ops, mut open) = (HashSet::new(), vec![term]);
+        while let Some(term) = open.pop() {
+            if let ENode::Op(..) = term.node {
+                ops.insert(self.render(term, &HashSet::new()));
+                open.extend(&term.children);
+            }
+        }
+        ops
     }
 }
 
@@ -199,36 +282,73 @@ mod tests {
 }
 ";
 
-    fn explained(node: u32) -> Explanation {
-        let graph = text::read("g.ir", MLP).unwrap().0;
+    fn explained(text: &str, nodes: &[u32]) -> Vec<(Vec<NodeId>, Option<Explanation>)> {
+        let graph = text::read("g.ir", text).unwrap().0;
         let module = Module { weights: random::weights(&graph, 3), graph };
-        let table = rules(RuleSet::ALL);
-        explain(&module, NodeId(node), &table, &Target::default())
+        let (table, target) = (rules(RuleSet::ALL), Target::default());
+        let nodes: Vec<NodeId> = nodes.iter().copied().map(NodeId).collect();
+        Explainer::new(&module, &table, &target).explain(&nodes)
+    }
+
+    fn only(mut found: Vec<(Vec<NodeId>, Option<Explanation>)>) -> Explanation {
+        assert_eq!(found.len(), 1);
+        found.remove(0).1.unwrap()
     }
 
     #[test]
     fn a_gelu_goes_in_one_step() {
-        let found = explained(5);
-        assert_eq!(found.root, NodeId(6));
-        let steps: Vec<_> = found.steps.iter().map(|s| (s.rule.as_deref(), s.term.as_str())).collect();
-        assert_eq!(
-            steps,
-            [(None, "quantize(gelu(dequantize(%3)), i8, 0.03)"), (Some("gelu-table"), "lut(%3, @gelu.i8-i8)")]
-        );
+        let found = only(explained(MLP, &[5]));
+        assert_eq!((found.root, &*found.written), (NodeId(6), "quantize(gelu(dequantize(%3)), i8, 0.03)"));
+        let steps: Vec<_> = found.steps.iter().map(|s| (&*s.rule, &*s.before, &*s.after)).collect();
+        assert_eq!(steps, [("gelu-table", &*found.written, "lut(%3, @gelu.i8-i8)")]);
         assert!(found.cost.1 < found.cost.0 && !found.ops.1.contains_key("gelu"));
-        // The same part, whichever of its nodes is asked for.
-        assert_eq!(explained(4), found);
+        // The same part, whichever of its nodes is asked for, and once for both.
+        assert_eq!(explained(MLP, &[4, 5]), [(vec![NodeId(4), NodeId(5)], Some(found))]);
     }
 
     #[test]
     fn every_step_is_one_rule_and_the_last_is_what_was_chosen() {
-        let found = explained(2);
-        let rules: Vec<_> = found.steps.iter().map(|s| s.rule.as_deref().unwrap_or("")).collect();
+        let found = only(explained(MLP, &[2]));
+        let rules: Vec<_> = found.steps.iter().map(|s| &*s.rule).collect();
         for rule in ["bias-split", "linear-integer", "bias-integer", "requantize", "qlinear-bias"] {
             assert!(rules.contains(&rule), "{rules:?}");
         }
-        assert!(found.steps[0].term.starts_with("quantize(linear(dequantize(%x), dequantize(@w), @b)"));
+        assert!(found.written.starts_with("quantize(linear(dequantize(%x), dequantize(@w), @b)"));
         assert_eq!(found.steps.last().unwrap().term, "qlinear(%x, @w, @b.i32, i8, 0.07)");
-        assert!(found.steps.windows(2).all(|pair| pair[1].rule.is_some() && pair[0].term != pair[1].term));
+        assert!(found.steps.iter().all(|step| step.before != step.after));
+    }
+
+    #[test]
+    fn a_fused_kernel_is_explained_as_a_whole() {
+        let text = "graph @g(%x: i16<0.001>[1,3,3,8]) -> i16<0.002>[1,3,3,8] {
+  const @g : i16<0.0009765625>[8]
+  const @b : i32<9.536743e-7>[8]
+  const @w : i8<0.01>[16,8]
+  const @v : i8<0.01>[8,16]
+  %0 = qlayer_norm %x, @g, @b {eps = 1e-5, elem = i8, scale = 0.03} : i8<0.03>[1,3,3,8]
+  %1 = linear %0, @w : i32<0.00029999999>[1,3,3,16]
+  %2 = requantize %1 {elem = i8, scale = 0.05} : i8<0.05>[1,3,3,16]
+  %3 = dequantize %2 : f32[1,3,3,16]
+  %4 = gelu %3 : f32[1,3,3,16]
+  %5 = quantize %4 {elem = u8, scale = 0.02} : u8<0.02>[1,3,3,16]
+  %6 = linear %5, @v : i32<0.0002>[1,3,3,8]
+  %7 = requantize %6 {elem = i16, scale = 0.002} : i16<0.002>[1,3,3,8]
+  %8 = requantize %x {elem = i16, scale = 0.002} : i16<0.002>[1,3,3,8]
+  %9 = add %8, %7 : i16<0.002>[1,3,3,8]
+  %10 = gelu %3 : f32[1,3,3,16]
+  return %9
+}
+";
+        let found = explained(text, &[0, 4, 10]);
+        assert_eq!(found[0].0, [NodeId(0), NodeId(4)]);
+        let part = found[0].1.as_ref().unwrap();
+        assert!(part.steps.last().unwrap().term.starts_with("mlp(%x, @g, @b, @w, "), "{part:?}");
+        for rule in ["gelu-table", "norm-linear", "linear-residual", "mlp-table"] {
+            assert!(part.steps.iter().any(|step| step.rule == rule), "{rule}: {part:?}");
+        }
+        assert!(part.steps.iter().any(|step| step.before.contains('…')), "{part:?}");
+        // The second GELU is the same value as the first.
+        assert_eq!(found.len(), 2);
+        assert_eq!(found[1], (vec![NodeId(10)], None));
     }
 }

@@ -1,5 +1,7 @@
 //! Extraction: the cheapest program of an e-graph, shared nodes counted once.
 
+mod search;
+
 #[cfg(test)]
 mod oracle;
 
@@ -10,7 +12,8 @@ use super::{
     lang::{ENode, SwinGraph},
 };
 use egg::{Id, Language};
-use std::collections::{BTreeSet, HashMap, HashSet, hash_map::Entry};
+use search::Search;
+use std::collections::{BTreeSet, HashMap, HashSet};
 use swint_ir::Type;
 
 /// A node for every class that the root needs.
@@ -21,6 +24,11 @@ pub(super) struct Extraction {
 }
 
 impl Extraction {
+    /// Whether the root needs a class.
+    pub fn has(&self, id: Id) -> bool {
+        self.nodes.contains_key(&id)
+    }
+
     /// The chosen node of a class, which the root must need.
     pub fn node(&self, id: Id) -> &ENode {
         &self.nodes[&id]
@@ -29,17 +37,23 @@ impl Extraction {
 
 /// The best known program of a class: what every class below it costs, its own included, in order of class.
 struct Best {
-    node: ENode,
+    /// Its position in the class.
+    node: usize,
     parts: Vec<(Id, Cost)>,
     total: Cost,
 }
 
-/// Greedy DAG extraction: each class keeps the set of classes that its program needs, so that shared ones count once;
+/// Greedy DAG extraction, then a search for what it missed. Each class keeps the set of classes that its program needs, so that shared ones count once;
 /// improvements travel to parents until none is left. (The bottom-up method of extraction-gym's `faster-greedy-dag`.)
 ///
 /// Classes are taken children first, so that without cycles each is looked at once. What costs nothing (attributes, inputs,
 /// constants) is left out of the sets; they still grow with the depth of the graph, so memory is quadratic in it.
-pub(super) fn extract(egraph: &SwinGraph, root: Id, target: &Target) -> Extraction {
+///
+/// A class decides alone, so it may take what is cheap for it and dear for the program, like a value that another reader needs
+/// in another layout anyway. [`Search`] mends that. Of equally cheap nodes one of those that are `written` is taken.
+pub(super) fn extract(egraph: &SwinGraph, root: Id, written: &[ENode], target: &Target) -> Extraction {
+    let written: HashSet<ENode> =
+        written.iter().map(|node| node.clone().map_children(|child| egraph.find(child))).collect();
     let order = children_first(egraph, egraph.find(root));
     let rank: HashMap<Id, usize> = order.iter().enumerate().map(|(rank, &id)| (id, rank)).collect();
     let mut parents: HashMap<Id, Vec<usize>> = HashMap::new();
@@ -53,7 +67,9 @@ pub(super) fn extract(egraph: &SwinGraph, root: Id, target: &Target) -> Extracti
     while let Some(next) = queue.pop_first() {
         let id = order[next];
         let mut improved = false;
-        for node in &egraph[id].nodes {
+        let (first, then): (Vec<usize>, Vec<usize>) =
+            (0..egraph[id].nodes.len()).partition(|&node| written.contains(&egraph[id].nodes[node]));
+        for node in first.into_iter().chain(then) {
             if let Some(found) = candidate(egraph, id, node, &best, target)
                 && best.get(&id).is_none_or(|old| found.total < old.total)
             {
@@ -65,26 +81,10 @@ pub(super) fn extract(egraph: &SwinGraph, root: Id, target: &Target) -> Extracti
             queue.extend(parents.get(&id).into_iter().flatten());
         }
     }
-    let root = egraph.find(root);
-    let mut nodes = HashMap::new();
-    let mut stack = vec![root];
-    let mut cost = Cost::default();
-    while let Some(id) = stack.pop() {
-        if let Entry::Vacant(entry) = nodes.entry(id) {
-            let chosen = &best[&id];
-            cost = cost + chosen.own(id);
-            stack.extend(chosen.node.children().iter().map(|&c| egraph.find(c)));
-            entry.insert(chosen.node.clone());
-        }
-    }
-    Extraction { nodes, cost }
-}
-
-impl Best {
-    /// The cost of a class's own node.
-    fn own(&self, id: Id) -> Cost {
-        self.parts.binary_search_by_key(&id, |p| p.0).map_or(Cost::default(), |i| self.parts[i].1)
-    }
+    let greedy = order.iter().map(|id| best.get(id).map(|best| best.node)).collect();
+    let mut search = Search::new(egraph, &order, &rank, &written, greedy, target);
+    search.improve(rank[&egraph.find(root)]);
+    search.extraction(rank[&egraph.find(root)])
 }
 
 /// The classes that `root` reaches, each after its children where there is no cycle.
@@ -105,7 +105,8 @@ fn children_first(egraph: &SwinGraph, root: Id) -> Vec<Id> {
 }
 
 /// The program that takes `node` for its class; `None` while a child has none or needs the class itself.
-fn candidate(egraph: &SwinGraph, id: Id, node: &ENode, best: &HashMap<Id, Best>, target: &Target) -> Option<Best> {
+fn candidate(egraph: &SwinGraph, id: Id, index: usize, best: &HashMap<Id, Best>, target: &Target) -> Option<Best> {
+    let node = &egraph[id].nodes[index];
     let own = own_cost(egraph, id, node, target);
     let mut parts: Vec<(Id, Cost)> = Vec::new();
     for &child in node.children() {
@@ -120,7 +121,7 @@ fn candidate(egraph: &SwinGraph, id: Id, node: &ENode, best: &HashMap<Id, Best>,
         parts.insert(at, (id, own));
     }
     let total = parts.iter().map(|p| p.1).sum();
-    Some(Best { node: node.clone(), parts, total })
+    Some(Best { node: index, parts, total })
 }
 
 /// The cost of an e-node alone.

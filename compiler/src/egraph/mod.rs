@@ -10,7 +10,7 @@ mod rule;
 mod target;
 
 pub use cost::Cost;
-pub use explain::{Explanation, Step, explain};
+pub use explain::{Explainer, Explanation, Step};
 pub use facts::{Facts, Range, Unary, uniform};
 pub use lang::{Constants, ENode, SwinGraph};
 pub use rule::{Bound, Class, Match, Rule};
@@ -61,7 +61,7 @@ pub(crate) fn saturate(egraph: SwinGraph, rules: &[Rule]) -> Runner<ENode, Const
 /// When a rule or the extraction is wrong: the result has another type, or costs more than was claimed.
 pub fn rewrite(module: &Module, rules: &[Rule], target: &Target) -> (Module, RewriteReport) {
     let before = cost::graph_cost(&module.graph, target);
-    let Lowered { egraph, root, nodes } = to_egraph(module);
+    let Lowered { egraph, root, nodes, written } = to_egraph(module);
     let runner = saturate(egraph, rules);
     let mut applied: BTreeMap<String, usize> = BTreeMap::new();
     for iteration in &runner.iterations {
@@ -73,7 +73,7 @@ pub fn rewrite(module: &Module, rules: &[Rule], target: &Target) -> (Module, Rew
         Some(StopReason::Saturated) | None => None,
         Some(other) => Some(format!("{other:?}")),
     };
-    let chosen = extract::extract(&runner.egraph, root, target);
+    let chosen = extract::extract(&runner.egraph, root, &written, target);
     let result = from_egraph(&runner.egraph, root, &chosen, &nodes, module);
     assert_eq!(result.graph.ty(result.graph.output), module.graph.ty(module.graph.output), "the output's type changed");
     let after = cost::graph_cost(&result.graph, target);
