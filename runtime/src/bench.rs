@@ -1,7 +1,9 @@
 //! Timing of whole inferences.
 
+use crate::executor::{ExecError, Session};
 use serde::Serialize;
 use std::time::{Duration, Instant};
+use swint_ir::Tensor;
 
 /// How long to measure.
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -73,6 +75,27 @@ pub fn time<E>(batch: usize, settings: Settings, mut run: impl FnMut() -> Result
         p99_ms: percentile(&runs, 0.99),
         images_per_second: batch as f64 / median_ms * 1e3,
     })
+}
+
+/// Times every launch of a session's plan: the median microseconds of each over as many runs as `settings` ask for.
+///
+/// # Errors
+/// When a run fails.
+pub fn time_launches(session: &Session, inputs: &[Tensor], settings: Settings) -> Result<Vec<f64>, ExecError> {
+    let mut times: Vec<Vec<f64>> = vec![Vec::new(); session.plan().launches.len()];
+    let start = Instant::now();
+    let end = settings.warm_up + settings.min_time;
+    while times.first().is_none_or(|runs| runs.len() < settings.min_runs) || start.elapsed() < end {
+        let run = session.run_timed(inputs)?;
+        if start.elapsed() >= settings.warm_up {
+            times.iter_mut().zip(run).for_each(|(runs, us)| runs.push(us));
+        }
+    }
+    let median = |mut runs: Vec<f64>| {
+        runs.sort_by(f64::total_cmp);
+        percentile(&runs, 0.5)
+    };
+    Ok(times.into_iter().map(median).collect())
 }
 
 /// The smallest value that at least a share `p` of the sorted values do not exceed (nearest rank).

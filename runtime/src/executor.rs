@@ -4,7 +4,7 @@ use crate::{
     device::{Device, NoDevice},
     kernels::{self, Target, Work},
 };
-use cubecl::prelude::Client;
+use cubecl::{future::block_on, prelude::Client};
 use cubecl_core::server::Handle;
 use swint_compiler::plan::{Buffer, Launch, Plan, PlanError, plan};
 use swint_ir::{Data, Module, Tensor, Type, TypeError, interp};
@@ -117,6 +117,23 @@ impl Session {
             observe(launch, &self.read(launch.output, &inputs, ty)?);
         }
         self.read(self.plan.output, &inputs, &self.plan.output_type)
+    }
+
+    /// Runs the plan once, a kernel at a time, and gives the microseconds that each took, in the plan's order.
+    ///
+    /// # Errors
+    /// As [`Session::run`], and when the device cannot measure.
+    pub fn run_timed(&self, inputs: &[Tensor]) -> Result<Vec<f64>, ExecError> {
+        let inputs = self.upload(inputs)?;
+        let failed = |e: &dyn std::fmt::Debug| ExecError::Failed(format!("{e:?}"));
+        let time = |launch: &Launch| {
+            let window = self.client.profile_start().map_err(|e| failed(&e))?;
+            self.launch(launch, &inputs);
+            let measured = self.client.profile_end(window).map_err(|e| failed(&e))?;
+            let ticks = block_on(measured.resolve());
+            Ok(ticks.ok_or_else(|| failed(&"no time was measured"))?.duration().as_secs_f64() * 1e6)
+        };
+        self.plan.launches.iter().map(time).collect()
     }
 
     fn upload(&self, inputs: &[Tensor]) -> Result<Vec<Handle>, ExecError> {

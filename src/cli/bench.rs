@@ -1,14 +1,24 @@
 //! `swint bench`.
 
-use super::{DeviceArg, Engine, print, print_json, say};
-use miette::miette;
+use super::{
+    DeviceArg, Engine,
+    passes::{DEFAULT_TARGET, read_timings, target_of, write},
+    print, print_json, say, value_name,
+};
+use miette::{IntoDiagnostic, miette};
 use serde_json::json;
-use std::{path::PathBuf, process::ExitCode};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    slice,
+};
 use swint::{
-    ir::{Data, Tensor},
+    compiler::egraph::{Measured, Timings, estimate, signature},
+    ir::{Data, Module, Tensor, Type},
     runtime::{
         artifact::Artifact,
-        bench::{Settings, time},
+        bench::{Settings, time, time_launches},
     },
 };
 
@@ -23,6 +33,13 @@ pub struct Args {
     /// Images of an inference.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=4096))]
     batch: u32,
+    /// Time every kernel alone, too, and write the times here for `swint compile --timings`; what the file holds of the same
+    /// device and batch stays.
+    #[arg(long, value_name = "FILE")]
+    timings: Option<PathBuf>,
+    /// The device description whose estimates the times are set against.
+    #[arg(long, value_name = "TARGET", default_value = DEFAULT_TARGET, requires = "timings")]
+    target: String,
     /// Print JSON.
     #[arg(long)]
     json: bool,
@@ -44,6 +61,9 @@ impl Args {
             _ => Tensor::f32(shape, bytes.into_iter().map(|b| b as f32 / 64.0 - 2.0).collect()),
         };
         let timing = time(batch, Settings::default(), || engine.run(&input, None).map(drop))?;
+        if let Some(path) = &self.timings {
+            self.time_kernels(&artifact.module, &engine, &input, path)?;
+        }
         if timing.p90_ms > timing.median_ms * 1.1 {
             say("warning: noisy: the 90th percentile is more than 10 % above the median");
         }
@@ -71,5 +91,37 @@ impl Args {
             ))?;
         }
         Ok(ExitCode::SUCCESS)
+    }
+
+    /// Writes the time of every kernel, beside those that the file has.
+    fn time_kernels(&self, module: &Module, engine: &Engine, input: &Tensor, path: &Path) -> miette::Result<()> {
+        let Engine::Session(session) = engine else {
+            return Err(miette!("--timings: the interpreter runs no kernels"));
+        };
+        let (device, batch, target) = (value_name(self.device), self.batch as usize, target_of(&self.target)?);
+        let mut timings = if path.exists() { read_timings(path)? } else { Timings::new(device.clone(), batch) };
+        if (&timings.device, timings.batch) != (&device, batch) {
+            return Err(miette!(
+                "{} has times of {} for a batch of {}: give another file",
+                path.display(),
+                timings.device,
+                timings.batch
+            ));
+        }
+        let times = time_launches(session, slice::from_ref(input), Settings::default()).into_diagnostic()?;
+        let graph = &module.graph;
+        let mut sums: BTreeMap<String, (f64, usize, f64)> = BTreeMap::new();
+        for (launch, us) in session.plan().launches.iter().zip(times) {
+            let node = &graph.nodes[launch.node.index()];
+            let operands: Vec<&Type> = node.operands.iter().map(|&v| graph.ty(v)).collect();
+            let sum = sums.entry(signature(&node.op, &operands, &node.ty)).or_default();
+            *sum = (sum.0 + us, sum.1 + 1, estimate(&node.op, &operands, &node.ty, &target).micros());
+        }
+        let measured = |(sum, n, estimated_us): (f64, usize, f64)| Measured { us: sum / n as f64, estimated_us };
+        timings.ops.extend(sums.into_iter().map(|(op, sum)| (op, measured(sum))));
+        let text = serde_json::to_string_pretty(&timings).into_diagnostic()?;
+        write(path, format!("{text}\n").as_bytes())?;
+        say(format_args!("{} ops have times in {}", timings.ops.len(), path.display()));
+        Ok(())
     }
 }

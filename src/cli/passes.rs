@@ -5,10 +5,11 @@ use miette::{Context, IntoDiagnostic, miette};
 use std::{
     fs,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 use swint::{
     compiler::{
-        egraph::Target,
+        egraph::{Target, Timings},
         pipeline::{IMPORT, Options, PASSES, Pass, PassFailure, Report, Stage, find, run_passes},
     },
     ir::{Code, Module, Tensor, text},
@@ -36,6 +37,9 @@ pub struct PassArgs {
     /// The device whose cost decides between equal programs: sm_89, sm_90, sm_80, cpu, or a description (.toml).
     #[arg(long, value_name = "TARGET", default_value = DEFAULT_TARGET)]
     target: String,
+    /// Times of ops on this device, which override its description: `swint bench --timings` measures them.
+    #[arg(long, value_name = "FILE")]
+    timings: Option<PathBuf>,
     /// Whether ops may be fused into one kernel where that is cheaper; `none` is a kernel an op.
     #[arg(long, default_value = "auto")]
     fuse: Fuse,
@@ -50,7 +54,8 @@ enum Fuse {
     None,
 }
 
-const DEFAULT_TARGET: &str = "sm_89";
+/// The target where none is named.
+pub const DEFAULT_TARGET: &str = "sm_89";
 
 fn stages() -> impl Iterator<Item = &'static str> {
     [IMPORT].into_iter().chain(PASSES.iter().map(|pass| pass.name))
@@ -96,36 +101,21 @@ impl PassArgs {
         self.shows_something() || self.stop_after.is_some() || self.verify || self.chooses()
     }
 
-    /// Whether the target or fusion is not the default.
+    /// Whether the target, its times or fusion are not the default.
     fn chooses(&self) -> bool {
-        self.target != DEFAULT_TARGET || self.fuse != Fuse::Auto
+        self.target != DEFAULT_TARGET || self.timings.is_some() || self.fuse != Fuse::Auto
     }
 
     /// Options with what these arguments choose.
     ///
     /// # Errors
-    /// When the target is none.
+    /// When the target is none, or its times cannot be read.
     pub fn choose<'a>(&self, options: &Options<'a>) -> miette::Result<Options<'a>> {
-        let (target, fuse) = (self.target()?, self.fuse == Fuse::Auto);
+        let (mut target, fuse) = (target_of(&self.target)?, self.fuse == Fuse::Auto);
+        if let Some(path) = &self.timings {
+            target.timings = Some(Arc::new(read_timings(path)?));
+        }
         Ok(Options { verify: self.verify, target, fuse, ..options.clone() })
-    }
-
-    /// The device that --target names or describes.
-    fn target(&self) -> miette::Result<Target> {
-        if let Some(target) = Target::named(&self.target) {
-            return Ok(target);
-        }
-        if !self.target.ends_with(".toml") {
-            let known: Vec<&str> = Target::names().collect();
-            return Err(miette!(
-                "--target {}: there are {}, and descriptions, NAME.toml",
-                self.target,
-                known.join(", ")
-            ));
-        }
-        let text = fs::read_to_string(&self.target)
-            .map_err(|e| coded(Code::Unreadable, format!("cannot read {}: {e}", self.target)))?;
-        Ok(Target::parse(&self.target, &text)?)
     }
 
     /// Runs passes on a module and shows what was asked for. `arguments` are those of `swint opt` that made the options,
@@ -197,6 +187,10 @@ impl PassArgs {
             };
             arguments += &format!(" --target {}", shlex::try_quote(&path).into_diagnostic()?);
         }
+        if let Some(path) = &self.timings {
+            let path = std::path::absolute(path).into_diagnostic()?.display().to_string();
+            arguments += &format!(" --timings {}", shlex::try_quote(&path).into_diagnostic()?);
+        }
         if self.fuse == Fuse::None {
             arguments += " --fuse none";
         }
@@ -225,6 +219,26 @@ impl PassArgs {
         let code = failure.code().id();
         miette::MietteDiagnostic::new(failure.to_string()).with_code(code).with_help(help).into()
     }
+}
+
+/// The device that a --target names or describes.
+pub fn target_of(name: &str) -> miette::Result<Target> {
+    if let Some(target) = Target::named(name) {
+        return Ok(target);
+    }
+    if !name.ends_with(".toml") {
+        let known: Vec<&str> = Target::names().collect();
+        return Err(miette!("--target {}: there are {}, and descriptions, NAME.toml", name, known.join(", ")));
+    }
+    let text = fs::read_to_string(name).map_err(|e| coded(Code::Unreadable, format!("cannot read {}: {e}", name)))?;
+    Ok(Target::parse(name, &text)?)
+}
+
+/// Reads measured times.
+pub fn read_timings(path: &Path) -> miette::Result<Timings> {
+    let text = fs::read_to_string(path)
+        .map_err(|e| coded(Code::Unreadable, format!("cannot read {}: {e}", path.display())))?;
+    Ok(Timings::parse(&path.display().to_string(), &text)?)
 }
 
 /// Writes the files that `swint opt` needs to run a pass again; the command.

@@ -258,6 +258,42 @@ fn the_target_decides_what_a_program_costs() {
 }
 
 #[test]
+fn measured_times_override_estimates() {
+    let m = model("timm_micro");
+    let (out, times) = (m.file("m.swint"), m.file("times.json"));
+    let args = int8(&m, "timm_micro");
+    let compile = |more: &[&str]| {
+        succeed(&[&["compile", &m.spec, "-o", &out], &strs(&args)[..], more].concat());
+    };
+    compile(&[]);
+    succeed(&["check", &out, "--count", "mlp=4"]);
+    succeed(&["bench", &out, "--timings", &times]);
+    let measured = std::fs::read_to_string(&times).unwrap();
+    let json: serde_json::Value = serde_json::from_str(&measured).unwrap();
+    // Two widths of MLPs, attentions with and without a mask; each has its time.
+    let ops = json["ops"].as_object().unwrap();
+    assert_eq!(ops.keys().filter(|op| op.starts_with("mlp")).count(), 2, "{measured}");
+    assert!(ops.values().all(|op| op["us"].as_f64() > Some(0.0)), "{measured}");
+    // Beside them come those of another program on the same device, and not on another or of another batch.
+    compile(&["--fuse", "none"]);
+    succeed(&["bench", &out, "--timings", &times]);
+    let both = std::fs::read_to_string(&times).unwrap();
+    assert!(both.contains("\"mlp{") && both.contains("\"lut "), "{both}");
+    assert!(fail(&["bench", &out, "--timings", &times, "--batch", "2"]).contains("a batch of 1: give another file"));
+    // If the MLPs were slow, their halves would be taken.
+    let mut slow = json.clone();
+    for (op, measured) in slow["ops"].as_object_mut().unwrap() {
+        measured["us"] = if op.starts_with("mlp") { 1e6.into() } else { measured["estimated_us"].clone() };
+    }
+    std::fs::write(&times, slow.to_string()).unwrap();
+    compile(&["--timings", &times]);
+    succeed(&["check", &out, "--count", "mlp=0,norm_linear=8,linear_residual=8"]);
+    std::fs::write(&times, "{\n  \"version\": 1,\n  \"devise\": \"cpu\"\n}").unwrap();
+    let said = fail(&[&["compile", &m.spec, "-o", &out, "--timings", &times], &strs(&args)[..]].concat());
+    assert!(said.contains("times.json:3:10") && said.contains("unknown field `devise`"), "{said}");
+}
+
+#[test]
 fn relus_for_some_blocks() {
     let m = model("timm_odd");
     let out = m.file("m.swint");

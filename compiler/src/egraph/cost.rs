@@ -49,9 +49,22 @@ const TILE: usize = 64;
 /// What a kernel costs that does not fit on the chip: more than any program, yet a program that has one can be extracted.
 const INFEASIBLE: Cost = Cost(1_000_000_000_000_000);
 
-/// `launch + max(bytes / bandwidth, operations / rate)` of one op; [`INFEASIBLE`] where it would have to keep more on the chip
-/// than there is room for.
+/// The time of one op: measured, or estimated.
 pub(super) fn node_cost(op: &Op, operands: &[&Type], result: &Type, target: &Target) -> Cost {
+    match &target.timings {
+        None => estimate(op, operands, result, target),
+        Some(timings) => timings
+            .get(op, operands, result)
+            .unwrap_or_else(|| timings.scaled(estimate(op, operands, result, target)).min(INFEASIBLE)),
+    }
+}
+
+/// `launch + max(bytes / bandwidth, operations / rate)` of one op; more than any program takes where it would have to keep more on
+/// the chip than there is room for.
+///
+/// # Panics
+/// When the op does not take these operands.
+pub fn estimate(op: &Op, operands: &[&Type], result: &Type, target: &Target) -> Cost {
     let bytes: usize = operands.iter().map(|ty| ty.bytes()).sum::<usize>() + result.bytes();
     let mut time = compute(op.kind(), operands, result, target);
     if op.kind().is_fused() {

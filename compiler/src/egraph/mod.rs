@@ -8,13 +8,15 @@ mod facts;
 mod lang;
 mod rule;
 mod target;
+mod timings;
 
-pub use cost::Cost;
+pub use cost::{Cost, estimate};
 pub use explain::{Explainer, Explanation, Step};
 pub use facts::{Facts, Range, Unary, uniform};
 pub use lang::{Constants, ENode, SwinGraph};
 pub use rule::{Bound, Class, Match, Rule};
 pub use target::Target;
+pub use timings::{Measured, Timings, signature};
 
 pub(crate) use convert::to_egraph;
 

@@ -1,5 +1,6 @@
 //! Descriptions of devices, `compiler/targets/*.toml` and files like them.
 
+use super::Timings;
 use serde::Deserialize;
 use std::{ops::Range, sync::Arc};
 use swint_ir::{Code, SourceError, SourceErrors, diagnostic::Source};
@@ -22,6 +23,8 @@ pub struct Target {
     pub launch: f64,
     /// Bytes that one kernel can keep near its cores: shared memory of a block, or a core's cache.
     pub on_chip: usize,
+    /// Times that were measured on it. They override the estimates.
+    pub timings: Option<Arc<Timings>>,
 }
 
 /// The texts that are part of the program, the default first.
@@ -78,6 +81,7 @@ impl Target {
             scalar: positive(&raw.scalar_top_s),
             launch: positive(&raw.launch_us) * 1e6,
             on_chip: (positive(&raw.on_chip_kib) * 1024.0) as usize,
+            timings: None,
             name: raw.name,
             device: raw.device,
         };

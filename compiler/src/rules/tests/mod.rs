@@ -1,6 +1,7 @@
 //! Soundness: the tables are walked, and every rule must fire on some example and be right on all of them.
 
 mod examples;
+mod mutants;
 mod prove;
 
 use super::{RuleSet, rules};

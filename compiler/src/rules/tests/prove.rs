@@ -43,11 +43,57 @@ macro_rules! lines {
     };
 }
 
+const X: &str = "x: i8<0.1>[1,4,4,3]";
+const F: &str = "x: f32[1,4,4,3]";
+const ROW: &str = "x: i8<0.1>[2,8]";
+const W: &str = "@w: i8<0.02>[5,3]";
+
 #[rustfmt::skip]
 lines! {
-    rolls_add:                  true  ["x: i8<0.1>[1,4,4,3]"] "(roll (roll ?x 1) 2)" == "(roll ?x 3)";
-    rolls_add_no_other:         false ["x: i8<0.1>[1,4,4,3]"] "(roll (roll ?x 1) 2)" == "(roll ?x 2)";
-    a_roll_and_its_reverse:     true  ["x: i8<0.1>[1,4,4,3]"] "(roll (roll ?x 1) -1)" == "?x";
-    a_turn_of_one_extent:       false ["x: i8<0.1>[1,4,6,3]"] "(roll ?x 4)" == "?x";
-    windows_cancel:             true  ["x: i8<0.1>[1,4,4,3]"] "(window_reverse (window_partition ?x 2) 2 4 4)" == "?x";
+    // Index maps.
+    rolls_add:                        true  [X] "(roll (roll ?x 1) 2)" == "(roll ?x 3)";
+    rolls_add_no_other:               false [X] "(roll (roll ?x 1) 2)" == "(roll ?x 2)";
+    a_roll_and_its_reverse:           true  [X] "(roll (roll ?x 1) -1)" == "?x";
+    a_turn_of_both_extents:           true  ["x: i8<0.1>[1,4,6,3]"] "(roll ?x 12)" == "?x";
+    a_turn_of_one_extent:             false ["x: i8<0.1>[1,4,6,3]"] "(roll ?x 4)" == "?x";
+    windows_cancel:                   true  [X] "(window_reverse (window_partition ?x 2) 2 4 4)" == "?x";
+    windows_of_a_shift:               false [X] "(window_partition (roll ?x 1) 2)" == "(window_partition ?x 2)";
+    windows_do_not_commute_with_roll: false [X] "(roll (window_reverse (window_partition ?x 2) 2 4 4) 1)" == "?x";
+    shift_linear_shift_back:          true  [X, W] "(roll (linear (roll ?x 2) ?w) -2)" == "(linear ?x ?w)";
+    shift_linear_shift_on:            false [X, W] "(roll (linear (roll ?x 1) ?w) 1)" == "(linear ?x ?w)";
+    windows_linear_windows_back:      true  [X, W] "(window_reverse (qlinear (window_partition ?x 2) ?w i8 0.5) 2 4 4)" == "(qlinear ?x ?w i8 0.5)";
+    blocks_are_no_tokens:             false [X, "@u: i8<0.02>[5,12]"] "(linear (space_to_depth ?x 2 row) ?u)" == "(linear (space_to_depth ?x 2 column) ?u)";
+    blocks_of_one:                    true  [X] "(space_to_depth ?x 1 row)" == "?x";
+    a_sum_of_maps:                    true  [F, "y: f32[1,4,4,3]"] "(add (roll ?x 1) (roll ?y 1))" == "(roll (add ?x ?y) 1)";
+    a_sum_of_other_maps:              false [F, "y: f32[1,4,4,3]"] "(add (roll ?x 1) (roll ?y 2))" == "(roll (add ?x ?y) 1)";
+    norm_of_a_shift:                  true  [F, "@g: f32[3]", "@b: f32[3]"] "(layer_norm (roll ?x 1) ?g ?b 0.5)" == "(roll (layer_norm ?x ?g ?b 0.5) 1)";
+    // Conversions.
+    there_and_back:                   true  [ROW] "(quantize (dequantize ?x) i8 0.1)" == "?x";
+    there_and_back_to_another_scale:  false [ROW] "(quantize (dequantize ?x) i8 0.2)" == "?x";
+    there_and_elsewhere:              true  [ROW] "(quantize (dequantize ?x) i8 0.2)" == "(requantize ?x i8 0.2)";
+    back_and_there:                   false ["x: f32[2,8]"] "(dequantize (quantize ?x i8 0.1))" == "?x";
+    to_the_same_type:                 true  [ROW] "(requantize ?x i8 0.1)" == "?x";
+    to_unsigned:                      false [ROW] "(requantize (requantize ?x u8 0.1) i8 0.1)" == "?x";
+    through_16_bits:                  true  [ROW] "(requantize (requantize ?x i16 0.1) i8 0.3)" == "(requantize ?x i8 0.3)";
+    through_a_finer_scale:            true  [ROW] "(requantize (requantize ?x i16 0.01) i8 0.3)" == "(requantize ?x i8 0.3)";
+    through_a_saturating_scale:       false [ROW] "(requantize (requantize ?x i16 0.0001) i8 0.3)" == "(requantize ?x i8 0.3)";
+    through_a_coarser_scale:          false [ROW] "(requantize (requantize ?x i16 0.9) i8 0.3)" == "(requantize ?x i8 0.3)";
+    // Activations.
+    relu_is_a_clamp:                  true  ["x: f32[2,8]"] "(quantize (relu ?x) u8 0.1)" == "(quantize ?x u8 0.1)";
+    relu_is_no_signed_clamp:          false ["x: f32[2,8]"] "(quantize (relu ?x) i8 0.1)" == "(quantize ?x i8 0.1)";
+    relu_twice:                       true  ["x: f32[2,8]"] "(relu (relu ?x))" == "(relu ?x)";
+    relu_of_a_softmax:                true  ["x: f32[2,8]"] "(relu (softmax ?x))" == "(softmax ?x)";
+    relu_of_a_gelu:                   false ["x: f32[2,8]"] "(relu (gelu ?x))" == "(gelu ?x)";
+    gelu_is_no_relu:                  false ["x: f32[2,8]"] "(gelu ?x)" == "(relu ?x)";
+    // Zeros and order.
+    sums_commute:                     true  ["x: f32[2,8]", "y: f32[2,8]"] "(add ?x ?y)" == "(add ?y ?x)";
+    linears_do_not:                   false ["x: f32[8,8]", "y: f32[8,8]"] "(linear ?x ?y)" == "(linear ?y ?x)";
+    a_bias_in_a_linear:               true  [F, "@w: f32[5,3]", "@b: f32[5]"] "(bias_add (linear ?x ?w) ?b)" == "(linear ?x ?w ?b)";
+    a_bias_that_is_not_zero:          false ["x: f32[2,8]", "@b: f32[8]"] "(bias_add ?x ?b)" == "?x";
+    // Integers.
+    products_of_integers:             true  [X, W] "(linear (dequantize ?x) (dequantize ?w))" == "(dequantize (linear ?x ?w))";
+    a_linear_requantized:             true  [X, W] "(quantize (linear (dequantize ?x) (dequantize ?w)) i8 0.5)" == "(qlinear ?x ?w i8 0.5)";
+    a_linear_to_another_scale:        false [X, W] "(quantize (linear (dequantize ?x) (dequantize ?w)) i8 0.5)" == "(qlinear ?x ?w i8 0.6)";
+    softmax_in_integers:              true  ["x: i32<0.001>[2,8]"] "(quantize (softmax (dequantize ?x)) u8 0.003921569)" == "(qsoftmax ?x)";
+    means_in_integers:                true  ["x: i16<0.1>[1,4,4,3]"] "(mean_pool (dequantize ?x))" == "(dequantize (mean_pool ?x))";
 }

@@ -283,7 +283,7 @@ fn identity_examples() -> Vec<Example> {
     }
     // Through 16 bits, of the same scale and of a finer one; of a coarser one, which must stay.
     let requantize = |elem, scale| Op::Requantize { elem, scale: F32::new(scale) };
-    for inner in [0.1, 0.001, 3.0] {
+    for inner in [0.1, 0.001, 0.09, 3.0] {
         for (elem, to) in [(Elem::I8, Elem::U8), (Elem::U8, Elem::I8)] {
             all.push(example(&[int(elem, 0.1, &[999])], |m, x| {
                 let y = push(m, requantize(Elem::I16, inner), x);
