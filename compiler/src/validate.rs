@@ -1,8 +1,14 @@
 //! Translation validation: runs a program and what a pass made of it on the same inputs, in the interpreter. (Pnueli,
 //! Siegel and Singerman, TACAS 1998; in spirit, for random inputs only, Alive2.)
 
-use std::fmt;
-use swint_ir::{Module, Type, interp, random};
+use std::{collections::BTreeMap, fmt};
+use swint_ir::{
+    Data, Elem, F32, Module, Node, NodeId, Tensor, Type, Value, arith, infer,
+    infer::norm_scale,
+    interp,
+    op::{Op, OpKind},
+    random,
+};
 
 /// How far two programs are apart on some inputs.
 #[derive(Clone, Copy, PartialEq, Debug, Default)]
@@ -64,13 +70,13 @@ pub fn validate(before: &Module, after: &Module, inputs: usize, seed: u64) -> Re
         let input = random::inputs(&before.graph, &mut rng);
         let run = |m: &Module| interp::run(&m.graph, &m.weights, &input).map_err(|e| e.to_string());
         let (a, b) = (run(before)?, run(after)?);
-        let bits = |t: &swint_ir::Tensor| t.data.to_bytes();
+        let bits = |t: &Tensor| t.data.to_bytes();
         let size = from.elem.bytes();
         if same_type {
             difference.differing += bits(&a).chunks(size).zip(bits(&b).chunks(size)).filter(|(a, b)| a != b).count();
         }
         difference.elements += from.elements();
-        let real = |m: &Module, t: &swint_ir::Tensor| t.to_real(m.graph.ty(m.graph.output), &m.weights);
+        let real = |m: &Module, t: &Tensor| t.to_real(m.graph.ty(m.graph.output), &m.weights);
         for (a, b) in real(before, &a).into_iter().zip(real(after, &b)) {
             difference.differing += usize::from(!same_type && a != b);
             if a.is_finite() {
@@ -84,6 +90,80 @@ pub fn validate(before: &Module, after: &Module, inputs: usize, seed: u64) -> Re
         }
     }
     Ok(difference)
+}
+
+/// How far the integer ops of an unfused program are from float ops on the very same operands: the most quantization steps, by op.
+/// What `real` rules promise of each op is checked so on whole models, whose own differences add up. Of a LayerNorm they are steps
+/// beyond a unit of the normalised value times γ, which its rule allows.
+///
+/// # Errors
+/// When the inputs do not fit.
+pub fn steps_from_float(module: &Module, inputs: &[Tensor]) -> Result<BTreeMap<OpKind, i32>, interp::InterpError> {
+    let Module { graph, weights } = module;
+    let mut results: Vec<Tensor> = Vec::with_capacity(graph.nodes.len());
+    let mut most: BTreeMap<OpKind, i32> = BTreeMap::new();
+    interp::run_with(graph, weights, inputs, |node, result| {
+        let operands: Vec<(&Tensor, &Type)> = (node.operands.iter())
+            .map(|&value| {
+                let tensor = match value {
+                    Value::Input(i) => &inputs[i.index()],
+                    Value::Const(c) => &**weights.get(&graph.consts[c.index()].name).expect("the module is verified"),
+                    Value::Node(NodeId(n)) => &results[n as usize],
+                };
+                (tensor, graph.ty(value))
+            })
+            .collect();
+        if let Some(float) = float_result(module, &node.op, &operands, &node.ty) {
+            let found = result.data.to_i32().expect("integers");
+            let allowed = allowed(module, &node.op, &operands, &node.ty);
+            let apart = float.iter().zip(&found).map(|(a, b)| (a - b).abs());
+            let steps = apart.zip(allowed.iter().cycle()).map(|(steps, allowed)| (steps - allowed).max(0)).max();
+            let steps = steps.unwrap_or(0);
+            let entry = most.entry(node.op.kind()).or_default();
+            *entry = steps.max(*entry);
+        }
+        results.push(result.clone());
+    })?;
+    Ok(most)
+}
+
+/// For each channel, the steps that an op may be off beside those of rounding its result.
+fn allowed(module: &Module, op: &Op, operands: &[(&Tensor, &Type)], ty: &Type) -> Vec<i32> {
+    if !matches!(op, Op::QLayerNorm { .. }) {
+        return vec![0];
+    }
+    let (gamma, gamma_ty) = operands[1];
+    let unit = norm_scale(F32::ONE).get() / ty.scale.factor.get();
+    gamma.to_real(gamma_ty, &module.weights).iter().map(|gamma| (gamma.abs() * unit).ceil() as i32).collect()
+}
+
+/// What float ops give in an integer op's place, quantized like its result; `None` of ops that round nothing.
+fn float_result(module: &Module, op: &Op, operands: &[(&Tensor, &Type)], ty: &Type) -> Option<Vec<i32>> {
+    let eval = |op: Op, operands: &[(&Tensor, &Type)]| -> (Tensor, Type) {
+        let types: Vec<&Type> = operands.iter().map(|operand| operand.1).collect();
+        let ty = infer(&op, &types).expect("of the same shapes as the integer op");
+        let node = Node { op, operands: Vec::new(), ty: ty.clone(), locs: Vec::new(), approximates: None };
+        (interp::eval_op(&node, operands, &module.weights), ty)
+    };
+    let real = |(tensor, ty): (&Tensor, &Type)| {
+        (Tensor::f32(tensor.shape.clone(), tensor.to_real(ty, &module.weights)), Type::f32(ty.shape.clone()))
+    };
+    let reals: Vec<(Tensor, Type)> = operands.iter().map(|&operand| real(operand)).collect();
+    let refs: Vec<(&Tensor, &Type)> = reals.iter().map(|(tensor, ty)| (tensor, ty)).collect();
+    let result = match op {
+        Op::QLinear { .. } => {
+            // The sums are exact: they are what is rounded.
+            let (sums, ty) = eval(Op::Linear {}, operands);
+            real((&sums, &ty)).0
+        }
+        Op::Requantize { .. } => reals[0].0.clone(),
+        Op::QLayerNorm { eps, .. } => eval(Op::LayerNorm { eps: *eps }, &refs).0,
+        Op::QSoftmax {} => eval(Op::Softmax {}, &refs[..1]).0,
+        Op::Add {} if ty.elem == Elem::I16 => eval(Op::Add {}, &refs).0,
+        _ => return None,
+    };
+    let Data::F32(values) = &result.data else { return None };
+    Some(values.iter().map(|&x| arith::quantize(x, ty.scale.factor.get(), ty.elem)).collect())
 }
 
 #[cfg(test)]

@@ -268,7 +268,7 @@ fn measured_times_override_estimates() {
     compile(&[]);
     succeed(&["check", &out, "--count", "mlp=4"]);
     succeed(&["bench", &out, "--timings", &times]);
-    let measured = std::fs::read_to_string(&times).unwrap();
+    let measured = fs::read_to_string(&times).unwrap();
     let json: serde_json::Value = serde_json::from_str(&measured).unwrap();
     // Two widths of MLPs, attentions with and without a mask; each has its time.
     let ops = json["ops"].as_object().unwrap();
@@ -277,7 +277,7 @@ fn measured_times_override_estimates() {
     // Beside them come those of another program on the same device, and not on another or of another batch.
     compile(&["--fuse", "none"]);
     succeed(&["bench", &out, "--timings", &times]);
-    let both = std::fs::read_to_string(&times).unwrap();
+    let both = fs::read_to_string(&times).unwrap();
     assert!(both.contains("\"mlp{") && both.contains("\"lut "), "{both}");
     assert!(fail(&["bench", &out, "--timings", &times, "--batch", "2"]).contains("a batch of 1: give another file"));
     // If the MLPs were slow, their halves would be taken.
@@ -285,10 +285,10 @@ fn measured_times_override_estimates() {
     for (op, measured) in slow["ops"].as_object_mut().unwrap() {
         measured["us"] = if op.starts_with("mlp") { 1e6.into() } else { measured["estimated_us"].clone() };
     }
-    std::fs::write(&times, slow.to_string()).unwrap();
+    fs::write(&times, slow.to_string()).unwrap();
     compile(&["--timings", &times]);
     succeed(&["check", &out, "--count", "mlp=0,norm_linear=8,linear_residual=8"]);
-    std::fs::write(&times, "{\n  \"version\": 1,\n  \"devise\": \"cpu\"\n}").unwrap();
+    fs::write(&times, "{\n  \"version\": 1,\n  \"devise\": \"cpu\"\n}").unwrap();
     let said = fail(&[&["compile", &m.spec, "-o", &out, "--timings", &times], &strs(&args)[..]].concat());
     assert!(said.contains("times.json:3:10") && said.contains("unknown field `devise`"), "{said}");
 }

@@ -28,6 +28,8 @@ pub enum Bound {
     HalfStep,
     /// The sign of a zero.
     Zeros,
+    /// A step of the result and one unit of the normalised value, which has 10 bits of fraction, times γ.
+    Norm,
     /// Half a step of the scores each for bias and mask, beside float rounding of the result.
     ScoreBias,
 }

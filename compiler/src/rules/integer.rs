@@ -2,7 +2,7 @@
 
 use crate::{
     egraph::{
-        Bound::{Accumulation, ScoreBias, Steps},
+        Bound::{Accumulation, Norm, ScoreBias, Steps},
         Class::Real,
         Match, Rule,
     },
@@ -19,7 +19,7 @@ use swint_ir::{
 #[rustfmt::skip]
 pub fn rules(float: FloatOps) -> Vec<Rule> {
     let norm = vec![
-        Rule::new("layer-norm-integer", Real(Steps(1)),      "(quantize (layer_norm (dequantize ?x) ?g ?b ?eps) ?e ?s)",     "(qlayer_norm ?x ?gq ?bq ?eps ?e ?s)").when(norm_constants),
+        Rule::new("layer-norm-integer", Real(Norm),          "(quantize (layer_norm (dequantize ?x) ?g ?b ?eps) ?e ?s)",     "(qlayer_norm ?x ?gq ?bq ?eps ?e ?s)").when(norm_constants),
     ];
     let softmax = vec![
         Rule::new("scores-bias",        Real(ScoreBias),     "(attn_bias (dequantize (attn_scores ?q ?k ?h)) ?b ?s)",    "(dequantize (attn_bias (attn_scores ?q ?k ?h) ?bq ?s))").when(score_bias),

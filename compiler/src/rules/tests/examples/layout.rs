@@ -68,6 +68,9 @@ pub(super) fn examples() -> Vec<Example> {
     all
 }
 
+/// Makes the constants that an op takes beside its first operand.
+type Operands<'a> = dyn Fn(&mut Module) -> Vec<Value> + 'a;
+
 /// Every map of tokens above and below every op on a token's channels.
 fn token_examples() -> Vec<Example> {
     let maps: [(Op, &[usize]); 3] = [
@@ -94,7 +97,7 @@ fn token_examples() -> Vec<Example> {
     let mut all = Vec::new();
     for (map, shape) in maps {
         let bytes = int(elem, 0.1, shape);
-        let operands: [(Op, Type, &dyn Fn(&mut Module) -> Vec<Value>); 8] = [
+        let operands: [(Op, Type, &Operands<'_>); 8] = [
             (Op::Linear {}, bytes.clone(), &|m| vec![weights(m, 5, 3)]),
             (Op::Linear {}, bytes.clone(), &|m| vec![weights(m, 5, 3), bias(m)]),
             (Op::Linear {}, Type::f32(shape), &|m| vec![float(m, "w", &[5, 3]), float(m, "b", &[5])]),

@@ -178,13 +178,18 @@ pub(super) fn examples() -> Vec<Example> {
 /// LayerNorm, scores, softmax, residual and mean between integers.
 fn integer_examples() -> Vec<Example> {
     let mut all = Vec::new();
-    for (ty, to) in [(int(Elem::I16, 1e-3, &[6, 7]), Elem::I8), (int(Elem::I8, 0.05, &[6, 7]), Elem::I16)] {
+    // To 16 bits a step is finer than a unit of the normalised value.
+    for (ty, to, scale) in [
+        (int(Elem::I16, 1e-3, &[6, 7]), Elem::I8, 0.03),
+        (int(Elem::I8, 0.05, &[6, 7]), Elem::I16, 0.03),
+        (int(Elem::I16, 1e-3, &[200, 7]), Elem::I16, 2e-4),
+    ] {
         all.push(example(&[ty], |m, x| {
             let g = m.constant("g", Type::f32([7]), Tensor::f32([7], vec![1.0, -0.5, 0.0, 2.0, 0.1, 1.5, 0.7]));
             let b = m.constant("b", Type::f32([7]), Tensor::f32([7], vec![0.0, 0.5, -3.0, 0.01, 0.0, 1.0, -1.0]));
             let x = push(m, Op::Dequantize {}, &[x[0]]);
             let y = push(m, Op::LayerNorm { eps: F32::new(1e-5) }, &[x, g, b]);
-            push(m, quantize(to, 0.03), &[y])
+            push(m, quantize(to, scale), &[y])
         }));
     }
     for masked in [false, true] {
