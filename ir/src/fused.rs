@@ -123,7 +123,8 @@ pub fn body(op: &Op, operands: usize) -> Option<Vec<Step>> {
         Op::PatchMerge { eps, norm, scale } => {
             let y = body.push(Op::SpaceToDepth { block: 2, order: Order::Column }, &[x]);
             let y = body.norm(y, 1, eps, Elem::I8, norm);
-            body.push(Op::QLinear { elem: Elem::I16, scale }, &[y, Source::Operand(3)]);
+            let linear: Vec<Source> = [y].into_iter().chain((3..operands).map(Source::Operand)).collect();
+            body.push(Op::QLinear { elem: Elem::I16, scale }, &linear);
         }
         Op::Head { eps, norm, mean, elem, scale } => {
             let y = body.norm(x, 1, eps, Elem::I16, norm);

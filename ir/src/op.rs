@@ -326,9 +326,9 @@ ops! {
     Mlp "mlp" ("x", "γ", "β", "w1", "b1", "w2", "b2"; "table") Fused { eps: F32, norm: F32, elem: Elem, hidden: F32, scale: F32 }
     /// `qlayer_norm(qlinear(space_to_depth(pixels), w, bias), γ, β)` in i16, row by row; the linear's results have scale `linear`.
     PatchEmbed "patch_embed" ("pixels", "w", "bias", "γ", "β") Fused { block: usize, linear: F32, eps: F32, scale: F32 }
-    /// `qlinear(qlayer_norm(space_to_depth(x), γ, β), w)` to i16, blocks of 2 column by column; normalised values are i8 of scale
+    /// `qlinear(qlayer_norm(space_to_depth(x), γ, β), w, bias)` to i16, blocks of 2 column by column; normalised values are i8 of scale
     /// `norm`.
-    PatchMerge "patch_merge" ("x", "γ", "β", "w") Fused { eps: F32, norm: F32, scale: F32 }
+    PatchMerge "patch_merge" ("x", "γ", "β", "w"; "bias") Fused { eps: F32, norm: F32, scale: F32 }
     /// `qlinear(requantize(mean_pool(qlayer_norm(x, γ, β))), w, bias)`: normalised values are i16 of scale `norm`, means i8 of scale
     /// `mean`.
     Head "head" ("x", "γ", "β", "w", "bias") Fused { eps: F32, norm: F32, mean: F32, elem: Elem, scale: F32 }

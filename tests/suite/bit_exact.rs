@@ -3,10 +3,10 @@
 use crate::common::{compiled, compiled_with, noise};
 use std::collections::{BTreeSet, HashMap};
 use swint_compiler::{
-    pipeline::{Activation, FloatOps, Options, Precision},
+    pipeline::{Activation, Equalize, FloatOps, Options, Precision},
     plan::plan,
 };
-use swint_ir::{Module, NodeId, Tensor, interp, random};
+use swint_ir::{Module, NodeId, Tensor, interp, op::OpKind, random};
 use swint_runtime::{device::Device, executor::Session, inputs::stack};
 
 fn kernels_equal_the_interpreter(name: &str, precision: Precision, activation: Activation) {
@@ -81,6 +81,16 @@ fn micro_int8_with_float_ops() {
         let options = Options { precision: Precision::Int8, float_ops, ..Options::default() };
         compare("timm_micro", &compiled_with("timm_micro", &options));
     }
+}
+
+/// γ and β in the linears, so that patch merging has a bias; fused all the same.
+#[test]
+fn folded_norms() {
+    let options = Options { precision: Precision::Int8, equalize: Equalize::Affine, ..Options::default() };
+    let module = compiled_with("cifar10", &options);
+    let merges: Vec<_> = module.graph.nodes.iter().filter(|n| n.op.kind() == OpKind::PatchMerge).collect();
+    assert!(merges.len() == 2 && merges.iter().all(|node| node.operands.len() == 5), "{}", module.graph);
+    compare("cifar10", &module);
 }
 
 /// The same models without fusion: a kernel an op.

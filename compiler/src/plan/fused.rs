@@ -49,7 +49,8 @@ pub(super) fn lower(
             Kernel::NormLinear { x: x.elem, rows, epsilon, n: y.last(), bias: true, to: elem, table: elem_of(5) }
         }
         Op::PatchMerge { .. } => {
-            Kernel::NormLinear { x: x.elem, rows, epsilon, n: y.last(), bias: false, to: Elem::I16, table: None }
+            let bias = types.len() > 4;
+            Kernel::NormLinear { x: x.elem, rows, epsilon, n: y.last(), bias, to: Elem::I16, table: None }
         }
         Op::LinearResidual { .. } => Kernel::LinearResidual { x: x.elem, rows, n: y.last(), r: types[3].elem },
         Op::Mlp { elem, .. } => {

@@ -40,6 +40,7 @@ pub fn kernels() -> Vec<Rule> {
         // The ends of the network.
         Rule::new("patch-embed",             Exact, "(qlayer_norm (qlinear (space_to_depth ?x ?p row) ?w ?c i16 ?l) ?g ?b ?eps i16 ?s)",       "(patch_embed ?x ?w ?c ?g ?b ?p ?l ?eps ?s)"),
         Rule::new("patch-merge",             Exact, "(qlinear (qlayer_norm (space_to_depth ?x 2 column) ?g ?b ?eps i8 ?n) ?w i16 ?s)",         "(patch_merge ?x ?g ?b ?w ?eps ?n ?s)"),
+        Rule::new("patch-merge-bias",        Exact, "(qlinear (qlayer_norm (space_to_depth ?x 2 column) ?g ?b ?eps i8 ?n) ?w ?c i16 ?s)",         "(patch_merge ?x ?g ?b ?w ?c ?eps ?n ?s)"),
         Rule::new("head",                    Exact, "(qlinear (requantize (mean_pool (qlayer_norm ?x ?g ?b ?eps i16 ?n)) i8 ?m) ?w ?c ?e ?s)", "(head ?x ?g ?b ?w ?c ?eps ?n ?m ?e ?s)"),
     ]
 }

@@ -389,7 +389,8 @@ impl Generator {
                 let channels = 4 * self.graph.ty(x).last();
                 let mut operands = vec![x];
                 operands.extend(self.norm(channels));
-                operands.push(self.linear(norm, channels, None)[0]);
+                let biased = self.rng.usize(1..=2);
+                operands.extend(self.linear(norm, channels, None).into_iter().take(biased));
                 self.attach(Op::PatchMerge { eps, norm, scale }, operands)
             }
             OpKind::Head => {

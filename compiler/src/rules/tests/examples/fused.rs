@@ -119,14 +119,16 @@ pub(super) fn examples() -> Vec<Example> {
         linear("w", 5, 12, 1.0).replace("<1.0*@", "<@"),
         norm(5),
     )));
-    all.push(from_text(&format!(
-        "graph @g(%x: i16<0.001>[2,4,4,3]) -> i16<0.02>[2,2,2,5] {{\n{}{}\
+    for bias in ["", ", @w.b"] {
+        all.push(from_text(&format!(
+            "graph @g(%x: i16<0.001>[2,4,4,3]) -> i16<0.02>[2,2,2,5] {{\n{}{}\
          \x20 %d = space_to_depth %x {{block = 2, order = column}} : i16<0.001>[2,2,2,12]\n\
          \x20 %n = qlayer_norm %d, @g, @b {{eps = 1e-5, elem = i8, scale = 0.03}} : i8<0.03>[2,2,2,12]\n\
-         \x20 %y = qlinear %n, @w {{elem = i16, scale = 0.02}} : i16<0.02>[2,2,2,5]\n  return %y\n}}\n",
-        norm(12),
-        linear("w", 5, 12, 0.03),
-    )));
+         \x20 %y = qlinear %n, @w{bias} {{elem = i16, scale = 0.02}} : i16<0.02>[2,2,2,5]\n  return %y\n}}\n",
+            norm(12),
+            linear("w", 5, 12, 0.03),
+        )));
+    }
     all.push(from_text(&format!(
         "graph @g(%x: i16<0.001>[2,2,2,6]) -> i16<0.02>[2,5] {{\n{}{}\
          \x20 %n = qlayer_norm %x, @g, @b {{eps = 1e-5, elem = i16, scale = 0.001}} : i16<0.001>[2,2,2,6]\n\
