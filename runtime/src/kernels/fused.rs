@@ -363,7 +363,8 @@ pub(crate) fn window_attention<Y: Int, N: Size>(
         let item = item as usize;
         // Heads of a token follow each other, so that a unit writes what follows, too.
         let (token, head) = (item / heads, item % heads);
-        let (window, i) = (token / tokens, token % tokens);
+        // `longest` is `tokens`: where a divisor is not known at compile time, NVIDIA's code takes a float reciprocal.
+        let (window, i) = (token / longest, token % longest);
         let q_start = token * stride + head * head_vectors;
         let k_start = window * tokens * stride + third + head * head_vectors;
         let bias_start = (head * tokens + i) * tokens;
