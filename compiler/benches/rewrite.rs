@@ -2,7 +2,7 @@
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use swint_compiler::{
-    egraph::{Target, rewrite},
+    egraph::{Limits, Target, rewrite},
     frontend::{import, preset, random_checkpoint},
     quantize::{FloatOps, GeluRange, Observer, Ranges, Statistics, fold_normalize, insert_quantization},
     rules::{RuleSet, rules},
@@ -24,9 +24,11 @@ fn rewriting(criterion: &mut Criterion) {
     group.sample_size(10);
     for name in ["swin_tiny_patch4_window7_224", "swin_large_patch4_window7_224"] {
         let module = quantized(name);
-        let (_, report) = rewrite(&module, &table, &Target::default());
+        let (_, report) = rewrite(&module, &table, &Target::default(), Limits::default());
         println!("{name}: {} nodes, {:?} e-classes and e-nodes", module.graph.nodes.len(), report.size);
-        group.bench_function(name, |bencher| bencher.iter(|| rewrite(&module, &table, &Target::default())));
+        group.bench_function(name, |bencher| {
+            bencher.iter(|| rewrite(&module, &table, &Target::default(), Limits::default()))
+        });
     }
     group.finish();
 }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use swint_compiler::{
     approximate::gelu_to_relu,
-    egraph::{Target, rewrite},
+    egraph::{Limits, Target, rewrite},
     frontend::{Checkpoint, Spec, import, preset, preset_names, random_checkpoint},
     pipeline::{Activation, Calibration, FloatOps, GeluRange, Observer, Options, Precision, compile},
     plan::plan,
@@ -127,7 +127,7 @@ fn presets_become_five_integer_kernels_a_block() {
         // Without fusion they are all alike.
         for fuse in if name.contains("tiny") { &[false, true][..] } else { &[true] } {
             let table = rules(RuleSet { fuse: *fuse, ..RuleSet::ALL });
-            let (compiled, report) = rewrite(&quantized, &table, &Target::default());
+            let (compiled, report) = rewrite(&quantized, &table, &Target::default(), Limits::default());
             assert_eq!(report.stopped, None, "{name}");
             let graph = &compiled.graph;
             assert_eq!(graph.float_nodes().next(), None, "{name}");

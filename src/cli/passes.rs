@@ -6,10 +6,11 @@ use std::{
     fs,
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 use swint::{
     compiler::{
-        egraph::{Target, Timings},
+        egraph::{Limits, Target, Timings},
         pipeline::{IMPORT, Options, PASSES, Pass, PassFailure, Report, Stage, find, run_passes},
     },
     ir::{Code, Module, Tensor, text},
@@ -43,6 +44,15 @@ pub struct PassArgs {
     /// Whether ops may be fused into one kernel where that is cheaper; `none` is a kernel an op.
     #[arg(long, default_value = "auto")]
     fuse: Fuse,
+    /// Stop the rewrites at so many e-nodes; the best program found by then is taken. [default: 400000]
+    #[arg(long, value_name = "N")]
+    node_limit: Option<usize>,
+    /// Stop the rewrites after so many iterations. [default: 60]
+    #[arg(long, value_name = "N")]
+    iteration_limit: Option<usize>,
+    /// Stop the rewrites after so many seconds; without, the result does not depend on how busy the machine is.
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(..=86_400))]
+    time_limit: Option<u64>,
 }
 
 /// Choices of --fuse.
@@ -101,9 +111,21 @@ impl PassArgs {
         self.shows_something() || self.stop_after.is_some() || self.verify || self.chooses()
     }
 
-    /// Whether the target, its times or fusion are not the default.
+    /// Whether anything about the rewrites is not the default.
     fn chooses(&self) -> bool {
-        self.target != DEFAULT_TARGET || self.timings.is_some() || self.fuse != Fuse::Auto
+        self.target != DEFAULT_TARGET
+            || self.timings.is_some()
+            || self.fuse != Fuse::Auto
+            || self.limits() != Limits::default()
+    }
+
+    fn limits(&self) -> Limits {
+        let Limits { nodes, iterations, .. } = Limits::default();
+        Limits {
+            nodes: self.node_limit.unwrap_or(nodes),
+            iterations: self.iteration_limit.unwrap_or(iterations),
+            time: self.time_limit.map(Duration::from_secs),
+        }
     }
 
     /// Options with what these arguments choose.
@@ -115,7 +137,7 @@ impl PassArgs {
         if let Some(path) = &self.timings {
             target.timings = Some(Arc::new(read_timings(path)?));
         }
-        Ok(Options { verify: self.verify, target, fuse, ..options.clone() })
+        Ok(Options { verify: self.verify, target, fuse, limits: self.limits(), ..options.clone() })
     }
 
     /// Runs passes on a module and shows what was asked for. `arguments` are those of `swint opt` that made the options,
@@ -193,6 +215,13 @@ impl PassArgs {
         }
         if self.fuse == Fuse::None {
             arguments += " --fuse none";
+        }
+        let limits = [("node", self.node_limit), ("iteration", self.iteration_limit)];
+        for (name, limit) in limits.into_iter().filter_map(|(name, limit)| Some((name, limit?))) {
+            arguments += &format!(" --{name}-limit {limit}");
+        }
+        if let Some(seconds) = self.time_limit {
+            arguments += &format!(" --time-limit {seconds}");
         }
         Ok(arguments)
     }

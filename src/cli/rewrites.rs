@@ -62,7 +62,7 @@ impl Args {
             return Err(miette!("the program before the rewrites has no {kind}"));
         }
         let table = rules(rule_set(&options));
-        let found = Explainer::new(&module, &table, &options.target).explain(&nodes);
+        let found = Explainer::new(&module, &table, &options.target, options.limits).explain(&nodes);
         let stays = |part: &Option<Explanation>| {
             self.removed.is_some_and(|kind| part.as_ref().is_some_and(|part| part.ops.1.contains_key(kind.name())))
         };

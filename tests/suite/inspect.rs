@@ -294,6 +294,36 @@ fn measured_times_override_estimates() {
 }
 
 #[test]
+fn rewrites_that_stop_early_give_a_valid_program() {
+    let m = model("timm_micro");
+    let out = m.file("m.swint");
+    let args = int8(&m, "timm_micro");
+    let input = shared_file("timm_micro", "input.safetensors");
+    for (flag, limit, said) in [
+        ("--iteration-limit", "3", "(3 iterations, the --iteration-limit)"),
+        ("--node-limit", "500", "more than --node-limit 500)"),
+        ("--time-limit", "0", "more than --time-limit)"),
+    ] {
+        let compile = ["compile", &m.spec, "-o", &out, flag, limit];
+        let done = swint(&[&compile[..], &strs(&args)].concat());
+        let warning = text(&done.stderr);
+        assert!(done.status.success() && warning.contains("warning: the rewrites stopped early"), "{warning}");
+        assert!(warning.contains(said), "{warning}");
+        // It runs, and its logits are the whole program's within what `real` rules round.
+        succeed(&[
+            "compare",
+            &out,
+            "--input",
+            &input,
+            "--golden",
+            &shared_file("timm_micro", "golden.safetensors"),
+            "--tolerance",
+            "2",
+        ]);
+    }
+}
+
+#[test]
 fn relus_for_some_blocks() {
     let m = model("timm_odd");
     let out = m.file("m.swint");

@@ -2,7 +2,7 @@
 
 use crate::common::{calibration, compiled_with, imported, noise};
 use swint_compiler::{
-    egraph::{Class, Rule, Target, rewrite},
+    egraph::{Class, Limits, Rule, Target, rewrite},
     pipeline::{Activation, Options, Precision, compile},
     rules::{RuleSet, rules},
     validate::steps_from_float,
@@ -39,7 +39,7 @@ fn exact_rules_change_no_bit() {
         ("timm_odd", Activation::Relu),
     ] {
         let before = quantized(name, activation);
-        let (after, report) = rewrite(&before, &exact_rules(), &Target::default());
+        let (after, report) = rewrite(&before, &exact_rules(), &Target::default(), Limits::default());
         after.verify().unwrap();
         assert!(report.applied.keys().any(|rule| rule.starts_with(if activation == Activation::Lut {
             "gelu-table"
@@ -78,7 +78,7 @@ fn real_rules_stay_within_one_quantization_step() {
     for name in ["timm_micro", "timm_odd", "cifar10"] {
         let before = quantized(name, Activation::Lut);
         let unfused = rules(RuleSet { fuse: false, ..RuleSet::ALL });
-        let (after, _) = rewrite(&before, &unfused, &Target::default());
+        let (after, _) = rewrite(&before, &unfused, &Target::default(), Limits::default());
         for input in noise(&before, 2) {
             let steps = steps_from_float(&after, &[input]).unwrap();
             println!("{name}: {steps:?}");

@@ -8,7 +8,7 @@ use super::{
 use egg::Id;
 use std::collections::{HashMap, HashSet, VecDeque};
 use swint_ir::{
-    ConstId, Elem, Graph, InputId, Module, Node, Type, Value,
+    ConstId, Decl, Elem, Graph, InputId, Module, Node, Tensor, Type, Value,
     op::{Op, OpKind},
 };
 
@@ -69,6 +69,7 @@ pub(super) fn from_egraph(egraph: &SwinGraph, root: Id, chosen: &Extraction, nod
     }
     let mut values: HashMap<Id, Value> = HashMap::new();
     let mut open: HashSet<Id> = HashSet::new();
+    let mut has_floats = false;
     // Children first, with an explicit stack: graphs are deep.
     let mut stack = vec![(egraph.find(root), false)];
     while let Some((id, ready)) = stack.pop() {
@@ -92,8 +93,14 @@ pub(super) fn from_egraph(egraph: &SwinGraph, root: Id, chosen: &Extraction, nod
                     .filter_map(|&c| if let Facts::Attr(attr) = &egraph[c].data { Some(attr.clone()) } else { None })
                     .collect();
                 let op = Op::from_attrs(*kind, &attrs).expect("the e-node was typed");
-                let operands = children.iter().filter_map(|c| values.get(c).copied()).collect();
-                out.graph.push(op, operands).expect("the e-node was typed")
+                let operands: Vec<Value> = children.iter().filter_map(|c| values.get(c).copied()).collect();
+                match (&op, &operands[..]) {
+                    (Op::Dequantize {}, &[Value::Const(c)]) => {
+                        has_floats = true;
+                        dequantized(c, &mut out)
+                    }
+                    _ => out.graph.push(op, operands).expect("the e-node was typed"),
+                }
             }
         };
         values.insert(id, value);
@@ -113,7 +120,8 @@ pub(super) fn from_egraph(egraph: &SwinGraph, root: Id, chosen: &Extraction, nod
         }
     }
     out.graph.output = values[&egraph.find(root)];
-    out
+    // Integers of which only the floats are read are not needed.
+    if has_floats { out.without_dead_code() } else { out }
 }
 
 /// For each class that was not chosen, the value of the result that is its real numbers as integers: quantized, or to be
@@ -179,6 +187,15 @@ fn constant(egraph: &SwinGraph, c: ConstId, out: &mut Module) -> Value {
     out.graph.constant(decl.name.clone(), decl.ty.clone())
 }
 
+/// What a constant of integers stands for, as a constant of floats: where rewrites stop early, or values do not fit integers, a
+/// float linear is left, and kernels want its weights packed ahead.
+fn dequantized(c: ConstId, out: &mut Module) -> Value {
+    let Decl { name, ty } = out.graph.consts[c.index()].clone();
+    let values = out.weights.get(&name).expect("every constant has a value").to_real(&ty, &out.weights);
+    let tensor = Tensor::f32(ty.shape.clone(), values);
+    out.fresh_constant(&format!("{name}.f32"), Type::f32(ty.shape), tensor).0
+}
+
 /// Declares in the result the channel scales that a type names.
 fn declare_scales(egraph: &SwinGraph, ty: &Type, out: &mut Module) {
     let Some(channels) = &ty.scale.channels else { return };
@@ -191,7 +208,7 @@ fn declare_scales(egraph: &SwinGraph, ty: &Type, out: &mut Module) {
 mod tests {
     use super::*;
     use crate::egraph::{Target, extract};
-    use swint_ir::{Elem, F32, Scale, Tensor, Weights, graph::Decl, interp, random};
+    use swint_ir::{Elem, F32, Scale, Weights, interp, random};
 
     /// Random graphs come back with what the output needs, and nodes that say the same thing once.
     #[test]

@@ -1,7 +1,7 @@
 //! Why a program became another: the chain of rules from a part of a program to the op that was chosen for it.
 
 use super::{
-    Cost, Rule, Target,
+    Cost, Limits, Rule, Target,
     convert::{Lowered, from_egraph, to_egraph, to_egraph_explained},
     cost::graph_cost,
     extract::{Extraction, extract},
@@ -50,6 +50,7 @@ pub struct Explainer<'a> {
     module: &'a Module,
     rules: &'a [Rule],
     target: &'a Target,
+    limits: Limits,
     egraph: SwinGraph,
     /// The class of each node.
     nodes: Vec<Id>,
@@ -58,11 +59,11 @@ pub struct Explainer<'a> {
 
 impl<'a> Explainer<'a> {
     /// Rewrites a program, as [`super::rewrite`] does.
-    pub fn new(module: &'a Module, rules: &'a [Rule], target: &'a Target) -> Explainer<'a> {
+    pub fn new(module: &'a Module, rules: &'a [Rule], target: &'a Target, limits: Limits) -> Explainer<'a> {
         let Lowered { egraph, root, nodes, written } = to_egraph(module);
-        let egraph = saturate(egraph, rules).egraph;
+        let egraph = saturate(egraph, rules, limits).egraph;
         let chosen = extract(&egraph, root, &written, target);
-        Explainer { module, rules, target, egraph, nodes, chosen }
+        Explainer { module, rules, target, limits, egraph, nodes, chosen }
     }
 
     /// Explains what becomes of some nodes, each part once: the part that a node is in and what else became the same op of the
@@ -105,7 +106,7 @@ impl<'a> Explainer<'a> {
     fn part_explained(&self, root: NodeId) -> Explanation {
         let (part, names) = self.part(root);
         let Lowered { egraph, root: class, nodes, written } = to_egraph_explained(&part);
-        let mut egraph = saturate(egraph, self.rules).egraph;
+        let mut egraph = saturate(egraph, self.rules, self.limits).egraph;
         let chosen = extract(&egraph, class, &written, self.target);
         let result = from_egraph(&egraph, class, &chosen, &nodes, &part);
         let (before, after) = (as_written(&part), as_chosen(&egraph, class, &chosen));
@@ -287,7 +288,7 @@ mod tests {
         let module = Module { weights: random::weights(&graph, 3), graph };
         let (table, target) = (rules(RuleSet::ALL), Target::default());
         let nodes: Vec<NodeId> = nodes.iter().copied().map(NodeId).collect();
-        Explainer::new(&module, &table, &target).explain(&nodes)
+        Explainer::new(&module, &table, &target, Limits::default()).explain(&nodes)
     }
 
     fn only(mut found: Vec<(Vec<NodeId>, Option<Explanation>)>) -> Explanation {

@@ -38,33 +38,44 @@ pub struct RewriteReport {
     pub stopped: Option<String>,
 }
 
-/// Most e-nodes before saturation stops.
-const NODE_LIMIT: usize = 400_000;
-/// Most iterations before saturation stops: longer than any chain of rules through a block.
-const ITERATION_LIMIT: usize = 60;
-/// No limit of time: the program must not depend on how busy the machine is. (egg's own is 5 s.)
-const TIME_LIMIT: Duration = Duration::from_secs(1 << 32);
+/// When saturation stops, though rules could still add something.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Limits {
+    /// Most e-nodes.
+    pub nodes: usize,
+    /// Most iterations.
+    pub iterations: usize,
+    /// Longest time. `None` by default: the program must not depend on how busy the machine is. (egg's own is 5 s.)
+    pub time: Option<Duration>,
+}
+
+impl Default for Limits {
+    /// 400,000 e-nodes (Swin-L makes 14,000) and 60 iterations, longer than any chain of rules through a block.
+    fn default() -> Limits {
+        Limits { nodes: 400_000, iterations: 60, time: None }
+    }
+}
 
 /// Applies rules until nothing is new, or a limit is reached.
-pub(crate) fn saturate(egraph: SwinGraph, rules: &[Rule]) -> Runner<ENode, Constants> {
+pub(crate) fn saturate(egraph: SwinGraph, rules: &[Rule], limits: Limits) -> Runner<ENode, Constants> {
     let rewrites: Vec<_> = rules.iter().map(Rule::to_rewrite).collect();
     Runner::default()
         .with_egraph(egraph)
         .with_scheduler(SimpleScheduler)
-        .with_node_limit(NODE_LIMIT)
-        .with_iter_limit(ITERATION_LIMIT)
-        .with_time_limit(TIME_LIMIT)
+        .with_node_limit(limits.nodes)
+        .with_iter_limit(limits.iterations)
+        .with_time_limit(limits.time.unwrap_or(Duration::from_secs(1 << 32)))
         .run(&rewrites)
 }
 
-/// Rewrites a module with rules and takes the cheapest equal program.
+/// Rewrites a module with rules and takes the cheapest equal program of those that were found within limits.
 ///
 /// # Panics
 /// When a rule or the extraction is wrong: the result has another type, or costs more than was claimed.
-pub fn rewrite(module: &Module, rules: &[Rule], target: &Target) -> (Module, RewriteReport) {
+pub fn rewrite(module: &Module, rules: &[Rule], target: &Target, limits: Limits) -> (Module, RewriteReport) {
     let before = cost::graph_cost(&module.graph, target);
     let Lowered { egraph, root, nodes, written } = to_egraph(module);
-    let runner = saturate(egraph, rules);
+    let runner = saturate(egraph, rules, limits);
     let mut applied: BTreeMap<String, usize> = BTreeMap::new();
     for iteration in &runner.iterations {
         for (rule, count) in &iteration.applied {
@@ -73,7 +84,10 @@ pub fn rewrite(module: &Module, rules: &[Rule], target: &Target) -> (Module, Rew
     }
     let stopped = match &runner.stop_reason {
         Some(StopReason::Saturated) | None => None,
-        Some(other) => Some(format!("{other:?}")),
+        Some(StopReason::NodeLimit(n)) => Some(format!("{n} e-nodes, more than --node-limit {}", limits.nodes)),
+        Some(StopReason::IterationLimit(n)) => Some(format!("{n} iterations, the --iteration-limit")),
+        Some(StopReason::TimeLimit(seconds)) => Some(format!("{seconds:.1} s, more than --time-limit")),
+        Some(StopReason::Other(reason)) => Some(reason.clone()),
     };
     let chosen = extract::extract(&runner.egraph, root, &written, target);
     let result = from_egraph(&runner.egraph, root, &chosen, &nodes, module);

@@ -89,7 +89,7 @@ pub static PASSES: [Pass; 5] = [
                 table.retain(|rule| names.contains(&rule.name));
             }
             report.before_rewrites = module.graph.op_counts();
-            let (module, rewritten) = rewrite(module, &table, &options.target);
+            let (module, rewritten) = rewrite(module, &table, &options.target, options.limits);
             report.rewrite = Some(rewritten);
             Ok(module)
         },

@@ -12,7 +12,7 @@ pub use crate::approximate::Blocks;
 pub use crate::quantize::{Calibration, Equalize, FloatOps, GeluRange, Observer};
 
 use crate::{
-    egraph::{RewriteReport, Target},
+    egraph::{Limits, RewriteReport, Target},
     quantize::{Equalized, GeluWindows},
 };
 use std::collections::{BTreeMap, BTreeSet};
@@ -51,6 +51,8 @@ pub struct Options<'a> {
     pub target: Target,
     /// Whether ops may be fused into one kernel where that is cheaper.
     pub fuse: bool,
+    /// When the rewrites stop.
+    pub limits: Limits,
     /// Use these rewrite rules only, whatever the activation.
     pub rules: Option<BTreeSet<String>>,
     /// Verify after every pass, and not only the first and the last program. Always so with debug assertions.
@@ -71,6 +73,7 @@ impl Default for Options<'_> {
             gelu_range: GeluRange::default(),
             target: Target::default(),
             fuse: true,
+            limits: Limits::default(),
             rules: None,
             verify: false,
         }

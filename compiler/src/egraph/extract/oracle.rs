@@ -2,7 +2,7 @@
 
 use super::{Cost, ENode, Id, SwinGraph, Target, children_first, extract, own_cost};
 use crate::{
-    egraph::{saturate, to_egraph},
+    egraph::{Limits, saturate, to_egraph},
     frontend::{Spec, import, random_checkpoint},
     quantize::{FloatOps, GeluRange, Observer, Ranges, Statistics, fold_normalize, insert_quantization},
     rules::{RuleSet, rules},
@@ -114,7 +114,7 @@ fn cycle(egraph: &SwinGraph, root: Id, chosen: &HashMap<Id, Choice>) -> Option<V
 /// What the extraction's program costs, and the cheapest.
 fn costs(module: &Module, set: RuleSet, target: &Target) -> (Cost, Cost) {
     let lowered = to_egraph(module);
-    let egraph = saturate(lowered.egraph, &rules(set)).egraph;
+    let egraph = saturate(lowered.egraph, &rules(set), Limits::default()).egraph;
     (extract(&egraph, lowered.root, &lowered.written, target).cost, optimum(&egraph, lowered.root, target))
 }
 

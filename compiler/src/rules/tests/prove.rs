@@ -1,7 +1,7 @@
 //! One line an equation: what the tables prove, and what they must not.
 
 use crate::{
-    egraph::{saturate, to_egraph},
+    egraph::{Limits, saturate, to_egraph},
     rules::{RuleSet, rules},
 };
 use egg::{Id, Pattern, Subst, Var};
@@ -33,7 +33,7 @@ fn proves(decls: &[&str], left: &str, right: &str) -> bool {
     };
     let (left, right) = (add(left), add(right));
     lowered.egraph.rebuild();
-    let runner = saturate(lowered.egraph, &rules(RuleSet::ALL));
+    let runner = saturate(lowered.egraph, &rules(RuleSet::ALL), Limits::default());
     runner.egraph.find(left) == runner.egraph.find(right)
 }
 
