@@ -45,23 +45,14 @@ pub(super) fn examples() -> Vec<Example> {
             (Op::Relu {}, Type::f32(shape)),
         ];
         for (op, ty) in cases {
-            for map_first in [true, false] {
-                all.push(example(std::slice::from_ref(&ty), |m, x| {
-                    let table = int(Elem::U8, 0.2, &[256]);
-                    let table = m.constant("table", table.clone(), values(&table, 5));
-                    let apply = |m: &mut Module, x| match op {
-                        Op::Lut {} => push(m, Op::Lut {}, &[x, table]),
-                        _ => push(m, op.clone(), &[x]),
-                    };
-                    if map_first {
-                        let y = push(m, map.clone(), x);
-                        apply(m, y)
-                    } else {
-                        let y = apply(m, x[0]);
-                        push(m, map.clone(), &[y])
-                    }
-                }));
-            }
+            all.extend(either_way(&map, &ty, &op, &|m| {
+                let table = int(Elem::U8, 0.2, &[256]);
+                if op == (Op::Lut {}) {
+                    vec![m.constant("table", table.clone(), values(&table, 5))]
+                } else {
+                    Vec::new()
+                }
+            }));
         }
     }
     all.extend(token_examples());
@@ -70,6 +61,23 @@ pub(super) fn examples() -> Vec<Example> {
 
 /// Makes the constants that an op takes beside its first operand.
 type Operands<'a> = dyn Fn(&mut Module) -> Vec<Value> + 'a;
+
+/// A map and then an op, with the constants that it takes beside its operand, and the other way about.
+fn either_way(map: &Op, ty: &Type, op: &Op, rest: &Operands<'_>) -> [Example; 2] {
+    [true, false].map(|map_first| {
+        example(std::slice::from_ref(ty), |m, x| {
+            let rest = rest(m);
+            let apply = |m: &mut Module, x| push(m, op.clone(), &[&[x], &rest[..]].concat());
+            if map_first {
+                let y = push(m, map.clone(), x);
+                apply(m, y)
+            } else {
+                let y = apply(m, x[0]);
+                push(m, map.clone(), &[y])
+            }
+        })
+    })
+}
 
 /// Every map of tokens above and below every op on a token's channels.
 fn token_examples() -> Vec<Example> {
@@ -108,19 +116,7 @@ fn token_examples() -> Vec<Example> {
             (Op::QLayerNorm { eps, elem, scale }, int(Elem::I16, 0.001, shape), &|m| gamma(m).to_vec()),
         ];
         for (op, ty, rest) in &operands {
-            for map_first in [true, false] {
-                all.push(example(std::slice::from_ref(ty), |m, x| {
-                    let rest = rest(m);
-                    let apply = |m: &mut Module, x| push(m, op.clone(), &[&[x], &rest[..]].concat());
-                    if map_first {
-                        let y = push(m, map.clone(), x);
-                        apply(m, y)
-                    } else {
-                        let y = apply(m, x[0]);
-                        push(m, map.clone(), &[y])
-                    }
-                }));
-            }
+            all.extend(either_way(&map, ty, op, rest));
         }
         for ty in [Type::f32(shape), int(Elem::I16, 0.001, shape)] {
             for map_first in [true, false] {
