@@ -108,14 +108,15 @@ pub(super) fn from_egraph(egraph: &SwinGraph, root: Id, chosen: &Extraction, nod
     let stand_ins = stand_ins(egraph, &values, &out.graph);
     for (&id, node) in nodes.iter().zip(&source.graph.nodes) {
         let id = egraph.find(id);
-        match values.get(&id).or_else(|| stand_ins.get(&id)) {
-            Some(&value) => out.graph.inherit(value, node),
+        let stand_in = values.get(&id).or_else(|| stand_ins.get(&id)).copied();
+        match stand_in {
             // An approximation is not forgotten: what it was fused into has it.
-            None if node.approximates.is_some() => {
+            None | Some(Value::Input(_) | Value::Const(_)) if node.approximates.is_some() => {
                 if let Some(reader) = first_chosen_reader(egraph, id, &values) {
                     out.graph.inherit(reader, &Node { locs: Vec::new(), ..node.clone() });
                 }
             }
+            Some(value) => out.graph.inherit(value, node),
             None => {}
         }
     }
@@ -165,12 +166,12 @@ fn is_positive(egraph: &SwinGraph, class: Id) -> bool {
     egraph[class].data.range().is_some_and(|range| range.low >= 0.0)
 }
 
-/// The chosen value that is made from a class in the fewest steps; `None` where the output does not need the class.
+/// The chosen node that is made from a class in the fewest steps; `None` where the output does not need the class.
 fn first_chosen_reader(egraph: &SwinGraph, class: Id, values: &HashMap<Id, Value>) -> Option<Value> {
     let mut seen = HashSet::from([class]);
     let mut queue = VecDeque::from([class]);
     while let Some(class) = queue.pop_front() {
-        if let Some(&value) = values.get(&class) {
+        if let Some(&value @ Value::Node(_)) = values.get(&class) {
             return Some(value);
         }
         queue.extend(egraph[class].parents().map(|reader| egraph.find(reader)).filter(|&reader| seen.insert(reader)));
@@ -230,6 +231,26 @@ mod tests {
         }
         // Most nodes say something of their own.
         assert!(counts.1 * 10 > counts.0 * 9, "{counts:?}");
+    }
+
+    #[test]
+    fn an_approximation_is_marked_whatever_becomes_of_it() {
+        let text = "graph @g(%x: u8<0.1>[2,8]) -> i8<0.2>[2,4] {
+  const @w : i8<0.01>[4,8]
+  %0 = dequantize %x : f32[2,8]
+  %1 = relu %0 : f32[2,8] approximates gelu
+  %2 = quantize %1 {elem = u8, scale = 0.1} : u8<0.1>[2,8]
+  %3 = qlinear %2, @w {elem = i8, scale = 0.2} : i8<0.2>[2,4]
+  return %3
+}
+";
+        let graph = swint_ir::text::read("g.ir", text).unwrap().0;
+        let module = Module { weights: random::weights(&graph, 1), graph };
+        let table = crate::rules::rules(crate::rules::RuleSet::ALL);
+        let (rewritten, _) = crate::egraph::rewrite(&module, &table, &Target::default(), Default::default());
+        // The ReLU of unsigned bytes is nothing, and the linear reads the input itself.
+        let nodes: Vec<_> = rewritten.graph.nodes.iter().map(|n| (n.op.kind(), n.approximates)).collect();
+        assert_eq!(nodes, [(OpKind::QLinear, Some(OpKind::Gelu))]);
     }
 
     #[test]

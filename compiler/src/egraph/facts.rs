@@ -200,7 +200,8 @@ fn range(op: &Op, operands: &[&Facts], ty: &Type, constants: &Constants) -> Rang
         Op::Relu {} => Range { low: x.low.max(0.0), high: x.high.max(0.0) },
         // Its least value is −0.1700; beyond that it is at most x, and at most zero where x is.
         Op::Gelu {} if x.is_finite() => Range { low: if x.low >= 0.0 { 0.0 } else { -0.1701 }, high: x.high.max(0.0) },
-        Op::Softmax {} => Range { low: 0.0, high: 1.0 },
+        // Of infinite scores it may be NaN.
+        Op::Softmax {} if x.is_finite() => Range { low: 0.0, high: 1.0 },
         Op::Add {} | Op::BiasAdd {} if ty.is_float() => x.plus(of(1)).map(rounded),
         Op::Add {} | Op::BiasAdd {} => x.plus(of(1)).within(ty.elem),
         Op::Linear {} if !ty.is_float() => {
@@ -240,9 +241,10 @@ fn range(op: &Op, operands: &[&Facts], ty: &Type, constants: &Constants) -> Rang
     }
 }
 
-/// An end of an interval of floats, a little further out: sums are rounded.
+/// An end of an interval of floats, a little further out: sums are rounded, and may be infinite.
 fn rounded(x: f64) -> (f64, f64) {
-    (x - x.abs() * 1e-6, x + x.abs() * 1e-6)
+    let end = |x: f64| if x.abs() > f64::from(f32::MAX) { x.signum() * f64::INFINITY } else { x };
+    (end(x - x.abs() * 1e-6), end(x + x.abs() * 1e-6))
 }
 
 /// An op's result as a function of bytes: it is one where its operand is, and where that is bytes with one scale.

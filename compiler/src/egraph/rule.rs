@@ -22,6 +22,9 @@ pub enum Class {
 pub enum Bound {
     /// This many steps of an integer result.
     Steps(i32),
+    /// This many steps of an integer result, where no operand of a sum saturates. The scales that
+    /// [`crate::quantize::insert_quantization`] chooses see to that.
+    StepsUnsaturated(i32),
     /// `2·K` float roundings, each of the largest partial sum: what adding K products in `f32` loses.
     Accumulation,
     /// Half a step of the accumulator beside float rounding of the result.

@@ -19,8 +19,8 @@ pub fn rules() -> Vec<Rule> {
         Rule::new("requantize-same",    Exact,          "(requantize ?x ?e ?s)",                    "?x"),
         // A conversion to the same scale that saturates nothing changes no number.
         Rule::new("requantize-widened", Exact,          "(requantize (requantize ?x ?e ?s) ?f ?t)", "(requantize ?x ?f ?t)").when(widened),
-        // Rounded once instead of twice: half a step of the first is at most a step of the second.
-        Rule::new("requantize-twice",   Real(Steps(2)), "(requantize (requantize ?x ?e ?s) ?f ?t)", "(requantize ?x ?f ?t)").when(unsaturated),
+        // Rounded once instead of twice: half a step of the first is at most half a step of the second.
+        Rule::new("requantize-twice",   Real(Steps(1)), "(requantize (requantize ?x ?e ?s) ?f ?t)", "(requantize ?x ?f ?t)").when(unsaturated),
     ]
 }
 
@@ -32,8 +32,8 @@ fn widened(m: &mut Match<'_>) -> bool {
     x.scale.channels.is_none() && x.scale.factor == scale && range.fits(elem)
 }
 
-/// Whether the values' range shows that the inner requantization saturates none, and it rounds no coarser than half as fine as the
-/// outer.
+/// Whether the values' range shows that the inner requantization saturates none, and it rounds no coarser than the outer: what is
+/// lost by several in a row would add up.
 fn unsaturated(m: &mut Match<'_>) -> bool {
     let (Some(x), Some(elem), Some(range)) = (m.ty("x"), m.elem("e"), m.range("x")) else { return false };
     let (Some(inner), Some(outer), Some((low, high))) = (m.float("s"), m.float("t"), elem.range()) else {
@@ -43,5 +43,5 @@ fn unsaturated(m: &mut Match<'_>) -> bool {
     let within = |factor: &Multiplier| {
         [range.low, range.high].iter().all(|&q| (i64::from(low)..=i64::from(high)).contains(&factor.apply(q as i32)))
     };
-    inner.get() <= 2.0 * outer.get() && multipliers.iter().all(within)
+    inner.get() <= outer.get() && multipliers.iter().all(within)
 }

@@ -111,7 +111,7 @@ fn assert_within(rule: &Rule, ty: &Type, egraph: &SwinGraph, node: &ENode, wante
     let largest = a.iter().fold(0f32, |m, x| m.max(x.abs()));
     for (i, (a, b)) in a.iter().zip(&b).enumerate() {
         let allowed = match bound {
-            Bound::Steps(steps) => steps as f32 * weights.scales(ty)[0] * 1.001,
+            Bound::Steps(steps) | Bound::StepsUnsaturated(steps) => steps as f32 * weights.scales(ty)[0] * 1.001,
             // Nothing here adds more than 9 products, and partial sums stay below 9 times the largest product.
             Bound::Accumulation => 2.0 * 9.0 * 2f32.powi(-24) * 9.0 * largest.max(300.0),
             // The largest γ of the examples is 2.

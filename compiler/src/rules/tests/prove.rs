@@ -82,7 +82,8 @@ lines! {
     relu_is_a_clamp:                  true  ["x: f32[2,8]"] "(quantize (relu ?x) u8 0.1)" == "(quantize ?x u8 0.1)";
     relu_is_no_signed_clamp:          false ["x: f32[2,8]"] "(quantize (relu ?x) i8 0.1)" == "(quantize ?x i8 0.1)";
     relu_twice:                       true  ["x: f32[2,8]"] "(relu (relu ?x))" == "(relu ?x)";
-    relu_of_a_softmax:                true  ["x: f32[2,8]"] "(relu (softmax ?x))" == "(softmax ?x)";
+    relu_of_a_softmax:                true  ["x: i32<0.1>[2,8]"] "(relu (softmax (dequantize ?x)))" == "(softmax (dequantize ?x))";
+    relu_of_what_may_be_nan:          false ["x: f32[2,8]"] "(relu (softmax ?x))" == "(softmax ?x)";
     relu_of_a_gelu:                   false ["x: f32[2,8]"] "(relu (gelu ?x))" == "(gelu ?x)";
     gelu_is_no_relu:                  false ["x: f32[2,8]"] "(gelu ?x)" == "(relu ?x)";
     // Zeros and order.

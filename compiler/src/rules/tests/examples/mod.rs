@@ -269,8 +269,9 @@ fn identity_examples() -> Vec<Example> {
             push(m, Op::SpaceToDepth { block: 1, order: Order::Row }, x)
         }),
         // A ReLU of what is never negative.
-        example(&[Type::f32([4, 9])], |m, x| {
-            let p = push(m, Op::Softmax {}, x);
+        example(&[int(Elem::I32, 0.1, &[4, 9])], |m, x| {
+            let x = push(m, Op::Dequantize {}, x);
+            let p = push(m, Op::Softmax {}, &[x]);
             push(m, Op::Relu {}, &[p])
         }),
     ];
