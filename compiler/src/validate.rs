@@ -94,7 +94,7 @@ pub fn validate(before: &Module, after: &Module, inputs: usize, seed: u64) -> Re
 
 /// How far the integer ops of an unfused program are from float ops on the very same operands: the most quantization steps, by op.
 /// What `real` rules promise of each op is checked so on whole models, whose own differences add up. Of a LayerNorm they are steps
-/// beyond a unit of the normalised value times γ, which its rule allows.
+/// beyond what its rule allows, a unit of the normalised value times γ and γ's own rounding.
 ///
 /// # Errors
 /// When the inputs do not fit.
@@ -133,8 +133,10 @@ fn allowed(module: &Module, op: &Op, operands: &[(&Tensor, &Type)], ty: &Type) -
         return vec![0];
     }
     let (gamma, gamma_ty) = operands[1];
-    let unit = norm_scale(F32::ONE).get() / ty.scale.factor.get();
-    gamma.to_real(gamma_ty, &module.weights).iter().map(|gamma| (gamma.abs() * unit).ceil() as i32).collect()
+    let (unit, step) = (norm_scale(F32::ONE).get(), ty.scale.factor.get());
+    let rounded = (gamma.data.len() as f32).sqrt() * gamma_ty.scale.factor.get() / 2.0;
+    let allowed = |gamma: &f32| ((gamma.abs() * unit + rounded) / step).ceil() as i32;
+    gamma.to_real(gamma_ty, &module.weights).iter().map(allowed).collect()
 }
 
 /// What float ops give in an integer op's place, quantized like its result; `None` of ops that round nothing.

@@ -19,6 +19,7 @@ use swint::{
     runtime::{
         artifact::Artifact,
         bench::{Settings, time, time_launches},
+        executor::Session,
     },
 };
 
@@ -60,9 +61,18 @@ impl Args {
             swint::ir::Elem::U8 => Tensor::new(shape, Data::U8(bytes)),
             _ => Tensor::f32(shape, bytes.into_iter().map(|b| b as f32 / 64.0 - 2.0).collect()),
         };
+        // What cannot be written is said before anything is timed.
+        let kernels = match (&self.timings, &engine) {
+            (Some(_), Engine::Interpreter(_)) => return Err(miette!("--timings: the interpreter runs no kernels")),
+            (Some(path), Engine::Session(session)) => {
+                target_of(&self.target)?;
+                Some((path, session, self.timings(path)?))
+            }
+            (None, _) => None,
+        };
         let timing = time(batch, Settings::default(), || engine.run(&input, None).map(drop))?;
-        if let Some(path) = &self.timings {
-            self.time_kernels(&artifact.module, &engine, &input, path)?;
+        if let Some((path, session, timings)) = kernels {
+            self.time_kernels(&artifact.module, session, &input, path, timings)?;
         }
         if timing.p90_ms > timing.median_ms * 1.1 {
             say("warning: noisy: the 90th percentile is more than 10 % above the median");
@@ -93,13 +103,10 @@ impl Args {
         Ok(ExitCode::SUCCESS)
     }
 
-    /// Writes the time of every kernel, beside those that the file has.
-    fn time_kernels(&self, module: &Module, engine: &Engine, input: &Tensor, path: &Path) -> miette::Result<()> {
-        let Engine::Session(session) = engine else {
-            return Err(miette!("--timings: the interpreter runs no kernels"));
-        };
-        let (device, batch, target) = (value_name(self.device), self.batch as usize, target_of(&self.target)?);
-        let mut timings = if path.exists() { read_timings(path)? } else { Timings::new(device.clone(), batch) };
+    /// The times that the file has, if there is one; they must be of this device and batch.
+    fn timings(&self, path: &Path) -> miette::Result<Timings> {
+        let (device, batch) = (value_name(self.device), self.batch as usize);
+        let timings = if path.exists() { read_timings(path)? } else { Timings::new(device.clone(), batch) };
         if (&timings.device, timings.batch) != (&device, batch) {
             return Err(miette!(
                 "{} has times of {} for a batch of {}: give another file",
@@ -108,6 +115,19 @@ impl Args {
                 timings.batch
             ));
         }
+        Ok(timings)
+    }
+
+    /// Writes the time of every kernel, beside those that the file has.
+    fn time_kernels(
+        &self,
+        module: &Module,
+        session: &Session,
+        input: &Tensor,
+        path: &Path,
+        mut timings: Timings,
+    ) -> miette::Result<()> {
+        let target = target_of(&self.target)?;
         let times = time_launches(session, slice::from_ref(input), Settings::default()).into_diagnostic()?;
         let graph = &module.graph;
         let mut sums: BTreeMap<String, (f64, usize, f64)> = BTreeMap::new();

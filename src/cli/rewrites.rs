@@ -63,10 +63,11 @@ impl Args {
         }
         let table = rules(rule_set(&options));
         let found = Explainer::new(&module, &table, &options.target, options.limits).explain(&nodes);
-        let stays = |part: &Option<Explanation>| {
-            self.removed.is_some_and(|kind| part.as_ref().is_some_and(|part| part.ops.1.contains_key(kind.name())))
+        let left = |part: &Option<Explanation>| -> usize {
+            let counts = part.as_ref().map(|part| &part.ops.1);
+            self.removed.and_then(|kind| counts?.get(kind.name()).copied()).unwrap_or(0)
         };
-        let staying: usize = found.iter().filter(|(_, part)| stays(part)).map(|(nodes, _)| nodes.len()).sum();
+        let staying: usize = found.iter().map(|(nodes, part)| left(part).min(nodes.len())).sum();
         if self.json {
             let all: Vec<_> = found.iter().map(|(nodes, part)| as_json(&module, nodes, part, &table)).collect();
             print_json(

@@ -2,7 +2,7 @@
 
 use super::{
     extract::Extraction,
-    facts::Facts,
+    facts::{Facts, Range},
     lang::{Constants, ENode, SwinGraph},
 };
 use egg::Id;
@@ -23,18 +23,19 @@ pub(crate) struct Lowered {
 }
 
 pub(crate) fn to_egraph(module: &Module) -> Lowered {
-    lower(module, SwinGraph::new)
+    lower(module, Vec::new(), SwinGraph::new)
 }
 
-/// As [`to_egraph`], with a record of why classes became equal: slower.
-pub(super) fn to_egraph_explained(module: &Module) -> Lowered {
-    lower(module, |constants| SwinGraph::new(constants).with_explanations_enabled())
+/// As [`to_egraph`], with a record of why classes became equal: slower. The inputs' values lie in `ranges`.
+pub(super) fn to_egraph_explained(module: &Module, ranges: Vec<Range>) -> Lowered {
+    lower(module, ranges, |constants| SwinGraph::new(constants).with_explanations_enabled())
 }
 
-fn lower(module: &Module, new: impl FnOnce(Constants) -> SwinGraph) -> Lowered {
+fn lower(module: &Module, ranges: Vec<Range>, new: impl FnOnce(Constants) -> SwinGraph) -> Lowered {
     let graph = &module.graph;
     let constants = Constants {
         inputs: graph.inputs.iter().map(|i| i.ty.clone()).collect(),
+        ranges,
         decls: graph.consts.clone(),
         weights: module.weights.clone(),
     };

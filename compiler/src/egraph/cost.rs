@@ -53,9 +53,10 @@ const INFEASIBLE: Cost = Cost(1_000_000_000_000_000);
 pub(super) fn node_cost(op: &Op, operands: &[&Type], result: &Type, target: &Target) -> Cost {
     match &target.timings {
         None => estimate(op, operands, result, target),
-        Some(timings) => timings
-            .get(op, operands, result)
-            .unwrap_or_else(|| timings.scaled(estimate(op, operands, result, target)).min(INFEASIBLE)),
+        Some(timings) => timings.get(op, operands, result).unwrap_or_else(|| {
+            let estimate = estimate(op, operands, result, target);
+            if estimate == INFEASIBLE { INFEASIBLE } else { timings.scaled(estimate).min(INFEASIBLE) }
+        }),
     }
 }
 

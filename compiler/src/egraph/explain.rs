@@ -5,6 +5,7 @@ use super::{
     convert::{Lowered, from_egraph, to_egraph, to_egraph_explained},
     cost::graph_cost,
     extract::{Extraction, extract},
+    facts::Range,
     lang::{Constants, ENode, SwinGraph},
     saturate,
 };
@@ -44,6 +45,9 @@ pub struct Explanation {
 
 /// Most nodes of a part.
 const PART: usize = 64;
+
+/// Most ops of a part written out as a term, what is read twice twice: a proof is about terms.
+const TERM: usize = 400;
 
 /// A program and what was chosen for it, ready to be explained part by part.
 pub struct Explainer<'a> {
@@ -104,8 +108,8 @@ impl<'a> Explainer<'a> {
     }
 
     fn part_explained(&self, root: NodeId) -> Explanation {
-        let (part, names) = self.part(root);
-        let Lowered { egraph, root: class, nodes, written } = to_egraph_explained(&part);
+        let (part, names, ranges) = self.part(root);
+        let Lowered { egraph, root: class, nodes, written } = to_egraph_explained(&part, ranges);
         let mut egraph = saturate(egraph, self.rules, self.limits).egraph;
         let chosen = extract(&egraph, class, &written, self.target);
         let result = from_egraph(&egraph, class, &chosen, &nodes, &part);
@@ -123,9 +127,22 @@ impl<'a> Explainer<'a> {
         }
     }
 
+    /// How many ops the last of some nodes is as a term of them.
+    fn term_size(&self, inside: &BTreeSet<NodeId>) -> usize {
+        let mut sizes: HashMap<NodeId, usize> = HashMap::new();
+        let mut size = 0;
+        for &id in inside {
+            let operands = self.module.graph.nodes[id.index()].operands.iter();
+            let below = operands.filter_map(|value| if let Value::Node(n) = value { sizes.get(n) } else { None });
+            size = below.fold(1usize, |sum, size| sum.saturating_add(*size));
+            sizes.insert(id, size);
+        }
+        size
+    }
+
     /// The part of the program that gives a node, from results that the chosen program has, too. Its inputs' names in the program
-    /// come with it.
-    fn part(&self, root: NodeId) -> (Module, Vec<String>) {
+    /// come with it, and where their values lie.
+    fn part(&self, root: NodeId) -> (Module, Vec<String>, Vec<Range>) {
         let graph = &self.module.graph;
         let class = |node: NodeId| self.egraph.find(self.nodes[node.index()]);
         let (mut inside, mut open) = (BTreeSet::from([root]), VecDeque::from([root]));
@@ -136,20 +153,29 @@ impl<'a> Explainer<'a> {
                     && inside.len() < PART
                     && inside.insert(n)
                 {
-                    open.push_back(n);
+                    if self.term_size(&inside) > TERM {
+                        inside.remove(&n);
+                    } else {
+                        open.push_back(n);
+                    }
                 }
             }
         }
         let mut part =
             Module { graph: Graph::new(graph.name.clone(), Vec::new()), weights: self.module.weights.clone() };
         part.graph.consts = graph.consts.clone();
-        let (mut names, mut moved): (Vec<String>, HashMap<Value, Value>) = (Vec::new(), HashMap::new());
+        let (mut names, mut ranges): (Vec<String>, Vec<Range>) = Default::default();
+        let mut moved: HashMap<Value, Value> = HashMap::new();
         for &id in &inside {
             let Node { op, operands, .. } = &graph.nodes[id.index()];
             let mut move_operand = |value: Value| match value {
                 Value::Const(_) => value,
                 _ => *moved.entry(value).or_insert_with(|| {
                     names.push(graph.value_name(value));
+                    ranges.push(match value {
+                        Value::Node(n) => self.egraph[class(n)].data.range().expect("nodes are tensors"),
+                        _ => Range::of_elem(graph.ty(value).elem),
+                    });
                     let name = format!("v{}", names.len()).into();
                     part.graph.inputs.push(Decl { name, ty: graph.ty(value).clone() });
                     Value::Input(InputId(names.len() as u32 - 1))
@@ -160,7 +186,7 @@ impl<'a> Explainer<'a> {
             moved.insert(Value::Node(id), value);
         }
         part.graph.output = moved[&Value::Node(root)];
-        (part.without_dead_code(), names)
+        (part.without_dead_code(), names, ranges)
     }
 }
 
@@ -351,5 +377,34 @@ mod tests {
         // The second GELU is the same value as the first.
         assert_eq!(found.len(), 2);
         assert_eq!(found[1], (vec![NodeId(10)], None));
+    }
+
+    /// What is read twice is twice in a term: without a bound this proof would have 2^30 ops.
+    #[test]
+    fn shared_values_do_not_make_a_proof_explode() {
+        let mut text =
+            "graph @g(%x: f32[1,4,4,2]) -> f32[1,4,4,2] {\n  %0 = roll %x {shift = 1} : f32[1,4,4,2]\n".to_owned();
+        for i in 1..31 {
+            text += &format!("  %{i} = add %{0}, %{0} : f32[1,4,4,2]\n", i - 1);
+        }
+        text += "  %31 = roll %30 {shift = -1} : f32[1,4,4,2]\n  return %31\n}\n";
+        let found = only(explained(&text, &[0]));
+        assert!(found.written.len() < 100_000 && found.steps.iter().all(|step| step.term.len() < 100_000));
+    }
+
+    /// A rule that needs what came before the part: the softmax is never negative.
+    #[test]
+    fn what_is_known_of_a_parts_inputs_is_used() {
+        let text = "graph @g(%x: i32<0.1>[4,8]) -> f32[4,8] {
+  %0 = dequantize %x : f32[4,8]
+  %1 = softmax %0 : f32[4,8]
+  %2 = quantize %1 {elem = i8, scale = 0.01} : i8<0.01>[4,8]
+  %3 = dequantize %2 : f32[4,8]
+  %4 = relu %3 : f32[4,8]
+  return %4
+}
+";
+        let found = only(explained(text, &[4]));
+        assert_eq!(found.steps.iter().map(|step| &*step.rule).collect::<Vec<_>>(), ["relu-positive"], "{found:?}");
     }
 }

@@ -1,6 +1,6 @@
 //! The e-graph's language: every op of the IR, its attributes as leaves, constants by handle.
 
-use super::facts::{self, Facts};
+use super::facts::{self, Facts, Range};
 use egg::{DidMerge, EGraph, FromOp, Id, Language};
 use std::fmt;
 use swint_ir::{
@@ -89,6 +89,8 @@ impl FromOp for ENode {
 pub struct Constants {
     /// Types of the graph's inputs.
     pub inputs: Vec<Type>,
+    /// Where the inputs' values lie; of those that are left out anything is possible.
+    pub ranges: Vec<Range>,
     /// Names and types.
     pub decls: Vec<Decl>,
     /// Values.
@@ -103,7 +105,7 @@ impl egg::Analysis<ENode> for Constants {
         match node {
             ENode::Attr(attr) => Facts::Attr(attr.clone()),
             ENode::Const(c) => facts::of_constant(&egraph.analysis, *c),
-            ENode::Input(i) => Facts::of(egraph.analysis.inputs[*i as usize].clone()),
+            ENode::Input(i) => facts::of_input(&egraph.analysis, *i as usize),
             ENode::Op(kind, children) => facts::of_op(egraph, *kind, children),
         }
     }

@@ -25,13 +25,16 @@ pub enum Bound {
     /// This many steps of an integer result, where no operand of a sum saturates. The scales that
     /// [`crate::quantize::insert_quantization`] chooses see to that.
     StepsUnsaturated(i32),
+    /// This many steps of an integer result, where scores are within ±2^24 units: beyond, dequantizing them rounds itself.
+    StepsOfScores(i32),
     /// `2·K` float roundings, each of the largest partial sum: what adding K products in `f32` loses.
     Accumulation,
     /// Half a step of the accumulator beside float rounding of the result.
     HalfStep,
     /// The sign of a zero.
     Zeros,
-    /// A step of the result and one unit of the normalised value, which has 10 bits of fraction, times γ.
+    /// A step of the result, one unit of the normalised value, which has 10 bits of fraction, times γ, and half a unit of γ's 16
+    /// bits times the largest normalised value, √C.
     Norm,
     /// Half a step of the scores each for bias and mask, beside float rounding of the result.
     ScoreBias,

@@ -1,6 +1,10 @@
 //! Activations between integers: functions of a byte are tables of 256.
 
-use crate::egraph::{Class::Exact, Match, Rule};
+use crate::egraph::{
+    Bound::Zeros,
+    Class::{Exact, Real},
+    Match, Rule,
+};
 use swint_ir::Type;
 
 /// GELU by its table, with whatever else happens to each element between the bytes.
@@ -17,7 +21,7 @@ pub fn relu() -> Vec<Rule> {
     vec![
         Rule::new("relu-clamp",       Exact, "(quantize (relu ?x) u8 ?s)",          "(quantize ?x u8 ?s)"),
         Rule::new("relu-clamp-i8",    Exact, "(quantize (relu ?x) i8 ?s)",          "(requantize (quantize ?x u8 ?s) i8 ?s)"),
-        Rule::new("relu-positive",    Exact, "(relu ?x)",                           "?x").when(positive),
+        Rule::new("relu-positive",    Real(Zeros), "(relu ?x)",                     "?x").when(positive),
         Rule::new("quantize-table",   Exact, "(quantize ?y ?e ?s)",                 "(lut ?x ?table)").when(table),
         Rule::new("requantize-table", Exact, "(requantize ?y ?e ?s)",               "(lut ?x ?table)").when(requantized_table),
         Rule::new("table-table",      Exact, "(lut ?y ?t)",                         "(lut ?x ?table)").when(table_of_table),
@@ -61,7 +65,7 @@ fn bind_table(m: &mut Match<'_>, least: usize, gelu: bool) -> bool {
     true
 }
 
-/// What is never negative is its own ReLU.
+/// What is never negative is its own ReLU, but for −0, which becomes 0.
 fn positive(m: &mut Match<'_>) -> bool {
     m.range("x").is_some_and(|range| range.low >= 0.0)
 }

@@ -2,7 +2,7 @@
 
 use crate::{
     egraph::{
-        Bound::{Accumulation, Norm, ScoreBias, Steps, StepsUnsaturated},
+        Bound::{Accumulation, Norm, ScoreBias, StepsOfScores, StepsUnsaturated},
         Class::Real,
         Match, Rule,
     },
@@ -23,7 +23,7 @@ pub fn rules(float: FloatOps) -> Vec<Rule> {
     let softmax = vec![
         Rule::new("scores-bias",        Real(ScoreBias),             "(attn_bias (dequantize (attn_scores ?q ?k ?h)) ?b ?s)",          "(dequantize (attn_bias (attn_scores ?q ?k ?h) ?bq ?s))").when(score_bias),
         Rule::new("scores-bias-mask",   Real(ScoreBias),             "(attn_bias (dequantize (attn_scores ?q ?k ?h)) ?b ?m ?s)",       "(dequantize (attn_bias (attn_scores ?q ?k ?h) ?bq ?mq ?s))").when(score_bias_and_mask),
-        Rule::new("softmax-integer",    Real(Steps(1)),              "(quantize (softmax (dequantize ?x)) u8 ?s)",                     "(qsoftmax ?x)"),
+        Rule::new("softmax-integer",    Real(StepsOfScores(1)),      "(quantize (softmax (dequantize ?x)) u8 ?s)",                     "(qsoftmax ?x)"),
     ];
     let residual = vec![
         Rule::new("add-integer",        Real(StepsUnsaturated(2)),   "(quantize (add (dequantize ?x) (dequantize ?y)) i16 ?s)",        "(add (requantize ?x i16 ?s) (requantize ?y i16 ?s))"),
