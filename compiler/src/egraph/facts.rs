@@ -20,8 +20,10 @@ pub enum Facts {
         ty: Type,
         /// The constant that it equals, if it is one.
         constant: Option<ConstId>,
-        /// Where its values lie.
+        /// Where the values of every one of its programs lie.
         range: Range,
+        /// Whether its programs are equal bit for bit, or only up to what `real` rules round.
+        spread: Spread,
         /// Its elements as a function of bytes, if they are one.
         unary: Option<Unary>,
     },
@@ -31,7 +33,32 @@ impl Facts {
     /// A tensor of which only the type is known.
     pub fn of(ty: Type) -> Facts {
         let range = Range::of_elem(ty.elem);
-        Facts::Tensor { ty, constant: None, range, unary: None }
+        Facts::Tensor { ty, constant: None, range, spread: Spread::Exact, unary: None }
+    }
+
+    /// The same, of a class that a `real` rule gives another program; `None` where it is known already.
+    pub fn rounded(&self) -> Option<Facts> {
+        match self {
+            Facts::Tensor { ty, constant, range, spread: Spread::Exact, unary } => Some(Facts::Tensor {
+                ty: ty.clone(),
+                constant: *constant,
+                range: *range,
+                spread: Spread::Rounded { grown: 0 },
+                unary: unary.clone(),
+            }),
+            _ => None,
+        }
+    }
+
+    /// Whether values equal bit for bit cannot be in both: where `real` rules played no part, and the intervals are apart.
+    pub fn contradict(&self, other: &Facts) -> bool {
+        match (self, other) {
+            (
+                Facts::Tensor { range, spread: Spread::Exact, .. },
+                Facts::Tensor { range: other, spread: Spread::Exact, .. },
+            ) => range.meet(*other).is_none(),
+            _ => false,
+        }
     }
 
     /// Where the tensor's values lie.
@@ -45,9 +72,22 @@ impl Facts {
     }
 }
 
+/// How the programs of a class are equal.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Spread {
+    /// Bit for bit: what is known of one holds for all.
+    Exact,
+    /// Up to what `real` rules round, of this class or of what its programs read: what is known of one may not hold for another.
+    Rounded {
+        /// How often the interval has grown, so that it comes to an end on cycles.
+        grown: u8,
+    },
+}
+
+/// How often an interval may grow before it is that of its type.
+const MOST_GROWN: u8 = 16;
+
 /// An interval, both ends included: of integers as they are stored, of floats as they are.
-///
-/// It is that of one program of the class. Others may leave it by what `real` rules round.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub struct Range {
     /// The least value.
@@ -115,16 +155,15 @@ impl Range {
         Range { low: self.low.clamp(all.low, all.high), high: self.high.clamp(all.low, all.high) }
     }
 
-    /// What both allow; this one, where they miss each other by no more than what `real` rules round. `None` where they are
-    /// further apart: then one of them is wrong.
-    fn meet(self, other: Range, ty: &Type) -> Option<Range> {
-        let largest = [self.low, self.high, other.low, other.high].map(f64::abs).into_iter().fold(0.0, f64::max);
-        let tolerance = if ty.is_float() { 1e-3 * largest } else { 2.0 };
+    /// What both allow; `None` where that is nothing.
+    fn meet(self, other: Range) -> Option<Range> {
         let (low, high) = (self.low.max(other.low), self.high.min(other.high));
-        if low <= high {
-            return Some(Range { low, high });
-        }
-        (low - high <= tolerance).then_some(self)
+        (low <= high).then_some(Range { low, high })
+    }
+
+    /// What either allows.
+    fn hull(self, other: Range) -> Range {
+        Range { low: self.low.min(other.low), high: self.high.max(other.high) }
     }
 }
 
@@ -145,7 +184,7 @@ pub struct Unary {
 pub(super) fn of_input(constants: &Constants, i: usize) -> Facts {
     let ty = constants.inputs[i].clone();
     let range = constants.ranges.get(i).copied().unwrap_or(Range::of_elem(ty.elem));
-    Facts::Tensor { ty, constant: None, range, unary: None }
+    Facts::Tensor { ty, constant: None, range, spread: Spread::Exact, unary: None }
 }
 
 /// The facts of a constant.
@@ -153,7 +192,7 @@ pub(super) fn of_constant(constants: &Constants, c: ConstId) -> Facts {
     let decl = &constants.decls[c.index()];
     let tensor = constants.weights.get(&decl.name);
     let range = tensor.map_or(Range::of_elem(decl.ty.elem), |tensor| Range::of_tensor(tensor, &decl.ty));
-    Facts::Tensor { ty: decl.ty.clone(), constant: Some(c), range, unary: None }
+    Facts::Tensor { ty: decl.ty.clone(), constant: Some(c), range, spread: Spread::Exact, unary: None }
 }
 
 /// An op with its attributes, from the facts of its children, and what is known of its operands.
@@ -185,10 +224,19 @@ pub(super) fn of_op(egraph: &SwinGraph, kind: OpKind, children: &[Id]) -> Facts 
     let typed = op_of(kind, children.iter().map(|&c| &egraph[c].data))
         .and_then(|(op, operands)| Ok((infer_from(&op, &operands)?, op, operands)));
     let (ty, op, operands) = typed.unwrap_or_else(|e| panic!("a rule made an ill-typed node: {e}"));
-    let constants = &egraph.analysis;
-    let range = range(&op, &operands, &ty, constants);
-    let unary = unary(&op, &operands, egraph.find(children[0]), constants);
-    Facts::Tensor { ty, constant: None, range, unary }
+    let unary = unary(&op, &operands, egraph.find(children[0]), &egraph.analysis);
+    match computed(&op, &operands, ty, &egraph.analysis) {
+        Facts::Tensor { ty, constant, range, spread, .. } => Facts::Tensor { ty, constant, range, spread, unary },
+        attr @ Facts::Attr(_) => attr,
+    }
+}
+
+/// Type, interval and spread of an op's result, whose type is known.
+pub(super) fn computed(op: &Op, operands: &[&Facts], ty: Type, constants: &Constants) -> Facts {
+    let range = range(op, operands, &ty, constants);
+    let exact = |facts: &&Facts| matches!(facts, Facts::Tensor { spread: Spread::Exact, .. });
+    let spread = if operands.iter().all(exact) { Spread::Exact } else { Spread::Rounded { grown: 0 } };
+    Facts::Tensor { ty, constant: None, range, spread, unary: None }
 }
 
 fn parts(facts: &Facts) -> (&Type, Range, Option<ConstId>) {
@@ -305,27 +353,34 @@ pub fn uniform(tensor: &Tensor) -> Option<f32> {
 
 /// What two programs of one class say of it together. Whether the first learns something, and the second.
 ///
-/// Every change is towards a least element (narrower ranges, earlier bytes, fewer ops), so that cycles, which e-graphs
-/// have, come to an end.
+/// Programs that are equal bit for bit have values that both their intervals allow. Where a `real` rule joined them, or what they
+/// read, each is only in its own: all are in the hull. Every change is one way (from exact to rounded; narrower intervals
+/// before, wider ones after, so many times; earlier bytes, fewer ops), so that cycles, which e-graphs have, come to an end.
+///
+/// A side condition reads what is known when its rule is applied. What joins the class later may leave the interval, but
+/// does so by a `real` rule: the program that the condition was true of is rewritten first, and rounded after.
 ///
 /// # Panics
-/// When their types contradict each other: a rule is wrong. In tests of the rules, when their intervals do.
+/// When their types contradict each other: a rule is wrong. Intervals are compared where a rule is applied
+/// ([`Facts::contradict`]): here two classes may meet whose operands were just joined by a `real` rule.
 pub(super) fn merge(a: &mut Facts, b: Facts) -> (bool, bool) {
     match (a, b) {
         (
-            Facts::Tensor { ty, constant, range, unary },
-            Facts::Tensor { ty: other_ty, constant: other_constant, range: other_range, unary: other_unary },
+            Facts::Tensor { ty, constant, range, spread, unary },
+            Facts::Tensor {
+                ty: other_ty,
+                constant: other_constant,
+                range: other_range,
+                spread: other_spread,
+                unary: other_unary,
+            },
         ) => {
             assert_eq!(*ty, other_ty, "two types for one value: a rule is wrong");
-            let met = range.meet(other_range, ty).unwrap_or_else(|| {
-                // Bounds of `real` rules add up along a chain, and sums may saturate: in a user's program that is no error.
-                if cfg!(test) {
-                    panic!("values in {range:?} and in {other_range:?}: a rule is wrong");
-                }
-                *range
-            });
-            let mut learnt = (met != *range, met != other_range);
-            *range = met;
+            let (all, both) = joined((*range, *spread), (other_range, other_spread), ty.elem);
+            let is_new =
+                |range, spread| all != range || std::mem::discriminant(&both) != std::mem::discriminant(&spread);
+            let mut learnt = (is_new(*range, *spread), is_new(other_range, other_spread));
+            (*range, *spread) = (all, both);
             learnt.0 |= constant.is_none() && other_constant.is_some();
             learnt.1 |= constant.is_some() && other_constant.is_none();
             *constant = constant.or(other_constant);
@@ -345,6 +400,24 @@ pub(super) fn merge(a: &mut Facts, b: Facts) -> (bool, bool) {
     }
 }
 
+/// The interval and the spread of a class from those of two parts of it.
+fn joined((a, of_a): (Range, Spread), (b, of_b): (Range, Spread), elem: Elem) -> (Range, Spread) {
+    let grown = match (of_a, of_b) {
+        (Spread::Exact, Spread::Exact) => match a.meet(b) {
+            Some(met) => return (met, Spread::Exact),
+            None => 0,
+        },
+        (Spread::Rounded { grown }, Spread::Exact) | (Spread::Exact, Spread::Rounded { grown }) => grown,
+        (Spread::Rounded { grown: a }, Spread::Rounded { grown: b }) => a.max(b),
+    };
+    let hull = a.hull(b);
+    if hull == a || hull == b && of_a == Spread::Exact {
+        return (hull, Spread::Rounded { grown });
+    }
+    let hull = if grown < MOST_GROWN { hull } else { Range::of_elem(elem) };
+    (hull, Spread::Rounded { grown: grown.saturating_add(1) })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -354,20 +427,47 @@ mod tests {
         Range { low, high }
     }
 
-    #[test]
-    fn ranges_meet() {
-        let ty = Type::int(Elem::I8, Scale::UNIT, [4]);
-        assert_eq!(range(-10.0, 5.0).meet(range(0.0, 9.0), &ty), Some(range(0.0, 5.0)));
-        // A step apart is what rounding does, more is an error.
-        assert_eq!(range(0.0, 0.0).meet(range(1.0, 3.0), &ty), Some(range(0.0, 0.0)));
-        assert_eq!(range(0.0, 0.0).meet(range(5.0, 9.0), &ty), None);
+    const EXACT: Spread = Spread::Exact;
+    const ROUNDED: Spread = Spread::Rounded { grown: 0 };
+
+    fn facts(range: Range, spread: Spread) -> Facts {
+        let ty = Type::int(Elem::I16, Scale::UNIT, [4]);
+        Facts::Tensor { ty, constant: None, range, spread, unary: None }
     }
 
     #[test]
-    #[should_panic(expected = "a rule is wrong")]
+    fn intervals_narrow_until_something_is_rounded() {
+        let mut class = facts(range(-10.0, 5.0), EXACT);
+        assert_eq!(merge(&mut class, facts(range(0.0, 9.0), EXACT)), (true, true));
+        assert_eq!(class.range(), Some(range(0.0, 5.0)));
+        assert_eq!(merge(&mut class, facts(range(1.0, 7.0), ROUNDED)), (true, true));
+        assert_eq!(class.range(), Some(range(0.0, 7.0)));
+        assert_eq!(merge(&mut class, facts(range(1.0, 2.0), EXACT)), (false, true));
+        assert_eq!(class.range(), Some(range(0.0, 7.0)));
+    }
+
+    #[test]
+    fn intervals_do_not_grow_for_ever() {
+        let mut class = facts(range(0.0, 0.0), ROUNDED);
+        let grows = |class: &mut Facts| {
+            let wider = class.range().unwrap().high + 1.0;
+            merge(class, facts(range(0.0, wider), ROUNDED)).0
+        };
+        let times = (0..1000).take_while(|_| grows(&mut class)).count();
+        assert_eq!((times, class.range()), (MOST_GROWN as usize + 1, Some(Range::of_elem(Elem::I16))));
+    }
+
+    #[test]
     fn contradictions_are_noticed() {
-        let ty = Type::int(Elem::I16, Scale::UNIT, [4]);
-        let facts = |range| Facts::Tensor { ty: ty.clone(), constant: None, range, unary: None };
-        merge(&mut facts(range(0.0, 10.0)), facts(range(100.0, 200.0)));
+        let [low, high] = [range(0.0, 10.0), range(100.0, 200.0)];
+        assert!(facts(low, EXACT).contradict(&facts(high, EXACT)));
+        assert!(!facts(low, EXACT).contradict(&facts(low, EXACT)));
+        assert!(!facts(low, EXACT).contradict(&facts(high, ROUNDED)));
+    }
+
+    #[test]
+    #[should_panic(expected = "two types")]
+    fn types_must_agree() {
+        merge(&mut facts(range(0.0, 1.0), EXACT), Facts::of(Type::f32([4])));
     }
 }

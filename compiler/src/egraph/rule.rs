@@ -1,7 +1,7 @@
 //! Rewrite rules: rows of tables, and what applies them.
 
 use super::{
-    facts::{Facts, Range, Unary, infer_from, op_of},
+    facts::{Facts, Range, Unary, computed, infer_from, op_of},
     lang::{Constants, ENode, SwinGraph},
 };
 use egg::{Applier, ENodeOrVar, Id, Language, Pattern, PatternAst, Rewrite, Subst, Symbol, Var};
@@ -22,11 +22,11 @@ pub enum Class {
 pub enum Bound {
     /// This many steps of an integer result.
     Steps(i32),
-    /// This many steps of an integer result, where no operand of a sum saturates. The scales that
-    /// [`crate::quantize::insert_quantization`] chooses see to that.
-    StepsUnsaturated(i32),
-    /// This many steps of an integer result, where scores are within ±2^24 units: beyond, dequantizing them rounds itself.
-    StepsOfScores(i32),
+    /// Two steps of the sum, and what either operand, in its units, exceeds 16 bits by: operands saturate before they are added.
+    Residual,
+    /// A step of the result, and `e^δ − 1`, where δ is `2^-20` of the largest score: scores are no floats before they are
+    /// subtracted, and rounded when they become some.
+    Scores,
     /// `2·K` float roundings, each of the largest partial sum: what adding K products in `f32` loses.
     Accumulation,
     /// Half a step of the accumulator beside float rounding of the result.
@@ -73,7 +73,7 @@ impl Rule {
         let pattern =
             |side: &str| -> Pattern<ENode> { side.parse().unwrap_or_else(|e| panic!("{}: {e:?}", self.name)) };
         let (lhs, rhs) = (pattern(&self.lhs), pattern(&self.rhs));
-        let applier = Guarded { rhs, when: self.when };
+        let applier = Guarded { rhs, when: self.when, class: self.class };
         Rewrite::new(self.name.as_str(), lhs, applier).unwrap_or_else(|e| panic!("{}: {e}", self.name))
     }
 }
@@ -204,9 +204,12 @@ impl Match<'_> {
 struct Guarded {
     rhs: Pattern<ENode>,
     when: fn(&mut Match<'_>) -> bool,
+    class: Class,
 }
 
 impl Applier<ENode, Constants> for Guarded {
+    /// # Panics
+    /// When the rule is exact, and the intervals of both sides exclude each other: it is wrong.
     fn apply_one(
         &self,
         egraph: &mut SwinGraph,
@@ -220,12 +223,24 @@ impl Applier<ENode, Constants> for Guarded {
             return Vec::new();
         }
         let Match { egraph, subst, .. } = matched;
-        match pattern_facts(&self.rhs.ast, egraph, &subst) {
-            Some(facts) if facts.ty() == egraph[class].data.ty() => {
-                self.rhs.apply_one(egraph, class, &subst, searcher, rule)
+        let facts = pattern_facts(&self.rhs.ast, egraph, &subst);
+        let Some(facts) = facts.filter(|facts| facts.ty() == egraph[class].data.ty()) else { return Vec::new() };
+        match self.class {
+            Class::Exact => assert!(
+                !egraph[class].data.contradict(&facts),
+                "{rule} is wrong: values in {:?} and in {:?}",
+                egraph[class].data.range(),
+                facts.range()
+            ),
+            // No interval excludes a zero for its sign.
+            Class::Real(Bound::Zeros) => {}
+            Class::Real(_) => {
+                if let Some(rounded) = egraph[class].data.rounded() {
+                    egraph.set_analysis_data(class, rounded);
+                }
             }
-            _ => Vec::new(),
         }
+        self.rhs.apply_one(egraph, class, &subst, searcher, rule)
     }
 }
 
@@ -242,7 +257,7 @@ fn pattern_facts(ast: &PatternAst<ENode>, egraph: &SwinGraph, subst: &Subst) -> 
                 if !egraph.analysis.weights.scales_in_bounds(&ty) {
                     return None;
                 }
-                Facts::of(ty)
+                computed(&op, &operands, ty, &egraph.analysis)
             }
             ENodeOrVar::ENode(_) => return None,
         };

@@ -2,7 +2,7 @@
 
 use crate::{
     egraph::{
-        Bound::{Accumulation, Norm, ScoreBias, StepsOfScores, StepsUnsaturated},
+        Bound::{Accumulation, Norm, Residual, ScoreBias, Scores},
         Class::Real,
         Match, Rule,
     },
@@ -18,16 +18,16 @@ use swint_ir::{
 #[rustfmt::skip]
 pub fn rules(float: FloatOps) -> Vec<Rule> {
     let norm = vec![
-        Rule::new("layer-norm-integer", Real(Norm),                  "(quantize (layer_norm (dequantize ?x) ?g ?b ?eps) ?e ?s)",       "(qlayer_norm ?x ?gq ?bq ?eps ?e ?s)").when(norm_constants),
+        Rule::new("layer-norm-integer", Real(Norm),        "(quantize (layer_norm (dequantize ?x) ?g ?b ?eps) ?e ?s)",       "(qlayer_norm ?x ?gq ?bq ?eps ?e ?s)").when(norm_constants),
     ];
     let softmax = vec![
-        Rule::new("scores-bias",        Real(ScoreBias),             "(attn_bias (dequantize (attn_scores ?q ?k ?h)) ?b ?s)",          "(dequantize (attn_bias (attn_scores ?q ?k ?h) ?bq ?s))").when(score_bias),
-        Rule::new("scores-bias-mask",   Real(ScoreBias),             "(attn_bias (dequantize (attn_scores ?q ?k ?h)) ?b ?m ?s)",       "(dequantize (attn_bias (attn_scores ?q ?k ?h) ?bq ?mq ?s))").when(score_bias_and_mask),
-        Rule::new("softmax-integer",    Real(StepsOfScores(1)),      "(quantize (softmax (dequantize ?x)) u8 ?s)",                     "(qsoftmax ?x)"),
+        Rule::new("scores-bias",        Real(ScoreBias),   "(attn_bias (dequantize (attn_scores ?q ?k ?h)) ?b ?s)",          "(dequantize (attn_bias (attn_scores ?q ?k ?h) ?bq ?s))").when(score_bias),
+        Rule::new("scores-bias-mask",   Real(ScoreBias),   "(attn_bias (dequantize (attn_scores ?q ?k ?h)) ?b ?m ?s)",       "(dequantize (attn_bias (attn_scores ?q ?k ?h) ?bq ?mq ?s))").when(score_bias_and_mask),
+        Rule::new("softmax-integer",    Real(Scores),      "(quantize (softmax (dequantize ?x)) u8 ?s)",                     "(qsoftmax ?x)"),
     ];
     let residual = vec![
-        Rule::new("add-integer",        Real(StepsUnsaturated(2)),   "(quantize (add (dequantize ?x) (dequantize ?y)) i16 ?s)",        "(add (requantize ?x i16 ?s) (requantize ?y i16 ?s))"),
-        Rule::new("mean-integer",       Real(Accumulation),          "(mean_pool (dequantize ?x))",                                    "(dequantize (mean_pool ?x))"),
+        Rule::new("add-integer",        Real(Residual),    "(quantize (add (dequantize ?x) (dequantize ?y)) i16 ?s)",        "(add (requantize ?x i16 ?s) (requantize ?y i16 ?s))"),
+        Rule::new("mean-integer",       Real(Accumulation),"(mean_pool (dequantize ?x))",                                    "(dequantize (mean_pool ?x))"),
     ];
     let mut all = Vec::new();
     for (stays, table) in [(float.norm, norm), (float.softmax, softmax), (float.residual, residual)] {

@@ -5,13 +5,14 @@ mod mutants;
 mod prove;
 
 use super::{RuleSet, rules};
-use crate::egraph::{Bound, Class, Constants, ENode, Facts, Rule, SwinGraph, to_egraph};
+use crate::egraph::{Bound, Class, Constants, ENode, Facts, Limits, Range, Rule, SwinGraph, saturate, to_egraph};
 use egg::{Id, Runner, SimpleScheduler};
 use examples::{example, examples, int, push, weights};
 use std::collections::{BTreeMap, HashSet};
 use swint_ir::{
     Elem, Module, Node, Tensor, Type, interp,
-    op::{Op, Order},
+    op::{Op, OpKind, Order},
+    random,
 };
 
 /// A small program and inputs for it.
@@ -34,19 +35,21 @@ fn check(rule: &Rule, example: &Example) -> usize {
     let egraph = runner.egraph;
     // Classes may have merged: the value of any node of the source stands for the class.
     let mut values: BTreeMap<Id, Tensor> = values.into_iter().map(|(id, v)| (egraph.find(id), v)).collect();
-    evaluate(&egraph, &example.inputs, &mut values, |ty, node, wanted, found| {
-        assert_within(rule, ty, &egraph, node, wanted, found);
+    // What the class's own node reads: bounds may depend on it.
+    let operands = values.clone();
+    evaluate(&egraph, &example.inputs, &mut values, |class, node, wanted, found| {
+        assert_within(rule, &egraph, class, &operands, node, wanted, found);
     });
     runner.iterations.iter().flat_map(|i| i.applied.values()).sum()
 }
 
-/// Evaluates every tensor e-node whose children have values, until nothing is new. `seen` gets the class's type, the
-/// node, the class's value and the node's own.
+/// Evaluates every tensor e-node whose children have values, until nothing is new. `seen` gets the class, the node, the
+/// class's value and the node's own.
 fn evaluate(
     egraph: &SwinGraph,
     inputs: &[Tensor],
     values: &mut BTreeMap<Id, Tensor>,
-    mut seen: impl FnMut(&Type, &ENode, &Tensor, &Tensor),
+    mut seen: impl FnMut(Id, &ENode, &Tensor, &Tensor),
 ) {
     let mut done: HashSet<(Id, ENode)> = HashSet::new();
     loop {
@@ -59,7 +62,7 @@ fn evaluate(
                 }
                 let Some(found) = evaluate_node(egraph, node, ty, inputs, values) else { continue };
                 let wanted = values.entry(class.id).or_insert_with(|| found.clone());
-                seen(ty, node, wanted, &found);
+                seen(class.id, node, wanted, &found);
                 done.insert((class.id, node.clone()));
                 progress = true;
             }
@@ -98,7 +101,16 @@ fn evaluate_node(
     }
 }
 
-fn assert_within(rule: &Rule, ty: &Type, egraph: &SwinGraph, node: &ENode, wanted: &Tensor, found: &Tensor) {
+/// Asserts that a node's value is as far from its class's as a rule allows. `operands` are the values of classes before.
+fn assert_within(
+    rule: &Rule,
+    egraph: &SwinGraph,
+    class: Id,
+    operands: &BTreeMap<Id, Tensor>,
+    node: &ENode,
+    wanted: &Tensor,
+    found: &Tensor,
+) {
     let weights = &egraph.analysis.weights;
     let bound = match rule.class {
         Class::Exact => {
@@ -107,23 +119,81 @@ fn assert_within(rule: &Rule, ty: &Type, egraph: &SwinGraph, node: &ENode, wante
         }
         Class::Real(bound) => bound,
     };
+    let ty = egraph[class].data.ty().unwrap();
     let (a, b) = (wanted.to_real(ty, weights), found.to_real(ty, weights));
     let largest = a.iter().fold(0f32, |m, x| m.max(x.abs()));
+    let step = weights.scales(ty)[0];
+    // The floats that the class quantizes the sum, or the softmax, of.
+    let floats = |kind: OpKind| -> Vec<Vec<f32>> {
+        let quantized = child(egraph, class, OpKind::Quantize, 0).into_iter();
+        let sources = quantized.flat_map(|y| (0..kind.arity().0).filter_map(move |i| child(egraph, y, kind, i)));
+        sources.map(|x| operands[&x].as_f32().unwrap().to_vec()).collect()
+    };
+    let (terms, scores) = (floats(OpKind::Add), floats(OpKind::Softmax));
     for (i, (a, b)) in a.iter().zip(&b).enumerate() {
         let allowed = match bound {
-            Bound::Steps(steps) | Bound::StepsUnsaturated(steps) | Bound::StepsOfScores(steps) => {
-                steps as f32 * weights.scales(ty)[0] * 1.001
+            Bound::Steps(steps) => steps as f32 * step * 1.001,
+            Bound::Residual => {
+                let excess = |x: &Vec<f32>| (x[i].abs() - 32767.0 * step).max(0.0);
+                2.0 * step * 1.001 + terms.iter().map(excess).sum::<f32>() * 1.001
+            }
+            Bound::Scores => {
+                let largest = scores.iter().flatten().fold(0f32, |m, x| m.max(x.abs()));
+                step * 1.001 + (largest * 2f32.powi(-20)).exp_m1()
             }
             // Nothing here adds more than 9 products, and partial sums stay below 9 times the largest product.
             Bound::Accumulation => 2.0 * 9.0 * 2f32.powi(-24) * 9.0 * largest.max(300.0),
             // The largest γ of the examples is 2, their rows have 7 channels.
-            Bound::Norm => weights.scales(ty)[0] * 1.001 + 2.0 / 1024.0 + 7f32.sqrt() * 2.0 / 32767.0 / 2.0,
+            Bound::Norm => step * 1.001 + 2.0 / 1024.0 + 7f32.sqrt() * 2.0 / 32767.0 / 2.0,
             Bound::Zeros => 0.0,
             Bound::ScoreBias => 2.0 * 0.5 * (0.05 * 0.07 * 0.5) + largest * 2f32.powi(-22),
             Bound::HalfStep => 0.5 * 0.05 * (0.01 + 0.003 * (i % 3) as f32) + largest * 2f32.powi(-22),
         };
         assert!((a - b).abs() <= allowed, "{rule}: {node} element {i}: {a} and {b}, allowed {allowed}");
     }
+}
+
+/// A child of a node of this kind in a class.
+fn child(egraph: &SwinGraph, class: Id, kind: OpKind, i: usize) -> Option<Id> {
+    egraph[class].nodes.iter().find_map(|node| match node {
+        ENode::Op(found, children) if *found == kind => Some(egraph.find(children[i])),
+        _ => None,
+    })
+}
+
+/// Applies every rule for as long as there is something new, and evaluates every e-node: each value must be where its class's
+/// interval says. Returns how many intervals say more than the type does.
+fn check_intervals(module: &Module, inputs: &[Tensor]) -> usize {
+    let egraph = saturate(to_egraph(module).egraph, &rules(RuleSet::ALL), Limits::default()).egraph;
+    let mut telling = HashSet::new();
+    evaluate(&egraph, inputs, &mut BTreeMap::new(), |class, node, _, found| {
+        let Facts::Tensor { ty, range, .. } = &egraph[class].data else { return };
+        if *range != Range::of_elem(ty.elem) {
+            telling.insert(class);
+        }
+        let values: Vec<f64> = match found.as_f32() {
+            Some(values) => values.iter().map(|&x| x.into()).collect(),
+            None => found.data.to_i32().into_iter().flatten().map(f64::from).collect(),
+        };
+        // Where it may be NaN, nothing is known.
+        let known = |x: &f64| (range.low..=range.high).contains(x) || x.is_nan() && *range == Range::of_elem(ty.elem);
+        let outside = values.iter().find(|x| !known(x));
+        assert_eq!(outside, None, "{node} : {ty} leaves {range:?}\n{}", module.graph);
+    });
+    telling.len()
+}
+
+#[test]
+fn values_are_where_intervals_say() {
+    let of_examples: usize = examples().iter().map(|example| check_intervals(&example.module, &example.inputs)).sum();
+    let of_random = |seed| {
+        let graph = random::graph(seed, 12);
+        let module = Module { weights: random::weights(&graph, seed), graph };
+        let inputs = random::inputs(&module.graph, &mut random::Rng::with_seed(seed));
+        check_intervals(&module, &inputs)
+    };
+    let of_random: usize = (0..300).map(of_random).sum();
+    assert!(of_examples > 100 && of_random > 1000, "{of_examples} and {of_random} intervals say something");
 }
 
 #[test]

@@ -2,7 +2,11 @@
 
 use super::{check, examples::examples};
 use crate::{
-    egraph::{Class::Exact, Match, Rule},
+    egraph::{
+        Bound::Steps,
+        Class::{Exact, Real},
+        Match, Rule,
+    },
     rules::{RuleSet, rules},
 };
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -79,8 +83,22 @@ fn broken_rules_are_caught() {
     let missed: Vec<String> = broken.iter().filter(|rule| !is_caught(rule)).map(Rule::to_string).collect();
     assert!(missed.is_empty(), "{missed:#?}");
     // The bounds are needed, and hold.
-    for name in ["requantize-twice", "bias-integer", "add-integer"] {
-        assert!(is_caught(&Rule { class: Exact, ..rule(name) }), "{name} is not exact");
+    let tighter = [
+        ("requantize-twice", Exact),
+        ("bias-integer", Exact),
+        ("add-integer", Real(Steps(2))),
+        ("softmax-integer", Real(Steps(1))),
+    ];
+    for (name, class) in tighter {
+        assert!(is_caught(&Rule { class, ..rule(name) }), "{name} is no better than its bound");
         assert!(!is_caught(&rule(name)), "{name} is within its bound");
     }
+}
+
+#[test]
+#[should_panic(expected = "is wrong: values in")]
+fn intervals_exclude_a_wrong_rule() {
+    // No GELU is as small as this table says.
+    let wrong = with("gelu-table", |m| changed(m, "gelu-table", "table", |values| vec![-128; values.len()]));
+    examples().iter().for_each(|example| drop(check(&wrong, example)));
 }

@@ -222,14 +222,25 @@ fn integer_examples() -> Vec<Example> {
     all.push(example(&[int(Elem::I16, 1e-3, &[333])], |m, x| {
         push(m, Op::Requantize { elem: Elem::I16, scale: F32::new(1e-3) }, &[x[0]])
     }));
-    // A stream of another scale and sums with a scale for each channel.
-    all.push(example(&[int(Elem::I16, 1e-3, &[4, 3]), int(Elem::I8, 0.05, &[4, 7])], |m, x| {
-        let w = weights(m, 3, 7);
-        let sums = push(m, Op::Linear {}, &[x[1], w]);
-        let [a, b] = [x[0], sums].map(|x| push(m, Op::Dequantize {}, &[x]));
-        let y = push(m, Op::Add {}, &[a, b]);
-        push(m, quantize(Elem::I16, 2e-3), &[y])
-    }));
+    // Large ones, which floats round.
+    let mut large = example(&[int(Elem::I32, 4e-4, &[24, 3])], |m, x| {
+        let x = push(m, Op::Dequantize {}, &[x[0]]);
+        let p = push(m, Op::Softmax {}, &[x]);
+        push(m, quantize(Elem::U8, 1.0 / 255.0), &[p])
+    });
+    let near = large.inputs[0].data.to_i32().unwrap().into_iter().map(|q| (1 << 30) + q / 4096);
+    large.inputs[0].data = Data::from_i32(Elem::I32, near);
+    all.push(large);
+    // A stream of another scale and sums with a scale for each channel; the last two saturate before they are added.
+    for sum in [2e-3, 2e-4, 1e-5] {
+        all.push(example(&[int(Elem::I16, 1e-3, &[40, 3]), int(Elem::I8, 0.05, &[40, 7])], |m, x| {
+            let w = weights(m, 3, 7);
+            let sums = push(m, Op::Linear {}, &[x[1], w]);
+            let [a, b] = [x[0], sums].map(|x| push(m, Op::Dequantize {}, &[x]));
+            let y = push(m, Op::Add {}, &[a, b]);
+            push(m, quantize(Elem::I16, sum), &[y])
+        }));
+    }
     all.push(example(&[int(Elem::I16, 1e-3, &[2, 3, 3, 4])], |m, x| {
         let x = push(m, Op::Dequantize {}, &[x[0]]);
         push(m, Op::MeanPool {}, &[x])
@@ -287,13 +298,14 @@ fn identity_examples() -> Vec<Example> {
             push(m, op, &operands)
         }));
     }
-    // Through 16 bits, of the same scale and of a finer one; of a coarser one, which must stay.
+    // Through 16 bits, of the same scale and of a finer one; of a coarser one, which must stay. With the last, rounding 127 twice
+    // gives one more than rounding it once.
     let requantize = |elem, scale| Op::Requantize { elem, scale: F32::new(scale) };
-    for inner in [0.1, 0.001, 0.09, 3.0] {
+    for (inner, outer) in [(0.1, 0.13), (0.001, 0.13), (0.09, 0.13), (3.0, 0.13), (0.25, 0.251_53)] {
         for (elem, to) in [(Elem::I8, Elem::U8), (Elem::U8, Elem::I8)] {
             all.push(example(&[int(elem, 0.1, &[999])], |m, x| {
                 let y = push(m, requantize(Elem::I16, inner), x);
-                push(m, requantize(to, 0.13), &[y])
+                push(m, requantize(to, outer), &[y])
             }));
         }
     }
