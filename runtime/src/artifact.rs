@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! magic    8 bytes    "\x89SWINT\r\n"
-//! version  u32        1
+//! version  u32        2
 //! sha256   32 bytes   of everything after it
 //! count    u32        sections; then for each
 //!   name     u32 length, UTF-8
@@ -10,9 +10,11 @@
 //! ```
 //!
 //! Numbers are little-endian. Sections: `manifest.json`, `graph.ir` (IR text), `weights.safetensors` (constants, channel
-//! scales among them), `plan.txt` (launches and buffers for a batch of one).
+//! scales among them), `plan.txt` (launches and buffers for a batch of one). Two more, both or neither, say what the rewrites
+//! did, compressed (gzip): `before.ir.gz` (the program before them) and `explanations.json.gz` (what became of each of its parts).
 
 use crate::tensors::to_safetensors;
+use flate2::{Compression, read::GzDecoder, write::GzEncoder};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::{
@@ -22,13 +24,21 @@ use std::{
     path::Path,
 };
 use swint_compiler::{
+    egraph::History,
     frontend::{Checkpoint, Preprocess, Resize},
     plan::{PlanError, plan},
 };
 use swint_ir::{Elem, Module, Weights, text};
 
+/// Names of sections.
+const BEFORE: &str = "before.ir.gz";
+const EXPLANATIONS: &str = "explanations.json.gz";
+
 const MAGIC: &[u8; 8] = b"\x89SWINT\r\n";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
+
+/// Largest size of what the rewrites did, in bytes: more is no explanation that someone would read.
+const MOST_EXPLAINED: u64 = 1 << 28;
 
 /// What a file says of its model beside the program.
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
@@ -59,6 +69,8 @@ pub struct Artifact {
     pub manifest: Manifest,
     /// The program and its constants, for a batch of one.
     pub module: Module,
+    /// What the rewrites did to make it.
+    pub history: Option<History>,
 }
 
 /// Why a file is no compiled model, or cannot be written.
@@ -113,12 +125,16 @@ impl Artifact {
         let tensors = self.module.weights.0.iter().map(|(name, tensor)| (&**name, &**tensor));
         let weights = to_safetensors(tensors).map_err(format_error)?;
         let graph = text::print(&self.module.graph);
-        let sections: [(&str, &[u8]); 4] = [
-            ("manifest.json", &manifest),
-            ("graph.ir", graph.as_bytes()),
-            ("weights.safetensors", &weights),
-            ("plan.txt", plan.as_bytes()),
+        let mut sections = vec![
+            ("manifest.json", manifest),
+            ("graph.ir", graph.into_bytes()),
+            ("weights.safetensors", weights),
+            ("plan.txt", plan.into_bytes()),
         ];
+        if let Some(history) = &self.history {
+            let (before, explanations) = history.to_texts();
+            sections.extend([(BEFORE, compressed(&before)), (EXPLANATIONS, compressed(&explanations))]);
+        }
         let mut body = (sections.len() as u32).to_le_bytes().to_vec();
         for (name, content) in sections {
             body.extend((name.len() as u32).to_le_bytes());
@@ -174,8 +190,27 @@ impl Artifact {
             return Err(format_error("another version of swint planned it; compile it again"));
         }
         manifest.check(&module).map_err(format_error)?;
-        Ok(Artifact { manifest, module })
+        let history = match (sections.get(BEFORE), sections.get(EXPLANATIONS)) {
+            (None, None) => None,
+            (Some(before), Some(explanations)) => {
+                let [before, explanations] = [before, explanations].map(|section| decompressed(section));
+                Some(History::from_texts(&before?, &explanations?).map_err(format_error)?)
+            }
+            _ => return Err(format_error("half of what the rewrites did is missing")),
+        };
+        Ok(Artifact { manifest, module, history })
     }
+}
+
+fn compressed(text: &str) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
+    encoder.write_all(text.as_bytes()).and_then(|()| encoder.finish()).expect("memory takes what is written")
+}
+
+fn decompressed(bytes: &[u8]) -> Result<String, ArtifactError> {
+    let mut text = String::new();
+    GzDecoder::new(bytes).take(MOST_EXPLAINED).read_to_string(&mut text).map_err(format_error)?;
+    Ok(text)
 }
 
 impl Manifest {
@@ -248,6 +283,10 @@ impl<'a> Reader<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use swint_compiler::{
+        egraph::{Limits, Rewriting, Target},
+        rules::{RuleSet, rules},
+    };
     use swint_ir::{Decl, Graph, InputId, Tensor, Type, Value, op::Op};
 
     fn sample() -> Artifact {
@@ -256,7 +295,10 @@ mod tests {
         let b = module.constant("layers.0.attn_mask", Type::f32([4]), Tensor::f32([4], vec![1.0, -2.5, 0.0, 3.0]));
         let y = module.graph.push(Op::MeanPool {}, vec![Value::Input(InputId(0))]).unwrap();
         module.graph.output = module.graph.push(Op::BiasAdd {}, vec![y, b]).unwrap();
-        Artifact { manifest: Manifest { name: "sample".into(), ..Manifest::default() }, module }
+        let table = rules(RuleSet::ALL);
+        let history = Rewriting::new(&module, &table, &Target::default(), Limits::default()).history();
+        let manifest = Manifest { name: "sample".into(), ..Manifest::default() };
+        Artifact { manifest, module, history: Some(history) }
     }
 
     #[test]
@@ -278,6 +320,20 @@ mod tests {
             assert!(Artifact::from_bytes(&damaged).is_err(), "byte {i}");
             assert!(Artifact::from_bytes(&bytes[..i]).is_err(), "cut at {i}");
         }
+    }
+
+    #[test]
+    fn explanations_must_be_of_their_program() {
+        let artifact = |change: fn(&mut History)| {
+            let mut artifact = sample();
+            change(artifact.history.as_mut().unwrap());
+            Artifact::from_bytes(&artifact.to_bytes().unwrap())
+        };
+        assert_eq!(artifact(|_| ()).unwrap(), sample());
+        assert!(artifact(|history| history.parts.clear()).is_err());
+        assert!(artifact(|history| history.parts.push(history.parts[0].clone())).is_err());
+        let root = |history: &mut History| history.parts[0].explanation.as_mut().unwrap().root.0 = 99;
+        assert!(artifact(root).is_err());
     }
 
     #[test]

@@ -127,10 +127,11 @@ impl Args {
         let start = Instant::now();
         let (spec, imported) = self.model.load(&self.spec)?;
         let calibration = self.model.calibration(&spec, &imported, false)?;
-        let options = Options { calibration: calibration.as_ref(), ..options };
+        let history = self.output.is_some();
+        let options = Options { calibration: calibration.as_ref(), history, ..options };
         let passes = PASSES.iter().filter(|pass| (pass.wanted)(&options)).collect();
         let arguments = self.model.arguments()?;
-        let (module, report) = self.pass_args.run(passes, &imported, &options, &arguments)?;
+        let (module, mut report) = self.pass_args.run(passes, &imported, &options, &arguments)?;
         self.model.save_statistics(calibration.as_ref())?;
         self.warn_of_floats(&options, &module);
         if let Some(emit) = self.emit {
@@ -138,7 +139,8 @@ impl Args {
         }
         if let Some(path) = &self.output {
             let manifest = self.manifest(&spec, &report, &activation);
-            Artifact { manifest, module: module.clone() }.save(path).into_diagnostic()?;
+            let history = report.history.take();
+            Artifact { manifest, module: module.clone(), history }.save(path).into_diagnostic()?;
         }
         let summary = self.summary(&module, &report, &options.target, start.elapsed().as_secs_f64())?;
         if stdout_is_taken {

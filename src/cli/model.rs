@@ -66,11 +66,15 @@ impl From<PrecisionArg> for Precision {
 impl ModelArgs {
     /// Whether any of these arguments is given.
     pub fn given(&self) -> bool {
+        self.precision != PrecisionArg::F32 || self.chooses()
+    }
+
+    /// Whether any of these arguments but --precision is given.
+    pub fn chooses(&self) -> bool {
         self.weights.is_some()
             || self.random_weights.is_some()
             || self.calib.is_some()
             || self.calib_stats.is_some()
-            || self.precision != PrecisionArg::F32
             || self.activation.is_some()
             || self.quantize.given()
     }

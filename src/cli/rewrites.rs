@@ -5,7 +5,7 @@ use super::{
     model::ModelArgs,
     passes::PassArgs,
     print, print_json,
-    source::{read_constants, read_ir},
+    source::{read_artifact, read_constants, read_ir},
 };
 use miette::miette;
 use serde_json::json;
@@ -15,18 +15,19 @@ use std::{
 };
 use swint::{
     compiler::{
-        egraph::{Class, Explainer, Explanation, Rule},
+        egraph::{Part, Rewriting, Step},
         pipeline::{Options, PASSES, Pass, rule_set},
         rules::rules,
     },
     ir::{Graph, Module, Node, NodeId, Value, diagnostic::did_you_mean, op::OpKind, random, verify_weights},
+    runtime::artifact::Artifact,
 };
 
 /// Arguments.
 #[derive(clap::Args)]
 #[command(mut_arg("precision", |arg| arg.default_value("int8")))]
 pub struct Args {
-    /// A model description or a published model's name: its program before the rewrites. Or an IR text.
+    /// A compiled model. A model description or a published model's name: its program before the rewrites. Or an IR text.
     program: PathBuf,
     /// Explain what becomes of this node of the program before the rewrites: %12, or the module whose output it is,
     /// layers.0.blocks.1.
@@ -50,38 +51,69 @@ impl Args {
         if self.json && self.pass_args.prints() {
             return Err(miette!("--json and --print-after would both go to stdout"));
         }
-        let options = self.pass_args.choose(&self.model.options()?)?;
-        let module = self.before_rewrites(&options)?;
-        let graph = &module.graph;
-        let nodes = match (&self.node, self.removed) {
-            (Some(name), _) => named(graph, name)?,
-            (None, Some(kind)) => graph.iter().filter(|(_, n)| n.op.kind() == kind).map(|(id, _)| id).collect(),
-            (None, None) => Vec::new(),
-        };
-        if let (true, Some(kind)) = (nodes.is_empty(), self.removed) {
-            return Err(miette!("the program before the rewrites has no {kind}"));
-        }
-        let table = rules(rule_set(&options));
-        let found = Explainer::new(&module, &table, &options.target, options.limits).explain(&nodes);
-        let left = |part: &Option<Explanation>| -> usize {
-            let counts = part.as_ref().map(|part| &part.ops.1);
+        let is_compiled = self.program.extension().is_some_and(|e| e == "swint") || Artifact::is_one(&self.program);
+        let (graph, target, nodes, found) = if is_compiled { self.recorded()? } else { self.computed()? };
+        let left = |part: &Part| -> usize {
+            let counts = part.explanation.as_ref().map(|explanation| &explanation.ops.1);
             self.removed.and_then(|kind| counts?.get(kind.name()).copied()).unwrap_or(0)
         };
-        let staying: usize = found.iter().map(|(nodes, part)| left(part).min(nodes.len())).sum();
+        let staying: usize = found.iter().map(|part| left(part).min(part.nodes.len())).sum();
         if self.json {
-            let all: Vec<_> = found.iter().map(|(nodes, part)| as_json(&module, nodes, part, &table)).collect();
-            print_json(
-                &json!({"program": &*graph.name, "target": options.target.name, "staying": staying, "explained": all}),
-            )?;
+            let all: Vec<_> = found.iter().map(|part| as_json(&graph, part)).collect();
+            print_json(&json!({"program": &*graph.name, "target": target, "staying": staying, "explained": all}))?;
         } else {
-            for (nodes, part) in &found {
-                print(as_text(&module, nodes, part, &table))?;
+            for part in &found {
+                print(as_text(&graph, part))?;
             }
             if let Some(kind) = self.removed {
-                print(format_args!("{} of {} {kind} are gone\n", nodes.len() - staying, nodes.len()))?;
+                print(format_args!("{} of {nodes} {kind} are gone\n", nodes - staying))?;
             }
         }
         Ok(if staying == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    }
+
+    /// The program before the rewrites, the target, how many nodes are asked for, and what became of them: as a compiled model has
+    /// it on record.
+    fn recorded(&self) -> miette::Result<(Graph, String, usize, Vec<Part>)> {
+        if self.model.chooses() || self.pass_args.given() {
+            return Err(miette!(
+                help = "what it says is how it was compiled; give the description to see what other choices make",
+                "{} is compiled: no pass runs on it, and it takes --node or --removed only",
+                self.program.display()
+            ));
+        }
+        let Some(history) = read_artifact(&self.program)?.history else {
+            return Err(miette!("{} does not say how it was rewritten", self.program.display()));
+        };
+        let nodes = self.nodes(&history.before)?;
+        let found = history.of(&nodes);
+        Ok((history.before, history.target, nodes.len(), found))
+    }
+
+    /// The same, from a program that is rewritten for it.
+    fn computed(&self) -> miette::Result<(Graph, String, usize, Vec<Part>)> {
+        let options = self.pass_args.choose(&self.model.options()?)?;
+        let module = self.before_rewrites(&options)?;
+        let nodes = self.nodes(&module.graph)?;
+        let (table, count) = (rules(rule_set(&options)), nodes.len());
+        let found = Rewriting::new(&module, &table, &options.target, options.limits).explain(nodes);
+        Ok((module.graph, options.target.name, count, found))
+    }
+
+    /// The nodes that are asked for.
+    fn nodes(&self, graph: &Graph) -> miette::Result<Vec<NodeId>> {
+        match (&self.node, self.removed) {
+            (Some(name), _) => named(graph, name),
+            (None, Some(kind)) => {
+                let of_kind = graph.iter().filter(|(_, node)| node.op.kind() == kind);
+                let nodes: Vec<NodeId> = of_kind.map(|(id, _)| id).collect();
+                if nodes.is_empty() {
+                    return Err(miette!("the program before the rewrites has no {kind}"));
+                }
+                Ok(nodes)
+            }
+            (None, None) => unreachable!("clap asks for one of them"),
+        }
     }
 
     /// The program that the rewrites take.
@@ -92,13 +124,6 @@ impl Args {
                 return Err(miette!("{} is not compiled here: no pass runs on it", self.program.display()));
             }
             return self.text();
-        }
-        if self.program.extension().is_some_and(|e| e == "swint") {
-            return Err(miette!(
-                help = "give the description that it was compiled from, with the same arguments",
-                "{} does not hold the program before the rewrites",
-                self.program.display()
-            ));
         }
         let (spec, imported) = self.model.load(&self.program)?;
         let calibration = self.model.calibration(&spec, &imported, true)?;
@@ -138,29 +163,24 @@ fn named(graph: &Graph, name: &str) -> miette::Result<Vec<NodeId>> {
     Ok(nodes)
 }
 
-/// `exact` or `real`, of a rule of the table.
-fn class_of(rule: &str, table: &[Rule]) -> &'static str {
-    match table.iter().find(|row| row.name == rule).map(|row| row.class) {
-        Some(Class::Exact) => "exact",
-        Some(Class::Real(_)) => "real",
-        None => "",
-    }
+/// `exact` or `real`.
+fn class_of(step: &Step) -> &'static str {
+    if step.exact { "exact" } else { "real" }
 }
 
-fn as_text(module: &Module, nodes: &[NodeId], part: &Option<Explanation>, table: &[Rule]) -> String {
-    let graph = &module.graph;
+fn as_text(graph: &Graph, Part { nodes, explanation }: &Part) -> String {
     let mut text = String::new();
     for &node in nodes {
         let kind = graph.nodes[node.index()].op.kind();
         text += &format!("{node} = {kind} : {}\n", graph.ty(Value::Node(node)));
     }
-    let Some(part) = part else { return text + "  is not needed: nothing reads it\n" };
+    let Some(part) = explanation else { return text + "  is not needed: nothing reads it\n" };
     let loc = graph.nodes[part.root.index()].locs.first().map_or_else(String::new, |loc| format!(" ({loc})"));
     let (before, after) = (part.cost.0.micros(), part.cost.1.micros());
     text += &format!("part of {}{loc}; {before:.1} us before, {after:.1} us after\n    {}\n", part.root, part.written);
     for step in &part.steps {
         let back = if step.backward { ", backward" } else { "" };
-        text += &format!("  {} ({}{back})\n", step.rule, class_of(&step.rule, table));
+        text += &format!("  {} ({}{back})\n", step.rule, class_of(step));
         text += &format!("    {}\n  = {}\n", step.before, step.after);
     }
     if let Some(last) = part.steps.last().filter(|last| last.after != last.term) {
@@ -169,15 +189,15 @@ fn as_text(module: &Module, nodes: &[NodeId], part: &Option<Explanation>, table:
     text
 }
 
-fn as_json(module: &Module, nodes: &[NodeId], part: &Option<Explanation>, table: &[Rule]) -> serde_json::Value {
+fn as_json(graph: &Graph, Part { nodes, explanation }: &Part) -> serde_json::Value {
     let nodes: Vec<_> = (nodes.iter())
-        .map(|node| json!({"node": node.to_string(), "op": module.graph.nodes[node.index()].op.kind().name()}))
+        .map(|node| json!({"node": node.to_string(), "op": graph.nodes[node.index()].op.kind().name()}))
         .collect();
-    let Some(part) = part else { return json!({"nodes": nodes, "needed": false}) };
+    let Some(part) = explanation else { return json!({"nodes": nodes, "needed": false}) };
     let steps: Vec<_> = (part.steps.iter())
         .map(|s| {
             json!({
-                "rule": s.rule, "class": class_of(&s.rule, table), "backward": s.backward,
+                "rule": s.rule, "class": class_of(s), "backward": s.backward,
                 "before": s.before, "after": s.after, "term": s.term,
             })
         })

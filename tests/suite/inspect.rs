@@ -374,6 +374,16 @@ fn rewrites_are_explained() {
     assert!(text(&out.stdout).contains("  mlp-table (exact)\n"), "{}", text(&out.stdout));
     let out = explain(&["--node", "layers.0.blocks.9"]);
     assert!(text(&out.stderr).contains("did you mean `layers.0.blocks.0`?"), "{}", text(&out.stderr));
+    // A compiled model says the same of itself.
+    let folder = tempfile::tempdir().unwrap();
+    let compiled = folder.path().join("m.swint").display().to_string();
+    succeed(&[&["compile", &m.spec], &strs(&args)[..], &["-o", &compiled]].concat());
+    for more in [&["--removed", "gelu"][..], &["--node", "layers.0.blocks.1"], &["--node", "%3", "--json"]] {
+        assert_eq!(succeed(&[&["explain", &compiled], more].concat()), text(&explain(more).stdout));
+    }
+    let refused = |more: &[&str]| fail(&[&["explain", &compiled, "--removed", "gelu"], more].concat());
+    assert!(refused(&["--activation", "relu"]).contains("is compiled"));
+    assert!(refused(&["--fuse", "none"]).contains("is compiled"));
     // The baseline keeps them, and says so.
     let out = explain(&["--removed", "gelu", "--activation", "gelu"]);
     assert_eq!(out.status.code(), Some(1));

@@ -1,6 +1,7 @@
 //! What a program costs: the roofline of each op on a described target.
 
 use super::Target;
+use serde::{Deserialize, Serialize};
 use std::iter::Sum;
 use swint_ir::{
     Graph, Type,
@@ -9,7 +10,7 @@ use swint_ir::{
 };
 
 /// Estimated time in picoseconds; sums saturate.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Debug, Serialize, Deserialize)]
 pub struct Cost(pub u64);
 
 impl std::ops::Add for Cost {

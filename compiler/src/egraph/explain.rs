@@ -1,8 +1,8 @@
 //! Why a program became another: the chain of rules from a part of a program to the op that was chosen for it.
 
 use super::{
-    Cost, Limits, Rule, Target,
-    convert::{Lowered, from_egraph, to_egraph, to_egraph_explained},
+    Class, Cost, Part, Rewriting,
+    convert::{Lowered, from_egraph, to_egraph_explained},
     cost::graph_cost,
     extract::{Extraction, extract},
     facts::Range,
@@ -10,14 +10,18 @@ use super::{
     saturate,
 };
 use egg::{FlatTerm, Id, Language, RecExpr};
+use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use swint_ir::{Decl, Graph, InputId, Module, Node, NodeId, Value};
 
 /// One step: what a rule changed.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Step {
     /// The rule.
     pub rule: String,
+    /// Whether the rule keeps every bit; otherwise it is an identity over the reals.
+    pub exact: bool,
     /// Whether the rule was applied from right to left.
     pub backward: bool,
     /// What it was applied to, with the program's names; of ops that it leaves as they are only their names.
@@ -29,9 +33,11 @@ pub struct Step {
 }
 
 /// How a part of a program was rewritten: what became one op of the chosen program, or stayed as it was.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Explanation {
     /// The node whose result the part computes.
+    #[serde(with = "super::history::node")]
     pub root: NodeId,
     /// The part as it was written, its names those of the program.
     pub written: String,
@@ -40,7 +46,7 @@ pub struct Explanation {
     /// What both cost.
     pub cost: (Cost, Cost),
     /// The ops of both.
-    pub ops: (BTreeMap<&'static str, usize>, BTreeMap<&'static str, usize>),
+    pub ops: (BTreeMap<String, usize>, BTreeMap<String, usize>),
 }
 
 /// Most nodes of a part.
@@ -49,27 +55,7 @@ const PART: usize = 64;
 /// Most ops of a part written out as a term, what is read twice twice: a proof is about terms.
 const TERM: usize = 400;
 
-/// A program and what was chosen for it, ready to be explained part by part.
-pub struct Explainer<'a> {
-    module: &'a Module,
-    rules: &'a [Rule],
-    target: &'a Target,
-    limits: Limits,
-    egraph: SwinGraph,
-    /// The class of each node.
-    nodes: Vec<Id>,
-    chosen: Extraction,
-}
-
-impl<'a> Explainer<'a> {
-    /// Rewrites a program, as [`super::rewrite`] does.
-    pub fn new(module: &'a Module, rules: &'a [Rule], target: &'a Target, limits: Limits) -> Explainer<'a> {
-        let Lowered { egraph, root, nodes, written } = to_egraph(module);
-        let egraph = saturate(egraph, rules, limits).egraph;
-        let chosen = extract(&egraph, root, &written, target);
-        Explainer { module, rules, target, limits, egraph, nodes, chosen }
-    }
-
+impl Rewriting<'_> {
     /// Explains what becomes of some nodes, each part once: the part that a node is in and what else became the same op of the
     /// chosen program. `None` for nodes that the output does not need.
     ///
@@ -77,34 +63,56 @@ impl<'a> Explainer<'a> {
     ///
     /// # Panics
     /// When a rule or the extraction is wrong, as [`super::rewrite`] does.
-    pub fn explain(&self, nodes: &[NodeId]) -> Vec<(Vec<NodeId>, Option<Explanation>)> {
+    pub fn explain(&self, nodes: impl IntoIterator<Item = NodeId>) -> Vec<Part> {
+        let readers = self.readers();
         let mut parts: Vec<(Vec<NodeId>, Option<NodeId>)> = Vec::new();
-        for &node in nodes {
-            let root = self.root_of(node);
-            match parts.iter_mut().find(|part| root.is_some() && part.1 == root) {
-                Some(part) => part.0.push(node),
-                None => parts.push((vec![node], root)),
+        let mut of_root: HashMap<NodeId, usize> = HashMap::new();
+        for node in nodes {
+            let root = self.root_of(node, &readers);
+            match root.and_then(|root| of_root.get(&root)) {
+                Some(&part) => parts[part].0.push(node),
+                None => {
+                    of_root.extend(root.map(|root| (root, parts.len())));
+                    parts.push((vec![node], root));
+                }
             }
         }
-        parts.into_iter().map(|(nodes, root)| (nodes, root.map(|root| self.part_explained(root)))).collect()
+        let part =
+            |(nodes, root): (_, Option<NodeId>)| Part { nodes, explanation: root.map(|r| self.part_explained(r)) };
+        parts.into_iter().map(part).collect()
+    }
+
+    /// The nodes that read each node.
+    fn readers(&self) -> Vec<Vec<NodeId>> {
+        let mut readers = vec![Vec::new(); self.module.graph.nodes.len()];
+        for (reader, node) in self.module.graph.iter() {
+            for operand in &node.operands {
+                if let Value::Node(n) = operand {
+                    readers[n.index()].push(reader);
+                }
+            }
+        }
+        readers
     }
 
     /// The first node that a node's result goes into and whose own result the chosen program computes.
-    fn root_of(&self, node: NodeId) -> Option<NodeId> {
-        let graph = &self.module.graph;
+    fn root_of(&self, node: NodeId, readers: &[Vec<NodeId>]) -> Option<NodeId> {
         let (mut seen, mut queue) = (HashSet::from([node]), VecDeque::from([node]));
         while let Some(node) = queue.pop_front() {
             if self.is_chosen(node) {
                 return Some(node);
             }
-            let readers = graph.iter().filter(|(_, reader)| reader.operands.contains(&Value::Node(node)));
-            queue.extend(readers.map(|(id, _)| id).filter(|&id| seen.insert(id)));
+            queue.extend(readers[node.index()].iter().copied().filter(|&reader| seen.insert(reader)));
         }
         None
     }
 
     fn is_chosen(&self, node: NodeId) -> bool {
-        self.chosen.has(self.egraph.find(self.nodes[node.index()]))
+        self.chosen.has(self.class(node))
+    }
+
+    fn class(&self, node: NodeId) -> Id {
+        self.runner.egraph.find(self.nodes[node.index()])
     }
 
     fn part_explained(&self, root: NodeId) -> Explanation {
@@ -117,14 +125,26 @@ impl<'a> Explainer<'a> {
         let mut explanation = egraph.explain_equivalence(&before, &after);
         let flat = explanation.make_flat_explanation();
         let names = Names { inputs: &names, constants: &egraph.analysis };
-        let steps = flat.windows(2).map(|pair| step(&pair[0], &pair[1], &names)).collect();
+        let steps = flat.windows(2).map(|pair| self.step(&pair[0], &pair[1], &names)).collect();
         Explanation {
             root,
             written: names.render(&flat[0], &HashSet::new()),
             steps,
             cost: (graph_cost(&part.graph, self.target), graph_cost(&result.graph, self.target)),
-            ops: (part.graph.op_counts(), result.graph.op_counts()),
+            ops: (op_counts(&part.graph), op_counts(&result.graph)),
         }
+    }
+
+    /// From one term to the next.
+    fn step(&self, before: &FlatTerm<ENode>, after: &FlatTerm<ENode>, names: &Names<'_>) -> Step {
+        let (old, new) = changed(before, after).expect("a term differs from the next by a rule");
+        let backward = new.forward_rule.is_none();
+        let rule = new.forward_rule.or(new.backward_rule).expect("found by it").to_string();
+        let exact = self.rules.iter().any(|row| row.name == rule && row.class == Class::Exact);
+        let mut kept = names.ops(new);
+        kept.retain(|term| names.ops(old).contains(term));
+        let [old, new] = [old, new].map(|term| names.render(term, &kept));
+        Step { rule, exact, backward, before: old, after: new, term: names.render(after, &HashSet::new()) }
     }
 
     /// How many ops the last of some nodes is as a term of them.
@@ -144,12 +164,11 @@ impl<'a> Explainer<'a> {
     /// come with it, and where their values lie.
     fn part(&self, root: NodeId) -> (Module, Vec<String>, Vec<Range>) {
         let graph = &self.module.graph;
-        let class = |node: NodeId| self.egraph.find(self.nodes[node.index()]);
         let (mut inside, mut open) = (BTreeSet::from([root]), VecDeque::from([root]));
         while let Some(id) = open.pop_front() {
             for &operand in &graph.nodes[id.index()].operands {
                 if let Value::Node(n) = operand
-                    && (!self.is_chosen(n) || class(n) == class(root))
+                    && (!self.is_chosen(n) || self.class(n) == self.class(root))
                     && inside.len() < PART
                     && inside.insert(n)
                 {
@@ -173,7 +192,7 @@ impl<'a> Explainer<'a> {
                 _ => *moved.entry(value).or_insert_with(|| {
                     names.push(graph.value_name(value));
                     ranges.push(match value {
-                        Value::Node(n) => self.egraph[class(n)].data.range().expect("nodes are tensors"),
+                        Value::Node(n) => self.runner.egraph[self.class(n)].data.range().expect("nodes are tensors"),
                         _ => Range::of_elem(graph.ty(value).elem),
                     });
                     let name = format!("v{}", names.len()).into();
@@ -188,6 +207,10 @@ impl<'a> Explainer<'a> {
         part.graph.output = moved[&Value::Node(root)];
         (part.without_dead_code(), names, ranges)
     }
+}
+
+fn op_counts(graph: &Graph) -> BTreeMap<String, usize> {
+    graph.op_counts().into_iter().map(|(op, n)| (op.to_owned(), n)).collect()
 }
 
 /// A graph as an expression.
@@ -228,17 +251,6 @@ fn as_chosen(egraph: &SwinGraph, root: Id, chosen: &Extraction) -> RecExpr<ENode
         }
     }
     expr
-}
-
-/// From one term to the next.
-fn step(before: &FlatTerm<ENode>, after: &FlatTerm<ENode>, names: &Names<'_>) -> Step {
-    let (old, new) = changed(before, after).expect("a term differs from the next by a rule");
-    let backward = new.forward_rule.is_none();
-    let rule = new.forward_rule.or(new.backward_rule).expect("found by it").to_string();
-    let mut kept = names.ops(new);
-    kept.retain(|term| names.ops(old).contains(term));
-    let [old, new] = [old, new].map(|term| names.render(term, &kept));
-    Step { rule, backward, before: old, after: new, term: names.render(after, &HashSet::new()) }
 }
 
 /// What a rule was applied to, and what it became.
@@ -291,7 +303,10 @@ impl Names<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rules::{RuleSet, rules};
+    use crate::{
+        egraph::{Limits, Target},
+        rules::{RuleSet, rules},
+    };
     use swint_ir::{random, text};
 
     const MLP: &str = "graph @g(%x: i8<0.05>[4,8]) -> i8<0.03>[4,16] {
@@ -309,17 +324,16 @@ mod tests {
 }
 ";
 
-    fn explained(text: &str, nodes: &[u32]) -> Vec<(Vec<NodeId>, Option<Explanation>)> {
+    fn explained(text: &str, nodes: &[u32]) -> Vec<Part> {
         let graph = text::read("g.ir", text).unwrap().0;
         let module = Module { weights: random::weights(&graph, 3), graph };
         let (table, target) = (rules(RuleSet::ALL), Target::default());
-        let nodes: Vec<NodeId> = nodes.iter().copied().map(NodeId).collect();
-        Explainer::new(&module, &table, &target, Limits::default()).explain(&nodes)
+        Rewriting::new(&module, &table, &target, Limits::default()).explain(nodes.iter().copied().map(NodeId))
     }
 
-    fn only(mut found: Vec<(Vec<NodeId>, Option<Explanation>)>) -> Explanation {
+    fn only(mut found: Vec<Part>) -> Explanation {
         assert_eq!(found.len(), 1);
-        found.remove(0).1.unwrap()
+        found.remove(0).explanation.unwrap()
     }
 
     #[test]
@@ -330,7 +344,7 @@ mod tests {
         assert_eq!(steps, [("gelu-table", &*found.written, "lut(%3, @gelu.i8-i8)")]);
         assert!(found.cost.1 < found.cost.0 && !found.ops.1.contains_key("gelu"));
         // The same part, whichever of its nodes is asked for, and once for both.
-        assert_eq!(explained(MLP, &[4, 5]), [(vec![NodeId(4), NodeId(5)], Some(found))]);
+        assert_eq!(explained(MLP, &[4, 5]), [Part { nodes: vec![NodeId(4), NodeId(5)], explanation: Some(found) }]);
     }
 
     #[test]
@@ -367,8 +381,8 @@ mod tests {
 }
 ";
         let found = explained(text, &[0, 4, 10]);
-        assert_eq!(found[0].0, [NodeId(0), NodeId(4)]);
-        let part = found[0].1.as_ref().unwrap();
+        assert_eq!(found[0].nodes, [NodeId(0), NodeId(4)]);
+        let part = found[0].explanation.as_ref().unwrap();
         assert!(part.steps.last().unwrap().term.starts_with("mlp(%x, @g, @b, @w, "), "{part:?}");
         for rule in ["gelu-table", "norm-linear", "linear-residual", "mlp-table"] {
             assert!(part.steps.iter().any(|step| step.rule == rule), "{rule}: {part:?}");
@@ -376,7 +390,7 @@ mod tests {
         assert!(part.steps.iter().any(|step| step.before.contains('…')), "{part:?}");
         // The second GELU is the same value as the first.
         assert_eq!(found.len(), 2);
-        assert_eq!(found[1], (vec![NodeId(10)], None));
+        assert_eq!(found[1], Part { nodes: vec![NodeId(10)], explanation: None });
     }
 
     /// What is read twice is twice in a term: without a bound this proof would have 2^30 ops.

@@ -5,14 +5,16 @@ mod cost;
 mod explain;
 mod extract;
 mod facts;
+mod history;
 mod lang;
 mod rule;
 mod target;
 mod timings;
 
 pub use cost::{Cost, estimate};
-pub use explain::{Explainer, Explanation, Step};
+pub use explain::{Explanation, Step};
 pub use facts::{Facts, Range, Unary, uniform};
+pub use history::{History, Part};
 pub use lang::{Constants, ENode, SwinGraph};
 pub use rule::{Bound, Class, Match, Rule};
 pub use target::Target;
@@ -21,7 +23,8 @@ pub use timings::{Measured, Timings, signature};
 pub(crate) use convert::to_egraph;
 
 use convert::{Lowered, from_egraph};
-use egg::{Runner, SimpleScheduler, StopReason};
+use egg::{Id, Runner, SimpleScheduler, StopReason};
+use extract::Extraction;
 use std::{collections::BTreeMap, time::Duration};
 use swint_ir::Module;
 
@@ -73,27 +76,56 @@ pub(crate) fn saturate(egraph: SwinGraph, rules: &[Rule], limits: Limits) -> Run
 /// # Panics
 /// When a rule or the extraction is wrong: the result has another type, or costs more than was claimed.
 pub fn rewrite(module: &Module, rules: &[Rule], target: &Target, limits: Limits) -> (Module, RewriteReport) {
-    let before = cost::graph_cost(&module.graph, target);
-    let Lowered { egraph, root, nodes, written } = to_egraph(module);
-    let runner = saturate(egraph, rules, limits);
-    let mut applied: BTreeMap<String, usize> = BTreeMap::new();
-    for iteration in &runner.iterations {
-        for (rule, count) in &iteration.applied {
-            *applied.entry(rule.to_string()).or_default() += count;
-        }
+    Rewriting::new(module, rules, target, limits).result()
+}
+
+/// A program with all that rules found equal to it, and the cheapest of that.
+pub struct Rewriting<'a> {
+    module: &'a Module,
+    rules: &'a [Rule],
+    target: &'a Target,
+    limits: Limits,
+    runner: Runner<ENode, Constants>,
+    root: Id,
+    /// The class of each node.
+    nodes: Vec<Id>,
+    chosen: Extraction,
+}
+
+impl<'a> Rewriting<'a> {
+    /// Applies the rules and chooses.
+    pub fn new(module: &'a Module, rules: &'a [Rule], target: &'a Target, limits: Limits) -> Rewriting<'a> {
+        let Lowered { egraph, root, nodes, written } = to_egraph(module);
+        let runner = saturate(egraph, rules, limits);
+        let chosen = extract::extract(&runner.egraph, root, &written, target);
+        Rewriting { module, rules, target, limits, runner, root, nodes, chosen }
     }
-    let stopped = match &runner.stop_reason {
-        Some(StopReason::Saturated) | None => None,
-        Some(StopReason::NodeLimit(n)) => Some(format!("{n} e-nodes, more than --node-limit {}", limits.nodes)),
-        Some(StopReason::IterationLimit(n)) => Some(format!("{n} iterations, the --iteration-limit")),
-        Some(StopReason::TimeLimit(seconds)) => Some(format!("{seconds:.1} s, more than --time-limit")),
-        Some(StopReason::Other(reason)) => Some(reason.clone()),
-    };
-    let chosen = extract::extract(&runner.egraph, root, &written, target);
-    let result = from_egraph(&runner.egraph, root, &chosen, &nodes, module);
-    assert_eq!(result.graph.ty(result.graph.output), module.graph.ty(module.graph.output), "the output's type changed");
-    let after = cost::graph_cost(&result.graph, target);
-    assert!(after <= chosen.cost, "extraction claims {:?} but the graph costs {after:?}", chosen.cost);
-    let size = (runner.egraph.number_of_classes(), runner.egraph.total_size());
-    (result, RewriteReport { applied, cost: (before, after), size, stopped })
+
+    /// The chosen program.
+    ///
+    /// # Panics
+    /// As [`rewrite`].
+    pub fn result(&self) -> (Module, RewriteReport) {
+        let Rewriting { module, target, limits, runner, root, nodes, chosen, .. } = self;
+        let mut applied: BTreeMap<String, usize> = BTreeMap::new();
+        for iteration in &runner.iterations {
+            for (rule, count) in &iteration.applied {
+                *applied.entry(rule.to_string()).or_default() += count;
+            }
+        }
+        let stopped = match &runner.stop_reason {
+            Some(StopReason::Saturated) | None => None,
+            Some(StopReason::NodeLimit(n)) => Some(format!("{n} e-nodes, more than --node-limit {}", limits.nodes)),
+            Some(StopReason::IterationLimit(n)) => Some(format!("{n} iterations, the --iteration-limit")),
+            Some(StopReason::TimeLimit(seconds)) => Some(format!("{seconds:.1} s, more than --time-limit")),
+            Some(StopReason::Other(reason)) => Some(reason.clone()),
+        };
+        let result = from_egraph(&runner.egraph, *root, chosen, nodes, module);
+        let (before, after) = (module.graph.ty(module.graph.output), result.graph.ty(result.graph.output));
+        assert_eq!(after, before, "the output's type changed");
+        let cost = (cost::graph_cost(&module.graph, target), cost::graph_cost(&result.graph, target));
+        assert!(cost.1 <= chosen.cost, "extraction claims {:?} but the graph costs {:?}", chosen.cost, cost.1);
+        let size = (runner.egraph.number_of_classes(), runner.egraph.total_size());
+        (result, RewriteReport { applied, cost, size, stopped })
+    }
 }

@@ -3,7 +3,7 @@
 use super::{Activation, Calibration, Equalize, GeluRange, Options, Precision, Report};
 use crate::{
     approximate::gelu_to_relu,
-    egraph::rewrite,
+    egraph::Rewriting,
     quantize::{Ranges, equalize, fold_normalize, insert_quantization},
     rules::{RuleSet, rules},
 };
@@ -89,8 +89,10 @@ pub static PASSES: [Pass; 5] = [
                 table.retain(|rule| names.contains(&rule.name));
             }
             report.before_rewrites = module.graph.op_counts();
-            let (module, rewritten) = rewrite(module, &table, &options.target, options.limits);
+            let rewriting = Rewriting::new(module, &table, &options.target, options.limits);
+            let (module, rewritten) = rewriting.result();
             report.rewrite = Some(rewritten);
+            report.history = options.history.then(|| rewriting.history());
             Ok(module)
         },
     },

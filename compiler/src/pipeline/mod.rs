@@ -12,7 +12,7 @@ pub use crate::approximate::Blocks;
 pub use crate::quantize::{Calibration, Equalize, FloatOps, GeluRange, Observer};
 
 use crate::{
-    egraph::{Limits, RewriteReport, Target},
+    egraph::{History, Limits, RewriteReport, Target},
     quantize::{Equalized, GeluWindows},
 };
 use std::collections::{BTreeMap, BTreeSet};
@@ -53,6 +53,8 @@ pub struct Options<'a> {
     pub fuse: bool,
     /// When the rewrites stop.
     pub limits: Limits,
+    /// Explain what the rewrites did, in the report.
+    pub history: bool,
     /// Use these rewrite rules only, whatever the activation.
     pub rules: Option<BTreeSet<String>>,
     /// Verify after every pass, and not only the first and the last program. Always so with debug assertions.
@@ -74,6 +76,7 @@ impl Default for Options<'_> {
             target: Target::default(),
             fuse: true,
             limits: Limits::default(),
+            history: false,
             rules: None,
             verify: false,
         }
@@ -95,6 +98,8 @@ pub struct Report {
     pub before_rewrites: BTreeMap<&'static str, usize>,
     /// What the rewrites did, if they ran.
     pub rewrite: Option<RewriteReport>,
+    /// The program before the rewrites and what became of its parts, where [`Options::history`] asks for it.
+    pub history: Option<History>,
 }
 
 /// Runs the passes that the options ask for on an imported float module. `observe` sees the module before the first pass

@@ -100,5 +100,7 @@ fn broken_rules_are_caught() {
 fn intervals_exclude_a_wrong_rule() {
     // No GELU is as small as this table says.
     let wrong = with("gelu-table", |m| changed(m, "gelu-table", "table", |values| vec![-128; values.len()]));
-    examples().iter().for_each(|example| drop(check(&wrong, example)));
+    for example in &examples() {
+        check(&wrong, example);
+    }
 }
