@@ -8,5 +8,7 @@
 //! 3. [`runtime::executor::Session`]: its kernels run on a device.
 
 pub use swint_compiler as compiler;
+#[cfg(feature = "distill")]
+pub use swint_distill as distill;
 pub use swint_ir as ir;
 pub use swint_runtime as runtime;

@@ -82,6 +82,12 @@ pub fn gelu_to_relu(module: &Module, only: Option<&[Blocks]>) -> Result<(Module,
     }
 }
 
+/// The GELUs of a graph in its order, each with its stage and block; `None` for one that is in no block.
+pub fn gelus(graph: &Graph) -> Vec<(NodeId, Option<(usize, usize)>)> {
+    let gelus = graph.iter().filter(|(_, node)| node.op == Op::Gelu {});
+    gelus.map(|(id, _)| (id, block_of(graph, id))).collect()
+}
+
 /// The stage and block that a node is part of: of the first node that follows from it and is a block's result,
 /// `layers.STAGE.blocks.BLOCK`.
 fn block_of(graph: &Graph, id: NodeId) -> Option<(usize, usize)> {

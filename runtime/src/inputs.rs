@@ -28,11 +28,66 @@ pub(crate) fn at(path: &Path, message: impl ToString) -> InputError {
 /// When the file is no such picture.
 pub fn read_image(path: &Path, side: usize, preprocess: &Preprocess) -> Result<Tensor, InputError> {
     let bytes = fs::read(path).map_err(|e| at(path, e))?;
-    let picture = image::load_from_memory(&bytes).map_err(|e| at(path, format!("not a readable picture: {e}")))?;
-    let rgb = picture.to_rgb8();
-    let (width, height) = rgb.dimensions();
-    let pixels = resized(rgb.into_raw(), width, height, side as u32, preprocess).map_err(|e| at(path, e))?;
+    let picture = Picture::decode(&bytes).map_err(|e| at(path, e))?;
+    let pixels = picture.preprocessed(side, preprocess).map_err(|e| at(path, e))?;
     Ok(Tensor::new([1, side, side, 3], Data::U8(pixels)))
+}
+
+/// A decoded picture.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Picture {
+    /// Red, green and blue of each pixel, row by row.
+    pub pixels: Vec<u8>,
+    /// Pixels of a row.
+    pub width: u32,
+    /// Rows.
+    pub height: u32,
+}
+
+impl Picture {
+    /// Decodes a PNG or JPEG file.
+    ///
+    /// # Errors
+    /// When it is no such file.
+    pub fn decode(bytes: &[u8]) -> Result<Picture, String> {
+        let picture = image::load_from_memory(bytes).map_err(|e| format!("not a readable picture: {e}"))?;
+        let rgb = picture.to_rgb8();
+        let (width, height) = rgb.dimensions();
+        Ok(Picture { pixels: rgb.into_raw(), width, height })
+    }
+
+    /// Resized and cropped as a model's preprocessing says, `side` by `side` pixels.
+    ///
+    /// # Errors
+    /// When the resized picture is too large.
+    pub fn preprocessed(self, side: usize, preprocess: &Preprocess) -> Result<Vec<u8>, String> {
+        resized(self.pixels, self.width, self.height, side as u32, preprocess)
+    }
+
+    /// A part of it, resized to `side` by `side` pixels.
+    ///
+    /// # Errors
+    /// When the part is empty or not within the picture.
+    pub fn cropped(
+        &self,
+        (left, top): (u32, u32),
+        (width, height): (u32, u32),
+        side: usize,
+        how: Interpolation,
+    ) -> Result<Vec<u8>, String> {
+        let ends = (left.checked_add(width), top.checked_add(height));
+        if width == 0 || height == 0 || ends.0.is_none_or(|x| x > self.width) || ends.1.is_none_or(|y| y > self.height)
+        {
+            return Err(format!("no part of {width} by {height} pixels at {left}, {top}"));
+        }
+        let rows = (top..top + height).flat_map(|row| {
+            let start = (row as usize * self.width as usize + left as usize) * 3;
+            &self.pixels[start..start + width as usize * 3]
+        });
+        let side = side as u32;
+        let narrowed = convolved(rows.copied().collect(), (width, height), (side, height), how)?;
+        convolved(narrowed, (side, height), (side, side), how)
+    }
 }
 
 /// Most pixels of a resized picture: 800 MB while it is resized.
@@ -114,7 +169,7 @@ fn images_below(folder: &Path) -> Result<Vec<PathBuf>, InputError> {
 ///
 /// # Errors
 /// When it cannot be read.
-pub(crate) fn subfolders(folder: &Path) -> Result<Vec<PathBuf>, InputError> {
+pub fn subfolders(folder: &Path) -> Result<Vec<PathBuf>, InputError> {
     let entries = fs::read_dir(folder).and_then(|entries| entries.collect::<Result<Vec<_>, _>>());
     let entries = entries.map_err(|e| at(folder, e))?;
     let mut folders: Vec<PathBuf> = entries.iter().map(|e| e.path()).filter(|p| p.is_dir()).collect();
@@ -148,7 +203,7 @@ pub enum Split {
 
 impl Split {
     /// The tensor of a name in this part, or in the whole of a file without parts.
-    pub(crate) fn tensor<'a>(self, file: &'a Checkpoint, name: &str) -> Option<&'a Tensor> {
+    pub fn tensor<'a>(self, file: &'a Checkpoint, name: &str) -> Option<&'a Tensor> {
         let part = if self == Split::Train { "train." } else { "test." };
         let in_parts = file.0.keys().any(|key| key.starts_with(part));
         if in_parts { file.0.get(&format!("{part}{name}")) } else { file.0.get(name) }

@@ -5,6 +5,8 @@ mod check;
 mod compare;
 mod compile;
 mod data;
+#[cfg(feature = "distill")]
+mod distill;
 mod eval;
 mod explain;
 mod ir;
@@ -79,6 +81,9 @@ enum Command {
     Bench(bench::Args),
     /// Classify a labelled data set and count the right answers.
     Eval(eval::Args),
+    /// Retrain a model whose GELUs become ReLUs, with the model itself as teacher.
+    #[cfg(feature = "distill")]
+    Distill(Box<distill::Args>),
     /// Download a data set.
     Data(data::Args),
     /// Show a program's IR at any stage, as text, for Graphviz or as JSON.
@@ -103,6 +108,8 @@ impl Cli {
             Command::Compare(args) => args.run(),
             Command::Bench(args) => args.run(),
             Command::Eval(args) => args.run(),
+            #[cfg(feature = "distill")]
+            Command::Distill(args) => args.run(),
             Command::Data(args) => args.run(),
             Command::Ir(args) => args.run(),
             Command::Opt(args) => args.run(),

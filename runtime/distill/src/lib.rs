@@ -1,0 +1,20 @@
+//! Distillation: retrains the very graph that swint rewrites, a GELU teacher's knowledge into a ReLU student.
+//!
+//! (Faster Inference of Integer SWIN Transformer by Removing the GELU Activation, arXiv 2402.01169; knowledge distillation after
+//! Hinton, Vinyals and Dean, arXiv 1503.02531.)
+//!
+//! - [`exec`]: an IR graph on Burn tensors, differentiable; [`params`]: a checkpoint's tensors as parameters of its constants.
+
+mod curve;
+pub mod data;
+pub mod exec;
+pub mod loader;
+pub mod loss;
+pub mod optimizer;
+pub mod params;
+pub mod plan;
+pub mod run;
+pub mod state;
+pub mod train;
+
+pub use burn::tensor::Device;

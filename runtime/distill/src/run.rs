@@ -1,0 +1,216 @@
+//! A whole run: batches, steps, evaluations, states on disk, and what was measured as JSON lines and as a curve.
+
+use crate::{
+    curve,
+    data::Pictures,
+    loader::Loader,
+    state::{self, StateError},
+    train::{Measured, Trainer},
+};
+use burn::tensor::Device;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use std::{
+    fs,
+    io::Write,
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+use swint_compiler::frontend::Spec;
+use swint_runtime::{artifact::write_atomically, dataset::Score};
+
+/// What a run reads and writes.
+pub struct Options {
+    /// Folder of states, `metrics.jsonl` and `curve.svg`.
+    pub folder: PathBuf,
+    /// SHA-256 of description and teacher.
+    pub teacher: String,
+    /// Where the training pictures are.
+    pub data: String,
+    /// How long to go on before the state is saved again.
+    pub save_every: Duration,
+    /// Steps between evaluations; 0 evaluates at the end only.
+    pub evaluate_every: usize,
+    /// Threads that read pictures.
+    pub readers: usize,
+}
+
+/// A line of `metrics.jsonl`.
+#[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "lowercase")]
+pub enum Line {
+    /// After a step.
+    Step {
+        /// What it measured.
+        #[serde(flatten)]
+        measured: Measured,
+        /// How long it took, in seconds, reading pictures aside.
+        seconds: f64,
+        /// Pictures of it that could not be read.
+        skipped: usize,
+    },
+    /// After an evaluation.
+    Evaluation {
+        /// Steps done.
+        step: usize,
+        /// Right answers in percent, every GELU replaced.
+        top1: f64,
+        /// Pictures.
+        images: usize,
+    },
+}
+
+/// What happens in a run.
+pub enum Event<'a> {
+    /// Something was measured.
+    Line(&'a Line),
+    /// The state was saved.
+    Saved(&'a Path),
+}
+
+/// Why a run failed.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// A state, or another file of the run, cannot be written.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// Pictures cannot be read.
+    #[error("{0}")]
+    Data(String),
+    /// The loss is no number any more.
+    #[error("the loss is {loss} at step {step}: the learning rate is too large")]
+    Diverged {
+        /// The step.
+        step: usize,
+        /// The loss.
+        loss: f32,
+    },
+}
+
+/// How a run ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Ended {
+    /// After its last step.
+    Finished,
+    /// When it was told to stop; its state is saved.
+    Stopped,
+}
+
+/// Trains until the last step, or until `stop` is set. Where the trainer was restored, lines of later steps are dropped from the metrics.
+///
+/// # Errors
+/// When pictures cannot be read, files cannot be written, or the loss diverges.
+pub fn run(
+    trainer: &mut Trainer,
+    pictures: &Arc<Pictures>,
+    test: Option<&Pictures>,
+    options: &Options,
+    stop: &AtomicBool,
+    mut observe: impl FnMut(Event<'_>),
+) -> Result<Ended, RunError> {
+    let mut lines = kept(&options.folder, trainer.done)?;
+    let steps = trainer.config().steps;
+    let mut loader = Loader::start(pictures, trainer.order(0, 1), trainer.done..steps, options.readers);
+    let save = |trainer: &Trainer, lines: &[Line]| -> Result<PathBuf, RunError> {
+        write_metrics(&options.folder, lines)?;
+        Ok(state::save(trainer, &options.folder, &options.teacher, (&options.data, pictures.len()))?)
+    };
+    let mut saved = Instant::now();
+    while trainer.done < steps {
+        if stop.load(Ordering::Relaxed) {
+            observe(Event::Saved(&save(trainer, &lines)?));
+            return Ok(Ended::Stopped);
+        }
+        let batch = loader.next().expect("a batch for each step").map_err(RunError::Data)?;
+        let clock = Instant::now();
+        let gradients = trainer.gradients(&batch);
+        if !gradients.1.loss.is_finite() {
+            return Err(RunError::Diverged { step: trainer.done, loss: gradients.1.loss });
+        }
+        let measured = trainer.apply(gradients);
+        let line = Line::Step { measured, seconds: clock.elapsed().as_secs_f64(), skipped: batch.skipped };
+        observe(Event::Line(&line));
+        lines.push(line);
+        let wanted = options.evaluate_every > 0 && trainer.done.is_multiple_of(options.evaluate_every);
+        if let Some(test) = test.filter(|_| wanted || trainer.done == steps) {
+            let Score { images, top1, .. } = trainer.evaluate(test, true).map_err(RunError::Data)?;
+            let line = Line::Evaluation { step: trainer.done, top1: 100.0 * top1 as f64 / images as f64, images };
+            observe(Event::Line(&line));
+            lines.push(line);
+        }
+        if saved.elapsed() >= options.save_every || trainer.done == steps {
+            observe(Event::Saved(&save(trainer, &lines)?));
+            saved = Instant::now();
+        }
+    }
+    Ok(Ended::Finished)
+}
+
+/// Goes on where a state ends: `from` is one, or a folder of them.
+///
+/// # Errors
+/// When it cannot, see [`state::restore`].
+pub fn resume(
+    trainer: &mut Trainer,
+    from: &Path,
+    options: &Options,
+    pictures: usize,
+    device: &Device,
+) -> Result<PathBuf, RunError> {
+    Ok(state::restore(trainer, from, &options.teacher, (&options.data, pictures), device)?)
+}
+
+/// Whether a folder holds a state to go on from.
+pub fn has_state(folder: &Path) -> bool {
+    state::states(folder).is_ok_and(|states| !states.is_empty())
+}
+
+/// What a run in a folder has measured.
+///
+/// # Errors
+/// When `metrics.jsonl` cannot be read.
+pub fn metrics(folder: &Path) -> Result<Vec<Line>, RunError> {
+    let path = folder.join("metrics.jsonl");
+    let text = fs::read_to_string(&path).map_err(|error| StateError::Io { path, error })?;
+    Ok(text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect())
+}
+
+/// SHA-256 of what a model is: its description and its checkpoint's bytes.
+pub fn fingerprint(spec: &Spec, checkpoint: &[u8]) -> String {
+    let mut hash = Sha256::new();
+    hash.update(format!("{spec:?}"));
+    hash.update(checkpoint);
+    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The lines of steps before `done`.
+fn kept(folder: &Path, done: usize) -> Result<Vec<Line>, RunError> {
+    if done == 0 || !folder.join("metrics.jsonl").exists() {
+        return Ok(Vec::new());
+    }
+    Ok(metrics(folder)?.into_iter().filter(|line| step_of(line) < done).collect())
+}
+
+fn step_of(line: &Line) -> usize {
+    match line {
+        Line::Step { measured, .. } => measured.step,
+        Line::Evaluation { step, .. } => step.saturating_sub(1),
+    }
+}
+
+fn write_metrics(folder: &Path, lines: &[Line]) -> Result<(), RunError> {
+    let mut text = Vec::new();
+    for line in lines {
+        serde_json::to_writer(&mut text, line).expect("numbers");
+        text.write_all(b"\n").expect("memory takes what is written");
+    }
+    for (name, bytes) in [("metrics.jsonl", text), ("curve.svg", curve::svg(lines).into_bytes())] {
+        let path = folder.join(name);
+        write_atomically(&path, &bytes).map_err(|error| StateError::Io { path, error })?;
+    }
+    Ok(())
+}

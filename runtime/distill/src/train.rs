@@ -1,0 +1,300 @@
+//! Training: a step is a function of parameters, batch and step number, nothing else.
+
+use crate::{
+    data::{Augment, Pictures},
+    exec::{Choices, ExecError, Program},
+    loader::{Batch, Order},
+    loss::{self, Weights},
+    optimizer::{Optimizer, Settings},
+    params::Parameters,
+    plan::{self, Plan, Schedule},
+};
+use burn::tensor::{Device, Tensor, TensorData};
+use serde::{Deserialize, Serialize};
+use swint_compiler::frontend::{self, Checkpoint, Spec};
+use swint_ir::{Elem, Module, NodeId, random::Rng};
+use swint_runtime::dataset::Score;
+
+/// Everything that a run follows from, beside teacher and pictures.
+#[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// How GELUs become ReLUs.
+    pub schedule: Schedule,
+    /// Where iterative schedules begin.
+    pub order: plan::Order,
+    /// Steps in all.
+    pub steps: usize,
+    /// Pictures of a step, of each worker.
+    pub batch: usize,
+    /// Equal parts of a batch that are worked on at the same time. Their gradients are averaged, so that another number rounds otherwise.
+    pub threads: usize,
+    /// What chance follows from.
+    pub seed: u64,
+    /// How pictures are varied.
+    pub augment: Augment,
+    /// How much each loss counts.
+    pub loss: Weights,
+    /// What the optimizer is told.
+    pub optimizer: Settings,
+}
+
+/// What a step measured.
+#[derive(Clone, Copy, PartialEq, Debug, Default, Serialize, Deserialize)]
+pub struct Measured {
+    /// The step, from 0.
+    pub step: usize,
+    /// The sum of the losses, weighted.
+    pub loss: f32,
+    /// Divergence of the logits; 0 where it does not count.
+    pub kl: f32,
+    /// Cross-entropy; 0 where it does not count.
+    pub ce: f32,
+    /// Mean square of block outputs; 0 where it does not count.
+    pub mse: f32,
+    /// Norm of the gradients.
+    pub norm: f32,
+    /// Learning rate.
+    pub rate: f64,
+    /// GELUs left, blended ones in part.
+    pub gelus: f64,
+}
+
+/// Why a model cannot be trained.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum TrainError {
+    /// The program cannot be run.
+    #[error(transparent)]
+    Exec(#[from] ExecError),
+    /// The model or its checkpoint is not such as can be trained.
+    #[error("{0}")]
+    Model(String),
+}
+
+/// A model in training.
+pub struct Trainer {
+    config: Config,
+    device: Device,
+    imported: Module,
+    checkpoint: Checkpoint,
+    parameters: Parameters,
+    plan: Plan,
+    gelus: usize,
+    /// Nodes that are results of blocks.
+    blocks: Vec<NodeId>,
+    teacher: (Program, Vec<Tensor<1>>),
+    student: Program,
+    /// The student's parameters, and what changes them.
+    pub optimizer: Optimizer,
+    /// Steps done.
+    pub done: usize,
+}
+
+/// Gradients of the parameters, `None` where the loss does not depend on one, and what the step measured.
+pub type Gradients = (Vec<Option<Tensor<1>>>, Measured);
+
+impl Trainer {
+    /// Starts with the teacher's parameters. `device` is one without gradients.
+    ///
+    /// # Errors
+    /// When the model takes no pictures, or its graph or checkpoint cannot be trained.
+    pub fn new(spec: &Spec, checkpoint: Checkpoint, config: Config, device: &Device) -> Result<Trainer, TrainError> {
+        let imported = frontend::import(spec, &checkpoint).map_err(|e| TrainError::Model(e.to_string()))?;
+        if imported.graph.inputs[0].ty.elem != Elem::U8 {
+            return Err(TrainError::Model(
+                "the model takes no pictures: its description has no [preprocess]".to_owned(),
+            ));
+        }
+        if config.threads == 0 || config.batch == 0 || !config.batch.is_multiple_of(config.threads) {
+            return Err(TrainError::Model(format!(
+                "{} threads do not share a batch of {}",
+                config.threads, config.batch
+            )));
+        }
+        let with_gradients = device.clone().autodiff();
+        let trace = |device| Parameters::trace(spec, &checkpoint, &imported, device).map_err(TrainError::Model);
+        let (frozen, parameters) = (trace(device)?, trace(&with_gradients)?);
+        let values = frozen.load(&checkpoint, device);
+        let teacher =
+            (Program::new(&imported.graph, config.batch / config.threads, device)?, frozen.constants(&values));
+        let student = Program::new(&imported.graph, config.batch / config.threads, &with_gradients)?;
+        let decays = parameters
+            .tensors
+            .iter()
+            .map(|(name, shape)| shape.len() > 1 && !name.ends_with("relative_position_bias_table"));
+        let optimizer = Optimizer::new(config.optimizer, values, decays.collect());
+        let plan = Plan::new(config.schedule, config.order, &imported.graph, config.steps);
+        let is_block = |loc: &std::sync::Arc<str>| {
+            loc.strip_prefix("layers.").and_then(|l| l.split_once(".blocks.")).is_some_and(|(_, b)| !b.contains('.'))
+        };
+        let blocks =
+            imported.graph.iter().filter(|(_, node)| node.locs.iter().any(is_block)).map(|(id, _)| id).collect();
+        let gelus = plan.replaced().len();
+        let (device, done) = (device.clone(), 0);
+        Ok(Trainer {
+            config,
+            device,
+            checkpoint,
+            parameters,
+            plan,
+            gelus,
+            blocks,
+            teacher,
+            student,
+            optimizer,
+            done,
+            imported,
+        })
+    }
+
+    /// What it was started with.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Names of the parameters, in order.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.parameters.tensors.iter().map(|(name, _)| &**name)
+    }
+
+    /// How batches are made.
+    pub fn order(&self, rank: usize, world: usize) -> Order {
+        let Config { seed, batch, augment, .. } = self.config;
+        Order { seed, batch, augment, rank, world }
+    }
+
+    fn input(&self, pixels: &[u8], device: &Device) -> Tensor<2> {
+        let pixels: Vec<f32> = pixels.iter().map(|&p| p.into()).collect();
+        let channels = self.imported.graph.inputs[0].ty.last();
+        let rows = pixels.len() / channels;
+        Tensor::from_data(TensorData::new(pixels, [rows, channels]), device)
+    }
+
+    /// Gradients of a batch at the current step: the average over its parts, in their order.
+    pub fn gradients(&self, batch: &Batch) -> Gradients {
+        let parts = self.config.threads;
+        let (labels, pixels) = (batch.labels.len() / parts, batch.pixels.len() / parts);
+        let part = |i: usize| (&batch.pixels[i * pixels..][..pixels], &batch.labels[i * labels..][..labels]);
+        let all: Vec<Gradients> = std::thread::scope(|scope| {
+            let spawn = |i: usize| scope.spawn(move || self.gradients_of(part(i).0, part(i).1));
+            let handles: Vec<_> = (1..parts).map(spawn).collect();
+            let first = self.gradients_of(part(0).0, part(0).1);
+            let rest = handles.into_iter().map(|handle| handle.join().expect("a part has no other way to fail"));
+            [first].into_iter().chain(rest).collect()
+        });
+        let share = 1.0 / parts as f32;
+        let mean = |of: fn(&Measured) -> f32| all.iter().map(|(_, measured)| of(measured)).sum::<f32>() * share;
+        let measured = Measured {
+            loss: mean(|m| m.loss),
+            kl: mean(|m| m.kl),
+            ce: mean(|m| m.ce),
+            mse: mean(|m| m.mse),
+            ..all[0].1
+        };
+        let sum = |a: Option<Tensor<1>>, b: Option<Tensor<1>>| Some(a? + b?);
+        let sums = all.into_iter().map(|(gradients, _)| gradients);
+        let sums =
+            sums.reduce(|a, b| a.into_iter().zip(b).map(|(a, b)| sum(a, b)).collect()).expect("at least one part");
+        let scaled = |gradient: Tensor<1>| if parts > 1 { gradient.mul_scalar(share) } else { gradient };
+        (sums.into_iter().map(|gradient| gradient.map(scaled)).collect(), measured)
+    }
+
+    fn gradients_of(&self, pixels: &[u8], labels: &[usize]) -> Gradients {
+        let Config { loss: weights, optimizer, steps, .. } = &self.config;
+        let with_gradients = self.device.clone().autodiff();
+        let leaves = self.optimizer.leaves(&with_gradients);
+        let blends = self.plan.blends(self.done);
+        let gelus = self.gelus as f64 - blends.values().map(|alpha| 1.0 - alpha).sum::<f64>();
+        let watched = if weights.mse > 0.0 { self.blocks.clone() } else { Vec::new() };
+        let taught = (weights.kl > 0.0 || weights.mse > 0.0).then(|| {
+            let choices = Choices { watched: watched.clone(), ..Choices::default() };
+            self.teacher.0.run(&self.teacher.1, self.input(pixels, &self.device), &choices)
+        });
+        let choices = Choices { blends, watched, ..Choices::default() };
+        let constants = self.parameters.constants(&leaves);
+        let learnt = self.student.run(&constants, self.input(pixels, &with_gradients), &choices);
+        let mut losses: Vec<(f32, Tensor<1>)> = Vec::new();
+        let mut measured =
+            Measured { step: self.done, rate: optimizer.rate(self.done, *steps), gelus, ..Measured::default() };
+        let value = |loss: &Tensor<1>| -> f32 { loss.clone().inner().into_scalar() };
+        if let Some(taught) = taught {
+            if weights.kl > 0.0 {
+                let teacher = Tensor::from_inner(taught.output);
+                let loss = loss::divergence(learnt.output.clone(), teacher, weights.temperature);
+                measured.kl = value(&loss);
+                losses.push((weights.kl, loss));
+            }
+            let taught = taught.watched.into_iter().map(Tensor::from_inner).collect();
+            if let Some(loss) = loss::mean_square(learnt.watched, taught) {
+                measured.mse = value(&loss);
+                losses.push((weights.mse, loss));
+            }
+        }
+        if weights.ce > 0.0 {
+            let classes = learnt.output.dims()[1];
+            let mut one_hot = vec![0f32; labels.len() * classes];
+            for (row, &label) in labels.iter().enumerate() {
+                one_hot[row * classes + label] = 1.0;
+            }
+            let data = TensorData::new(one_hot, [labels.len(), classes]);
+            let loss = loss::cross_entropy(learnt.output, Tensor::from_data(data, &with_gradients));
+            measured.ce = value(&loss);
+            losses.push((weights.ce, loss));
+        }
+        let total = losses.into_iter().map(|(weight, loss)| loss.mul_scalar(weight)).reduce(|a, b| a + b);
+        let Some(total) = total else { return (vec![None; leaves.len()], measured) };
+        measured.loss = value(&total);
+        let gradients = total.backward();
+        (leaves.iter().map(|leaf| leaf.grad(&gradients)).collect(), measured)
+    }
+
+    /// Changes the parameters along gradients.
+    pub fn apply(&mut self, (gradients, mut measured): Gradients) -> Measured {
+        measured.norm = self.optimizer.step(gradients, measured.rate);
+        self.done += 1;
+        measured
+    }
+
+    /// The student's checkpoint: the teacher's names and shapes.
+    pub fn student(&self) -> Checkpoint {
+        self.parameters.checkpoint(self.checkpoint.clone(), &self.optimizer.values())
+    }
+
+    /// How many pictures the student classifies rightly, in floats; its GELUs as they are at the current step, or all replaced.
+    ///
+    /// # Errors
+    /// When pictures cannot be read, or a batch is too large.
+    pub fn evaluate(&self, pictures: &Pictures, replaced: bool) -> Result<Score, String> {
+        let blends = if replaced { self.plan.replaced() } else { self.plan.blends(self.done) };
+        let choices = Choices { blends, ..Choices::default() };
+        let frozen = |values: &[Tensor<1>]| {
+            let leaves: Vec<Tensor<1>> = values.iter().cloned().map(Tensor::from_inner).collect();
+            self.parameters.constants(&leaves).into_iter().map(Tensor::inner).collect::<Vec<_>>()
+        };
+        let constants = frozen(&self.optimizer.values());
+        let mut score = Score::default();
+        let batch = self.config.batch / self.config.threads;
+        for start in (0..pictures.len()).step_by(batch) {
+            let range = start..(start + batch).min(pictures.len());
+            let mut pixels = Vec::new();
+            for i in range.clone() {
+                pixels.extend(pictures.read(i, Augment::None, &mut Rng::with_seed(0))?);
+            }
+            let whole = range.len() == batch;
+            let rest = match whole {
+                true => None,
+                false => {
+                    Some(Program::new(&self.imported.graph, range.len(), &self.device).map_err(|e| e.to_string())?)
+                }
+            };
+            let program = rest.as_ref().unwrap_or(&self.teacher.0);
+            let logits = program.run(&constants, self.input(&pixels, &self.device), &choices).output;
+            let classes = logits.dims()[1];
+            let logits = crate::params::values(logits);
+            for (row, &label) in logits.chunks_exact(classes).zip(&pictures.labels[range]) {
+                score.add(row, label);
+            }
+        }
+        Ok(score)
+    }
+}
