@@ -105,7 +105,7 @@ fn class_title(class: Class) -> &'static str {
 }
 
 /// A graph of one node of an op.
-pub(crate) fn example(kind: OpKind) -> Graph {
+pub fn example(kind: OpKind) -> Graph {
     let int = |elem, scale: f32, shape: &[usize]| Type::int(elem, Scale::tensor(scale), shape);
     let image = || Type::f32([1, 8, 8, 32]);
     let scale = F32::new(0.05);

@@ -1,6 +1,11 @@
 //! `swint distill`.
 
-use super::{coded, data::resolve, passes::make_folder, print, print_json, say, value_name};
+use super::{
+    coded,
+    data::resolve,
+    passes::{make_folder, write},
+    print, print_json, say, value_name,
+};
 use clap::ValueEnum;
 use indicatif::{HumanDuration, ProgressBar, ProgressStyle};
 use miette::{IntoDiagnostic, miette};
@@ -18,7 +23,10 @@ use std::{
     time::{Duration, Instant},
 };
 use swint::{
-    compiler::frontend::{self, Checkpoint, Preprocess, Spec},
+    compiler::{
+        frontend::{self, Checkpoint, Preprocess, Spec},
+        quantize::MAX_INPUTS,
+    },
     distill::{
         Device,
         data::{Augment, Pictures},
@@ -27,10 +35,10 @@ use swint::{
         plan::{Order, Schedule},
         run::{self, Ended, Event, Line, Options, RunError},
         state::StateError,
-        train::{Config, Trainer},
+        train::{Config, TrainError, Trainer},
     },
     ir::Code,
-    runtime::{artifact::write_atomically, inputs::Split, tensors::to_safetensors},
+    runtime::{inputs::Split, tensors::to_safetensors},
 };
 
 /// Arguments.
@@ -41,6 +49,15 @@ pub struct Args {
     /// The teacher's checkpoint, with GELUs: the student starts as it, and is trained to answer as it does.
     #[arg(long, value_name = "FILE")]
     teacher: PathBuf,
+    /// Start the student as this checkpoint instead, one that was distilled before.
+    #[arg(long, value_name = "FILE")]
+    student: Option<PathBuf>,
+    /// Train what integer kernels compute (quantization-aware): forward values are theirs, gradients pass straight through.
+    #[arg(long)]
+    quantize: bool,
+    /// With --quantize, so many training pictures set the scales of the activations.
+    #[arg(long, value_name = "N", default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..=MAX_INPUTS as i64))]
+    calib_limit: u32,
     /// Training pictures: `cifar10` (see `swint data fetch`), a folder with a folder for each class, a safetensors file with `pixels` and
     /// `labels`, or WebDataset shards, 'train-{000..127}.tar'.
     #[arg(long)]
@@ -171,13 +188,23 @@ impl Args {
         let Some(preprocess) = &spec.preprocess else {
             return Err(miette!("the model takes no pictures: its description has no [preprocess]"));
         };
-        let bytes =
-            fs::read(&self.teacher).map_err(|e| coded(Code::Unreadable, format!("{}: {e}", self.teacher.display())))?;
-        let bad = |e: &dyn std::fmt::Display| coded(Code::BadCheckpoint, format!("{}: {e}", self.teacher.display()));
-        let checkpoint = Checkpoint::from_bytes(&bytes).map_err(|e| bad(&e))?;
+        let (mut bytes, checkpoint) = read_checkpoint(&self.teacher)?;
+        let student = self.student.as_deref().map(read_checkpoint).transpose()?;
+        bytes.extend(student.iter().flat_map(|(bytes, _)| bytes));
         let (pictures, test) = self.pictures(&spec, preprocess)?;
         let config = self.config(pictures.len())?;
-        let mut trainer = Trainer::new(&spec, checkpoint, config, &device).map_err(|e| bad(&e))?;
+        let bad = |path: &Path| {
+            let path = path.display().to_string();
+            move |e: TrainError| coded(Code::BadCheckpoint, format!("{path}: {e}"))
+        };
+        let mut trainer = Trainer::new(&spec, checkpoint, config, &device).map_err(bad(&self.teacher))?;
+        if let (Some((_, student)), Some(path)) = (&student, &self.student) {
+            trainer.start_from(&spec, student).map_err(bad(path))?;
+        }
+        if let Some(wanted) = config.quantize {
+            let calibration = pictures.calibration(wanted).map_err(|e| miette!("{e}"))?;
+            trainer.quantize(&spec, calibration).map_err(|e| miette!("--quantize: {e}"))?;
+        }
         let folder = self.run_dir.clone().unwrap_or_else(|| self.output.with_extension("run"));
         let options = Options {
             teacher: run::fingerprint(&spec, &bytes),
@@ -189,6 +216,7 @@ impl Args {
         };
         make_folder(&options.folder)?;
         self.begin(&mut trainer, &options, pictures.len(), &device)?;
+        run::remember(&mut trainer, &pictures, &options).map_err(|e| miette!("{e}"))?;
         let stop = Arc::new(AtomicBool::new(false));
         let flag = stop.clone();
         // Without the handler Ctrl-C ends the run at once, and loses what is not saved.
@@ -202,9 +230,19 @@ impl Args {
         let student = trainer.student();
         let tensors = student.0.iter().map(|(name, tensor)| (name.as_str(), tensor));
         let bytes = to_safetensors(tensors).map_err(|e| miette!("{e}"))?;
-        write_atomically(&self.output, &bytes).map_err(|e| miette!("cannot write {}: {e}", self.output.display()))?;
-        self.summary(&options, &config, clock.elapsed())?;
+        write(&self.output, &bytes)?;
+        let scales = self.save_scales(&trainer)?;
+        self.summary(&options, &config, clock.elapsed(), scales.as_deref())?;
         Ok(ExitCode::SUCCESS)
+    }
+
+    /// Writes what makes the integer program that was trained of the student, where one was.
+    fn save_scales(&self, trainer: &Trainer) -> miette::Result<Option<PathBuf>> {
+        let Some(calibration) = trainer.calibration() else { return Ok(None) };
+        let path = self.output.with_extension("scales.safetensors");
+        let bytes = calibration.and_then(|calibration| calibration.to_bytes()).map_err(|e| miette!("{e}"))?;
+        write(&path, &bytes)?;
+        Ok(Some(path))
     }
 
     /// Training pictures, and those to judge by.
@@ -267,6 +305,7 @@ impl Args {
                 clip: self.clip as f32,
                 ema: self.ema,
             },
+            quantize: self.quantize.then_some(self.calib_limit as usize),
         })
     }
 
@@ -334,7 +373,13 @@ impl Args {
         ended.map_err(|error| miette!("{error}"))
     }
 
-    fn summary(&self, options: &Options, config: &Config, elapsed: Duration) -> miette::Result<()> {
+    fn summary(
+        &self,
+        options: &Options,
+        config: &Config,
+        elapsed: Duration,
+        scales: Option<&Path>,
+    ) -> miette::Result<()> {
         let metrics = run::metrics(&options.folder).map_err(|e| miette!("{e}"))?;
         let (mut seconds, mut steps, mut last, mut skipped) = (0.0, 0usize, None, 0);
         for line in &metrics {
@@ -351,7 +396,7 @@ impl Args {
                 "output": self.output.display().to_string(), "schedule": config.schedule.to_string(), "steps": config.steps,
                 "batch": config.batch, "images": config.steps * config.batch, "seed": config.seed, "threads": config.threads,
                 "top1": last, "seconds_per_1000_images": per_1000, "seconds": elapsed.as_secs_f64(), "skipped": skipped,
-                "augment": value_name(self.augment), "metrics": options.folder.join("metrics.jsonl").display().to_string(),
+                "scales": scales.map(|path| path.display().to_string()), "augment": value_name(self.augment), "metrics": options.folder.join("metrics.jsonl").display().to_string(),
             }));
         }
         let accuracy = last.map_or_else(String::new, |top1| format!(", top-1 {top1:.2} %"));
@@ -362,8 +407,23 @@ impl Args {
             config.steps,
             config.batch,
             config.schedule
+        ))?;
+        let Some(scales) = scales else { return Ok(()) };
+        print(format_args!(
+            "its integer program: swint compile {} --weights {} --precision int8 --activation relu --equalize none --calib-stats {}\n",
+            self.spec.display(),
+            self.output.display(),
+            scales.display()
         ))
     }
+}
+
+/// A checkpoint, and its file's bytes.
+fn read_checkpoint(path: &Path) -> miette::Result<(Vec<u8>, Checkpoint)> {
+    let bytes = fs::read(path).map_err(|e| coded(Code::Unreadable, format!("cannot read {}: {e}", path.display())))?;
+    let checkpoint = Checkpoint::from_bytes(&bytes);
+    let checkpoint = checkpoint.map_err(|e| coded(Code::BadCheckpoint, format!("{}: {e}", path.display())))?;
+    Ok((bytes, checkpoint))
 }
 
 fn cores() -> usize {

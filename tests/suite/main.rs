@@ -5,6 +5,8 @@ mod calibrate;
 mod cli;
 mod common;
 mod corpus;
+#[cfg(feature = "distill")]
+mod distill;
 mod eval;
 mod inspect;
 mod preprocess;

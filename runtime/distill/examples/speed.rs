@@ -24,13 +24,14 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         augment: Augment::None,
         loss: loss::Weights::default(),
         optimizer: optimizer::Settings::default(),
+        quantize: None,
     };
     let mut trainer = Trainer::new(&spec, checkpoint, config, &Device::flex())?;
     let pixels = (0..128 * 32 * 32 * 3).map(|i| (i * 7919 % 256) as u8).collect();
     let batch = Batch { indices: vec![], pixels, labels: vec![0; 128], skipped: 0 };
     for _ in 0..4 {
         let clock = Instant::now();
-        let gradients = trainer.gradients(&batch);
+        let gradients = trainer.gradients(&batch)?;
         let measured = trainer.apply(gradients);
         println!("{measured:?}: {:.2} s per 1,000 pictures", clock.elapsed().as_secs_f64() / 0.128);
     }

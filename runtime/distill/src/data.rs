@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 use swint_compiler::frontend::{Checkpoint, Preprocess};
-use swint_ir::{Data, random::Rng};
+use swint_ir::{Data, Tensor, random::Rng};
 use swint_runtime::inputs::{Picture, Split, image_files, subfolders};
 
 /// Labelled pictures for a model that takes them `side` by `side`.
@@ -93,6 +93,21 @@ impl Pictures {
             Store::Shards(files, members) => Store::Shards(files, kept.iter().map(|&i| members[i]).collect()),
         };
         self
+    }
+
+    /// So many pictures, evenly spread over all, each a batch of one as it is.
+    ///
+    /// # Errors
+    /// When one cannot be read.
+    pub fn calibration(&self, wanted: usize) -> Result<Vec<Tensor>, String> {
+        let (n, wanted) = (self.len(), wanted.min(self.len()));
+        let pixels = (0..wanted).map(|i| self.read(i * n / wanted, Augment::None, &mut Rng::with_seed(0)));
+        pixels.map(|pixels| Ok(Tensor::new([1, self.side, self.side, 3], Data::U8(pixels?)))).collect()
+    }
+
+    /// A black picture.
+    pub fn blank(&self) -> Vec<u8> {
+        vec![0; self.side * self.side * 3]
     }
 
     /// The pixels `[side,side,3]` of a picture, varied by a source of chance.

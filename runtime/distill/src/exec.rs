@@ -100,15 +100,18 @@ impl Program {
         &self.graph
     }
 
-    /// Runs. `constants` are the graph's, flat and in its order; `input` is `[rows, channels]`, pixels from 0 to 255 or pixel values.
-    pub fn run(&self, constants: &[Tensor<1>], input: Tensor<2>, choices: &Choices) -> Outputs {
+    /// Runs. `constants` are the graph's, flat and in its order; `inputs` are `[rows, channels]`, pixels from 0 to 255 or real values.
+    pub fn run(&self, constants: &[Tensor<1>], inputs: &[Tensor<2>], choices: &Choices) -> Outputs {
         let mut values: HashMap<NodeId, Tensor<2>> = HashMap::new();
         let mut watched: HashMap<NodeId, Tensor<2>> = HashMap::new();
         for (id, node) in self.graph.iter() {
             let operand = |i: usize| match node.operands[i] {
-                Value::Input(_) => input.clone(),
+                Value::Input(i) => inputs[i.index()].clone(),
                 Value::Node(n) => values[&n].clone(),
-                Value::Const(_) => unreachable!("constants are read as such"),
+                value @ Value::Const(c) => {
+                    let ty = self.graph.ty(value);
+                    constants[c.index()].clone().reshape([ty.rows(), ty.last()])
+                }
             };
             let constant = |i: usize| match node.operands[i] {
                 Value::Const(c) => constants[c.index()].clone(),
@@ -132,7 +135,8 @@ impl Program {
         }
         let output = match self.graph.output {
             Value::Node(n) => values.remove(&n).expect("the output is not freed"),
-            _ => input,
+            Value::Input(i) => inputs[i.index()].clone(),
+            Value::Const(c) => constants[c.index()].clone().reshape([1, constants[c.index()].dims()[0]]),
         };
         let watched = choices.watched.iter().map(|id| watched[id].clone()).collect();
         Outputs { output, watched }

@@ -13,6 +13,7 @@ pub mod loss;
 pub mod optimizer;
 pub mod params;
 pub mod plan;
+pub mod qat;
 pub mod run;
 pub mod state;
 pub mod train;

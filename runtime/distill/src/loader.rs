@@ -13,7 +13,7 @@ use swint_ir::random::Rng;
 /// A batch of pictures.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Batch {
-    /// Which pictures, before bad ones were skipped.
+    /// Which pictures.
     pub indices: Vec<usize>,
     /// Pixels, picture by picture.
     pub pixels: Vec<u8>,
@@ -71,19 +71,20 @@ impl Order {
     pub fn batch(&self, pictures: &Pictures, step: usize) -> Result<Batch, String> {
         let indices = self.indices(step, pictures.len());
         let mut batch = Batch { indices, pixels: Vec::new(), labels: Vec::new(), skipped: 0 };
-        for (place, &index) in batch.indices.iter().enumerate() {
+        for (place, index) in batch.indices.iter_mut().enumerate() {
             let mut rng = Rng::with_seed(mixed(&[self.seed, step as u64, self.rank as u64, place as u64]));
             // The next that can be read stands in for one that cannot.
             let mut read = |i| pictures.read(i, self.augment, &mut rng).map(|pixels| (i, pixels));
-            let mut found = read(index);
+            let mut found = read(*index);
             for next in 1..pictures.len().min(1000) {
                 if found.is_ok() {
                     break;
                 }
                 batch.skipped += 1;
-                found = read((index + next) % pictures.len());
+                found = read((*index + next) % pictures.len());
             }
             let (i, pixels) = found?;
+            *index = i;
             batch.pixels.extend(pixels);
             batch.labels.push(pictures.labels[i]);
         }

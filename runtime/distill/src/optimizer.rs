@@ -75,6 +75,11 @@ impl Optimizer {
         Optimizer { settings, rules: [rule(settings.weight_decay), rule(0.0)], slots, decays }
     }
 
+    /// Whether each parameter has weight decay.
+    pub fn decays(&self) -> &[bool] {
+        &self.decays
+    }
+
     /// The parameters as leaves that gradients are taken of.
     pub fn leaves(&self, device: &Device) -> Vec<Tensor<1>> {
         debug_assert!(device.is_autodiff());

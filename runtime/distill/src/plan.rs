@@ -85,7 +85,7 @@ impl Plan {
             let alpha = 1.0 - (step.min(half) as f64 / half as f64);
             return self.groups.iter().flatten().map(|&id| (id, alpha)).collect();
         }
-        let done = step * self.groups.len() / self.steps.max(1) + 1;
+        let done = ((step + 1) * self.groups.len()).div_ceil(self.steps.max(1));
         self.groups.iter().take(done).flatten().map(|&id| (id, 0.0)).collect()
     }
 

@@ -20,8 +20,9 @@ use std::{
     },
     time::{Duration, Instant},
 };
-use swint_compiler::frontend::Spec;
-use swint_runtime::{artifact::write_atomically, dataset::Score};
+use swint_compiler::frontend::{Checkpoint, Spec};
+use swint_ir::{Data, Tensor};
+use swint_runtime::{artifact::write_atomically, dataset::Score, tensors::to_safetensors};
 
 /// What a run reads and writes.
 pub struct Options {
@@ -81,6 +82,9 @@ pub enum RunError {
     /// Pictures cannot be read.
     #[error("{0}")]
     Data(String),
+    /// The parameters cannot be compiled.
+    #[error("{0}")]
+    Model(String),
     /// The loss is no number any more.
     #[error("the loss is {loss} at step {step}: the learning rate is too large")]
     Diverged {
@@ -127,7 +131,7 @@ pub fn run(
         }
         let batch = loader.next().expect("a batch for each step").map_err(RunError::Data)?;
         let clock = Instant::now();
-        let gradients = trainer.gradients(&batch);
+        let gradients = trainer.gradients(&batch).map_err(RunError::Model)?;
         if !gradients.1.loss.is_finite() {
             return Err(RunError::Diverged { step: trainer.done, loss: gradients.1.loss });
         }
@@ -148,6 +152,30 @@ pub fn run(
         }
     }
     Ok(Ended::Finished)
+}
+
+/// The teacher's logits of every picture, where they are asked for again and again: from the run's folder, or made and kept there.
+///
+/// # Errors
+/// When the file cannot be written.
+pub fn remember(trainer: &mut Trainer, pictures: &Pictures, options: &Options) -> Result<(), RunError> {
+    if !trainer.repeats(pictures.len()) {
+        return Ok(());
+    }
+    let path = options.folder.join("teacher.safetensors");
+    let whose = format!("{} {} {}", options.teacher, pictures.len(), options.data).into_bytes();
+    let known = fs::read(&path).ok().and_then(|bytes| Checkpoint::from_bytes(&bytes).ok()).and_then(|mut file| {
+        let of = file.0.remove("of")?;
+        let logits = file.0.remove("logits")?;
+        (of.data == Data::U8(whose.clone())).then(|| logits.as_f32().map(<[f32]>::to_vec))?
+    });
+    let logits = known.unwrap_or_else(|| trainer.taught(pictures));
+    let of = Tensor::new([whose.len()], Data::U8(whose));
+    let tensor = Tensor::f32([pictures.len(), logits.len() / pictures.len()], logits.clone());
+    let bytes = to_safetensors([("of", &of), ("logits", &tensor)]).map_err(RunError::Model)?;
+    write_atomically(&path, &bytes).map_err(|error| StateError::Io { path, error })?;
+    trainer.remember(logits);
+    Ok(())
 }
 
 /// Goes on where a state ends: `from` is one, or a folder of them.

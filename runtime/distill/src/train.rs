@@ -2,17 +2,22 @@
 
 use crate::{
     data::{Augment, Pictures},
-    exec::{Choices, ExecError, Program},
+    exec::{Choices, ExecError, Outputs, Program},
     loader::{Batch, Order},
     loss::{self, Weights},
     optimizer::{Optimizer, Settings},
     params::Parameters,
     plan::{self, Plan, Schedule},
+    qat::{self, Quantizer},
 };
 use burn::tensor::{Device, Tensor, TensorData};
 use serde::{Deserialize, Serialize};
-use swint_compiler::frontend::{self, Checkpoint, Spec};
-use swint_ir::{Elem, Module, NodeId, random::Rng};
+use std::collections::{BTreeMap, HashMap};
+use swint_compiler::{
+    frontend::{self, Checkpoint, Spec},
+    pipeline::Calibration,
+};
+use swint_ir::{self as ir, Elem, Module, NodeId, Value, random::Rng};
 use swint_runtime::dataset::Score;
 
 /// Everything that a run follows from, beside teacher and pictures.
@@ -37,6 +42,8 @@ pub struct Config {
     pub loss: Weights,
     /// What the optimizer is told.
     pub optimizer: Settings,
+    /// Pictures whose activations set the scales of the integer program that is trained; `None` trains floats.
+    pub quantize: Option<usize>,
 }
 
 /// What a step measured.
@@ -83,7 +90,10 @@ pub struct Trainer {
     /// Nodes that are results of blocks.
     blocks: Vec<NodeId>,
     teacher: (Program, Vec<Tensor<1>>),
+    /// The teacher's logits of every picture, if they are known.
+    remembered: Option<Vec<f32>>,
     student: Program,
+    quantizer: Option<Quantizer>,
     /// The student's parameters, and what changes them.
     pub optimizer: Optimizer,
     /// Steps done.
@@ -141,10 +151,76 @@ impl Trainer {
             blocks,
             teacher,
             student,
+            remembered: None,
+            quantizer: None,
             optimizer,
             done,
             imported,
         })
+    }
+
+    /// Starts the student from another checkpoint of the same model.
+    ///
+    /// # Errors
+    /// When the checkpoint does not fit.
+    pub fn start_from(&mut self, spec: &Spec, student: &Checkpoint) -> Result<(), TrainError> {
+        frontend::import(spec, student).map_err(|e| TrainError::Model(e.to_string()))?;
+        let values = self.parameters.load(student, &self.device);
+        let decays = self.optimizer.decays().to_vec();
+        self.optimizer = Optimizer::new(self.config.optimizer, values, decays);
+        Ok(())
+    }
+
+    /// Trains what integer kernels compute from now on, every GELU replaced. The ranges of activations are those of the student as it is.
+    ///
+    /// # Errors
+    /// When the schedule leaves GELUs, or activations are not finite.
+    pub fn quantize(&mut self, spec: &Spec, pictures: Vec<ir::Tensor>) -> Result<(), TrainError> {
+        if self.config.schedule != Schedule::All {
+            return Err(TrainError::Model(
+                "integer programs are trained with every GELU replaced: --schedule all".to_owned(),
+            ));
+        }
+        self.quantizer = Some(Quantizer::observe(spec, &self.student(), pictures).map_err(TrainError::Model)?);
+        Ok(())
+    }
+
+    /// What `swint compile --calib-stats` reads to make the program that was trained; `None` where floats were.
+    pub fn calibration(&self) -> Option<Result<Calibration, String>> {
+        self.quantizer.as_ref().map(|quantizer| quantizer.calibration(&self.student()))
+    }
+
+    /// The teacher's logits `[N, classes]` of all pictures as they are, flat.
+    pub fn taught(&self, pictures: &Pictures) -> Vec<f32> {
+        let batch = self.config.batch / self.config.threads;
+        let mut logits = Vec::new();
+        for start in (0..pictures.len()).step_by(batch) {
+            // The last batch is filled up with its last picture.
+            let read = |i: usize| {
+                let i = (start + i).min(pictures.len() - 1);
+                // A bad picture is in no batch: what it would be taught does not matter.
+                pictures.read(i, Augment::None, &mut Rng::with_seed(0)).unwrap_or_else(|_| pictures.blank())
+            };
+            let pixels: Vec<u8> = (0..batch).flat_map(read).collect();
+            let input = self.input(&pixels, &self.device);
+            logits.extend(crate::params::values(
+                self.teacher.0.run(&self.teacher.1, &[input], &Choices::default()).output,
+            ));
+        }
+        let classes = logits.len() / pictures.len().next_multiple_of(batch);
+        logits.truncate(pictures.len() * classes);
+        logits
+    }
+
+    /// Whether the teacher's logits of a picture are asked for more than once, and are always the same.
+    pub fn repeats(&self, pictures: usize) -> bool {
+        let Config { augment, loss, steps, batch, .. } = &self.config;
+        *augment == Augment::None && loss.kl > 0.0 && loss.mse == 0.0 && steps * batch > pictures
+    }
+
+    /// Takes the teacher's logits of every picture from now on, instead of running it.
+    pub fn remember(&mut self, logits: Vec<f32>) {
+        self.remembered = Some(logits);
     }
 
     /// What it was started with.
@@ -171,14 +247,39 @@ impl Trainer {
     }
 
     /// Gradients of a batch at the current step: the average over its parts, in their order.
-    pub fn gradients(&self, batch: &Batch) -> Gradients {
+    ///
+    /// # Errors
+    /// When the parameters cannot be compiled to integers, where that is trained.
+    pub fn gradients(&self, batch: &Batch) -> Result<Gradients, String> {
         let parts = self.config.threads;
+        let integers = match &self.quantizer {
+            None => BTreeMap::new(),
+            Some(quantizer) => {
+                let values: Vec<Tensor<1>> = self.optimizer.slots.iter().map(|slot| slot.value.clone()).collect();
+                let program = quantizer.compile(&self.parameters.checkpoint(self.checkpoint.clone(), &values))?;
+                qat::values(&program, &self.imported.graph, &batch.pixels, batch.labels.len())?
+            }
+        };
         let (labels, pixels) = (batch.labels.len() / parts, batch.pixels.len() / parts);
-        let part = |i: usize| (&batch.pixels[i * pixels..][..pixels], &batch.labels[i * labels..][..labels]);
+        let part = |i: usize| Batch {
+            indices: batch.indices[i * labels..][..labels].to_vec(),
+            pixels: batch.pixels[i * pixels..][..pixels].to_vec(),
+            labels: batch.labels[i * labels..][..labels].to_vec(),
+            skipped: 0,
+        };
+        let of_part = |i: usize| {
+            let rows = |(id, all): (&NodeId, &Vec<f32>)| {
+                let n = all.len() / parts;
+                let columns = self.imported.graph.ty(Value::Node(*id)).last();
+                let data = TensorData::new(all[i * n..][..n].to_vec(), [n / columns, columns]);
+                (*id, Tensor::from_data(data, &self.device.clone().autodiff()))
+            };
+            self.gradients_of(&part(i), integers.iter().map(rows).collect())
+        };
         let all: Vec<Gradients> = std::thread::scope(|scope| {
-            let spawn = |i: usize| scope.spawn(move || self.gradients_of(part(i).0, part(i).1));
+            let spawn = |i: usize| scope.spawn(move || of_part(i));
             let handles: Vec<_> = (1..parts).map(spawn).collect();
-            let first = self.gradients_of(part(0).0, part(0).1);
+            let first = of_part(0);
             let rest = handles.into_iter().map(|handle| handle.join().expect("a part has no other way to fail"));
             [first].into_iter().chain(rest).collect()
         });
@@ -196,23 +297,29 @@ impl Trainer {
         let sums =
             sums.reduce(|a, b| a.into_iter().zip(b).map(|(a, b)| sum(a, b)).collect()).expect("at least one part");
         let scaled = |gradient: Tensor<1>| if parts > 1 { gradient.mul_scalar(share) } else { gradient };
-        (sums.into_iter().map(|gradient| gradient.map(scaled)).collect(), measured)
+        Ok((sums.into_iter().map(|gradient| gradient.map(scaled)).collect(), measured))
     }
 
-    fn gradients_of(&self, pixels: &[u8], labels: &[usize]) -> Gradients {
+    fn gradients_of(&self, batch: &Batch, values: HashMap<NodeId, Tensor<2>>) -> Gradients {
+        let Batch { indices, pixels, labels, .. } = batch;
         let Config { loss: weights, optimizer, steps, .. } = &self.config;
         let with_gradients = self.device.clone().autodiff();
         let leaves = self.optimizer.leaves(&with_gradients);
         let blends = self.plan.blends(self.done);
         let gelus = self.gelus as f64 - blends.values().map(|alpha| 1.0 - alpha).sum::<f64>();
         let watched = if weights.mse > 0.0 { self.blocks.clone() } else { Vec::new() };
-        let taught = (weights.kl > 0.0 || weights.mse > 0.0).then(|| {
-            let choices = Choices { watched: watched.clone(), ..Choices::default() };
-            self.teacher.0.run(&self.teacher.1, self.input(pixels, &self.device), &choices)
+        let taught = (weights.kl > 0.0 || weights.mse > 0.0).then(|| match &self.remembered {
+            Some(logits) if weights.mse == 0.0 => {
+                Outputs { output: self.rows_of(logits, indices), watched: Vec::new() }
+            }
+            _ => {
+                let choices = Choices { watched: watched.clone(), ..Choices::default() };
+                self.teacher.0.run(&self.teacher.1, &[self.input(pixels, &self.device)], &choices)
+            }
         });
-        let choices = Choices { blends, watched, ..Choices::default() };
+        let choices = Choices { blends, watched, values };
         let constants = self.parameters.constants(&leaves);
-        let learnt = self.student.run(&constants, self.input(pixels, &with_gradients), &choices);
+        let learnt = self.student.run(&constants, &[self.input(pixels, &with_gradients)], &choices);
         let mut losses: Vec<(f32, Tensor<1>)> = Vec::new();
         let mut measured =
             Measured { step: self.done, rate: optimizer.rate(self.done, *steps), gelus, ..Measured::default() };
@@ -248,6 +355,28 @@ impl Trainer {
         (leaves.iter().map(|leaf| leaf.grad(&gradients)).collect(), measured)
     }
 
+    /// Rows of the teacher's logits.
+    fn rows_of(&self, logits: &[f32], indices: &[usize]) -> Tensor<2> {
+        let classes = self.imported.graph.ty(self.imported.graph.output).last();
+        let rows: Vec<f32> = indices.iter().flat_map(|&i| &logits[i * classes..][..classes]).copied().collect();
+        Tensor::from_data(TensorData::new(rows, [indices.len(), classes]), &self.device)
+    }
+
+    /// The integer program's logits of a batch, those that gradients are taken at where integers are trained; `None` where floats are.
+    ///
+    /// # Errors
+    /// When the parameters cannot be compiled.
+    pub fn integer_logits(&self, batch: &Batch) -> Option<Result<Vec<f32>, String>> {
+        let quantizer = self.quantizer.as_ref()?;
+        let Value::Node(output) = self.imported.graph.output else { return None };
+        let logits = || {
+            let program = quantizer.compile(&self.student())?;
+            let mut values = qat::values(&program, &self.imported.graph, &batch.pixels, batch.labels.len())?;
+            values.remove(&output).ok_or_else(|| "the program has no logits".to_owned())
+        };
+        Some(logits())
+    }
+
     /// Changes the parameters along gradients.
     pub fn apply(&mut self, (gradients, mut measured): Gradients) -> Measured {
         measured.norm = self.optimizer.step(gradients, measured.rate);
@@ -260,7 +389,8 @@ impl Trainer {
         self.parameters.checkpoint(self.checkpoint.clone(), &self.optimizer.values())
     }
 
-    /// How many pictures the student classifies rightly, in floats; its GELUs as they are at the current step, or all replaced.
+    /// How many pictures the student classifies rightly; its GELUs as they are at the current step, or all replaced. In floats, or where
+    /// integers are trained in these.
     ///
     /// # Errors
     /// When pictures cannot be read, or a batch is too large.
@@ -272,6 +402,7 @@ impl Trainer {
             self.parameters.constants(&leaves).into_iter().map(Tensor::inner).collect::<Vec<_>>()
         };
         let constants = frozen(&self.optimizer.values());
+        let integers = self.quantizer.as_ref().map(|quantizer| quantizer.compile(&self.student())).transpose()?;
         let mut score = Score::default();
         let batch = self.config.batch / self.config.threads;
         for start in (0..pictures.len()).step_by(batch) {
@@ -279,6 +410,15 @@ impl Trainer {
             let mut pixels = Vec::new();
             for i in range.clone() {
                 pixels.extend(pictures.read(i, Augment::None, &mut Rng::with_seed(0))?);
+            }
+            if let Some(program) = &integers {
+                let values = qat::values(program, &self.imported.graph, &pixels, range.len())?;
+                let Value::Node(output) = self.imported.graph.output else { unreachable!("networks have nodes") };
+                let logits = &values[&output];
+                for (row, &label) in logits.chunks_exact(logits.len() / range.len()).zip(&pictures.labels[range]) {
+                    score.add(row, label);
+                }
+                continue;
             }
             let whole = range.len() == batch;
             let rest = match whole {
@@ -288,7 +428,7 @@ impl Trainer {
                 }
             };
             let program = rest.as_ref().unwrap_or(&self.teacher.0);
-            let logits = program.run(&constants, self.input(&pixels, &self.device), &choices).output;
+            let logits = program.run(&constants, &[self.input(&pixels, &self.device)], &choices).output;
             let classes = logits.dims()[1];
             let logits = crate::params::values(logits);
             for (row, &label) in logits.chunks_exact(classes).zip(&pictures.labels[range]) {
