@@ -248,7 +248,8 @@ fn shards(path: &Path) -> Result<(Store, Vec<usize>), String> {
     for (index, file) in files.iter().enumerate() {
         let at = |e: &dyn std::fmt::Display| format!("{}: {e}", file.display());
         let mut archive = tar::Archive::new(fs::File::open(file).map_err(|e| at(&e))?);
-        let (mut picture, mut label): (Option<(String, u64, u64)>, Option<(String, usize)>) = (None, None);
+        let mut picture: Option<(String, u64, u64)> = None;
+        let mut label: Option<(String, usize)> = None;
         for entry in archive.entries_with_seek().map_err(|e| at(&e))? {
             let mut entry = entry.map_err(|e| at(&e))?;
             let path = entry.path().map_err(|e| at(&e))?.display().to_string();

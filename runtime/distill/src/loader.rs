@@ -117,9 +117,12 @@ impl Loader {
         };
         Loader { workers: (0..threads).map(worker).collect(), next: 0 }
     }
+}
 
-    /// The next batch; `None` after the last.
-    pub fn next(&mut self) -> Option<Result<Batch, String>> {
+impl Iterator for Loader {
+    type Item = Result<Batch, String>;
+
+    fn next(&mut self) -> Option<Result<Batch, String>> {
         let worker = self.next % self.workers.len();
         self.next += 1;
         self.workers[worker].recv().ok()

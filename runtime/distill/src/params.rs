@@ -30,7 +30,7 @@ pub struct Parameters {
 /// A constant of the graph.
 enum Made {
     Fixed(Tensor<1>),
-    Slice { tensor: usize, start: usize, end: usize },
+    Slice { tensor: usize, start: usize, length: usize },
     Gather { tensor: usize, elements: Tensor<1, Int> },
 }
 
@@ -60,7 +60,7 @@ impl Parameters {
                 let values = imported.weights.get(&decl.name).and_then(|t| t.as_f32()).expect("floats").to_vec();
                 Made::Fixed(flat(values, device))
             }
-            Source::Slice { tensor, start } => Made::Slice { tensor, start, end: start + decl.ty.elements() },
+            Source::Slice { tensor, start } => Made::Slice { tensor, start, length: decl.ty.elements() },
             Source::Gather { tensor, elements } => {
                 let (elements, n): (Vec<i64>, usize) = (elements.iter().map(|&i| i.into()).collect(), elements.len());
                 Made::Gather { tensor, elements: Tensor::from_data(TensorData::new(elements, [n]), device) }
@@ -73,10 +73,10 @@ impl Parameters {
     pub fn constants(&self, tensors: &[Tensor<1>]) -> Vec<Tensor<1>> {
         let made = |constant: &Made| match constant {
             Made::Fixed(values) => values.clone(),
-            Made::Slice { tensor, start, end } if (*start, *end) == (0, tensors[*tensor].dims()[0]) => {
+            Made::Slice { tensor, start: 0, length } if *length == tensors[*tensor].dims()[0] => {
                 tensors[*tensor].clone()
             }
-            Made::Slice { tensor, start, end } => tensors[*tensor].clone().slice([*start..*end]),
+            Made::Slice { tensor, start, length } => tensors[*tensor].clone().narrow(0, *start, *length),
             Made::Gather { tensor, elements } => tensors[*tensor].clone().select(0, elements.clone()),
         };
         self.constants.iter().map(made).collect()

@@ -181,7 +181,7 @@ fn a_value_in_a_nodes_place_keeps_its_gradient() {
     let x: Burn<2> = Burn::from_data([[1.0, -1.0]], &device).require_grad();
     let value = Burn::from_data([[3.0, -2.0]], &device);
     let choices = Choices { values: [(gelu, value)].into(), watched: vec![gelu], ..Choices::default() };
-    let out = program.run(&[], &[x.clone()], &choices);
+    let out = program.run(&[], std::slice::from_ref(&x), &choices);
     assert_eq!(values(out.watched[0].clone()), [3.0, -2.0]);
     assert_eq!(values(out.output.clone()), [3.0, 0.0]);
     // The slope of GELU at 1 where the ReLU after the value lets it pass.

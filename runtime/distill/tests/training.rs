@@ -271,8 +271,8 @@ fn batches_follow_from_the_seed_and_are_shared_by_workers() {
     assert_ne!(order(0, 2).indices(0, 26), order(0, 2).indices(3, 26));
     let wanted: Vec<_> = (0..7).map(|step| order(0, 1).batch(&data, step).unwrap()).collect();
     for threads in [1, 3] {
-        let mut loader = Loader::start(&data, order(0, 1), 0..7, threads);
-        let found: Vec<_> = std::iter::from_fn(|| loader.next()).map(Result::unwrap).collect();
+        let loader = Loader::start(&data, order(0, 1), 0..7, threads);
+        let found: Vec<_> = loader.map(Result::unwrap).collect();
         assert!(found == wanted, "{threads} threads");
     }
     let plain = Order { augment: Augment::None, ..order(0, 1) }.batch(&data, 0).unwrap();
