@@ -28,7 +28,7 @@ use swint_compiler::{
     frontend::{Checkpoint, Preprocess, Resize},
     plan::{PlanError, plan},
 };
-use swint_ir::{Elem, Module, Weights, text};
+use swint_ir::{Elem, Graph, Module, Weights, text};
 
 /// Names of sections.
 const BEFORE: &str = "before.ir.gz";
@@ -37,8 +37,8 @@ const EXPLANATIONS: &str = "explanations.json.gz";
 const MAGIC: &[u8; 8] = b"\x89SWINT\r\n";
 const VERSION: u32 = 2;
 
-/// Largest size of what the rewrites did, in bytes: more is no explanation that someone would read.
-const MOST_EXPLAINED: u64 = 1 << 28;
+/// Largest size of a text of what the rewrites did, in bytes (Swin-T's is 0.7 MB): where it is larger, it is left out.
+const MOST_EXPLAINED: usize = 1 << 24;
 
 /// What a file says of its model beside the program.
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
@@ -133,7 +133,9 @@ impl Artifact {
         ];
         if let Some(history) = &self.history {
             let (before, explanations) = history.to_texts();
-            sections.extend([(BEFORE, compressed(&before)), (EXPLANATIONS, compressed(&explanations))]);
+            if before.len().max(explanations.len()) <= MOST_EXPLAINED {
+                sections.extend([(BEFORE, compressed(&before)), (EXPLANATIONS, compressed(&explanations))]);
+            }
         }
         let mut body = (sections.len() as u32).to_le_bytes().to_vec();
         for (name, content) in sections {
@@ -194,7 +196,12 @@ impl Artifact {
             (None, None) => None,
             (Some(before), Some(explanations)) => {
                 let [before, explanations] = [before, explanations].map(|section| decompressed(section));
-                Some(History::from_texts(&before?, &explanations?).map_err(format_error)?)
+                let history = History::from_texts(&before?, &explanations?).map_err(format_error)?;
+                let ends = |graph: &Graph| (graph.inputs.clone(), graph.ty(graph.output).clone());
+                if ends(&history.before) != ends(&module.graph) {
+                    return Err(format_error("the program before its rewrites takes or gives something else"));
+                }
+                Some(history)
             }
             _ => return Err(format_error("half of what the rewrites did is missing")),
         };
@@ -209,7 +216,10 @@ fn compressed(text: &str) -> Vec<u8> {
 
 fn decompressed(bytes: &[u8]) -> Result<String, ArtifactError> {
     let mut text = String::new();
-    GzDecoder::new(bytes).take(MOST_EXPLAINED).read_to_string(&mut text).map_err(format_error)?;
+    GzDecoder::new(bytes).take(MOST_EXPLAINED as u64 + 1).read_to_string(&mut text).map_err(format_error)?;
+    if text.len() > MOST_EXPLAINED {
+        return Err(format_error("what it says of its rewrites is too large"));
+    }
     Ok(text)
 }
 
@@ -284,10 +294,10 @@ impl<'a> Reader<'a> {
 mod tests {
     use super::*;
     use swint_compiler::{
-        egraph::{Limits, Rewriting, Target},
+        egraph::{Limits, Part, Rewriting, Target},
         rules::{RuleSet, rules},
     };
-    use swint_ir::{Decl, Graph, InputId, Tensor, Type, Value, op::Op};
+    use swint_ir::{Decl, InputId, Tensor, Type, Value, op::Op};
 
     fn sample() -> Artifact {
         let input = Decl { name: "x".into(), ty: Type::f32([1, 1, 1, 4]) };
@@ -334,6 +344,10 @@ mod tests {
         assert!(artifact(|history| history.parts.push(history.parts[0].clone())).is_err());
         let root = |history: &mut History| history.parts[0].explanation.as_mut().unwrap().root.0 = 99;
         assert!(artifact(root).is_err());
+        assert!(artifact(|history| history.parts.push(Part { nodes: Vec::new(), explanation: None })).is_err());
+        let written = |history: &mut History| history.parts[0].explanation.as_mut().unwrap().written.push('\u{1b}');
+        assert!(artifact(written).is_err());
+        assert!(artifact(|history| history.before.inputs[0].name = "y".into()).is_err());
     }
 
     #[test]

@@ -13,7 +13,7 @@ use serde_json::json;
 use std::{
     fs,
     io::IsTerminal,
-    path::{Path, PathBuf},
+    path::{Path, PathBuf, absolute},
     process::ExitCode,
     sync::{
         Arc,
@@ -29,7 +29,7 @@ use swint::{
     },
     distill::{
         Device,
-        data::{Augment, Pictures},
+        data::{Augment, Pictures, has_test_part},
         loss::Weights,
         optimizer::Settings,
         plan::{Order, Schedule},
@@ -62,7 +62,7 @@ pub struct Args {
     /// `labels`, or WebDataset shards, 'train-{000..127}.tar'.
     #[arg(long)]
     data: PathBuf,
-    /// Pictures to judge the student by; those of `cifar10`'s test set, or of a file's part `test`, need not be named.
+    /// Pictures to judge the student by; `cifar10`'s test set, or a file's part `test` (test.pixels, test.labels), need not be named.
     #[arg(long, value_name = "DATA")]
     test_data: Option<PathBuf>,
     /// Judge by the first so many only, evenly spread.
@@ -132,7 +132,7 @@ pub struct Args {
     #[arg(long, value_name = "STEPS", default_value_t = 0)]
     evaluate_every: u32,
     /// Minutes after which the state is saved again.
-    #[arg(long, value_name = "MINUTES", default_value_t = 5.0, value_parser = not_negative)]
+    #[arg(long, value_name = "MINUTES", default_value_t = 5.0, value_parser = minutes)]
     save_every: f64,
     /// Folder of states, metrics.jsonl and curve.svg. [default: OUTPUT with .run]
     #[arg(long, value_name = "DIR")]
@@ -163,6 +163,10 @@ fn not_negative(text: &str) -> Result<f64, String> {
     text.parse().ok().filter(|x| (0.0..1e30).contains(x)).ok_or_else(|| "a number, at least 0".to_owned())
 }
 
+fn minutes(text: &str) -> Result<f64, String> {
+    not_negative(text).ok().filter(|x| *x <= 1e6).ok_or_else(|| "minutes, at most a million".to_owned())
+}
+
 fn positive(text: &str) -> Result<f64, String> {
     not_negative(text).ok().filter(|x| *x > 0.0).ok_or_else(|| "a number above 0".to_owned())
 }
@@ -188,14 +192,18 @@ impl Args {
         let Some(preprocess) = &spec.preprocess else {
             return Err(miette!("the model takes no pictures: its description has no [preprocess]"));
         };
-        let (mut bytes, checkpoint) = read_checkpoint(&self.teacher)?;
+        let folder = self.run_dir.clone().unwrap_or_else(|| self.output.with_extension("run"));
+        self.check_output(&folder)?;
+        let (bytes, checkpoint) = read_checkpoint(&self.teacher)?;
         let student = self.student.as_deref().map(read_checkpoint).transpose()?;
-        bytes.extend(student.iter().flat_map(|(bytes, _)| bytes));
         let (pictures, test) = self.pictures(&spec, preprocess)?;
         let config = self.config(pictures.len())?;
         let bad = |path: &Path| {
             let path = path.display().to_string();
-            move |e: TrainError| coded(Code::BadCheckpoint, format!("{path}: {e}"))
+            move |error: TrainError| match error {
+                TrainError::Exec(error) => miette!("--batch {}: {error}", config.batch),
+                error => coded(Code::BadCheckpoint, format!("{path}: {error}")),
+            }
         };
         let mut trainer = Trainer::new(&spec, checkpoint, config, &device).map_err(bad(&self.teacher))?;
         if let (Some((_, student)), Some(path)) = (&student, &self.student) {
@@ -205,17 +213,19 @@ impl Args {
             let calibration = pictures.calibration(wanted).map_err(|e| miette!("{e}"))?;
             trainer.quantize(&spec, calibration).map_err(|e| miette!("--quantize: {e}"))?;
         }
-        let folder = self.run_dir.clone().unwrap_or_else(|| self.output.with_extension("run"));
+        let kind = self.device.split(':').next().unwrap_or_default();
+        let start: Vec<&[u8]> =
+            [&bytes].into_iter().chain(student.as_ref().map(|(bytes, _)| bytes)).map(Vec::as_slice).collect();
         let options = Options {
-            teacher: run::fingerprint(&spec, &bytes),
-            data: self.data.display().to_string(),
+            start: run::fingerprint(&spec, kind, &start),
+            data: pictures.fingerprint(),
             save_every: Duration::from_secs_f64(self.save_every * 60.0),
             evaluate_every: self.evaluate_every as usize,
             readers: cores(),
             folder,
         };
         make_folder(&options.folder)?;
-        self.begin(&mut trainer, &options, pictures.len(), &device)?;
+        self.begin(&mut trainer, &options, &device)?;
         run::remember(&mut trainer, &pictures, &options).map_err(|e| miette!("{e}"))?;
         let stop = Arc::new(AtomicBool::new(false));
         let flag = stop.clone();
@@ -227,12 +237,13 @@ impl Args {
             say(format_args!("stopped after {} of {} steps; --resume goes on", trainer.done, config.steps));
             return Ok(ExitCode::from(130));
         }
+        let metrics = run::metrics(&options.folder).map_err(|e| miette!("{e}"))?;
         let student = trainer.student();
         let tensors = student.0.iter().map(|(name, tensor)| (name.as_str(), tensor));
         let bytes = to_safetensors(tensors).map_err(|e| miette!("{e}"))?;
         write(&self.output, &bytes)?;
         let scales = self.save_scales(&trainer)?;
-        self.summary(&options, &config, clock.elapsed(), scales.as_deref())?;
+        self.summary(&metrics, &options, &config, clock.elapsed(), scales.as_deref())?;
         Ok(ExitCode::SUCCESS)
     }
 
@@ -245,16 +256,33 @@ impl Args {
         Ok(Some(path))
     }
 
+    /// Refuses outputs that cannot be written, before hours are spent on them.
+    fn check_output(&self, folder: &Path) -> miette::Result<()> {
+        let whole = |path: &Path| fs::canonicalize(path).or_else(|_| absolute(path)).ok();
+        let is = |other: Option<&Path>| other.is_some_and(|other| whole(other) == whole(&self.output));
+        let output = self.output.display();
+        if is(Some(folder)) {
+            return Err(miette!("-o {output} is the run's folder, too: give another name, or --run-dir"));
+        }
+        if is(Some(&self.spec)) || is(Some(&self.teacher)) || is(self.student.as_deref()) || is(Some(&self.data)) {
+            return Err(miette!("-o {output} would overwrite an input"));
+        }
+        let parent = self.output.parent().filter(|parent| !parent.as_os_str().is_empty());
+        if self.output.is_dir() || parent.is_some_and(|parent| !parent.is_dir()) {
+            return Err(miette!("-o {output}: it is a folder, or its folder does not exist"));
+        }
+        Ok(())
+    }
+
     /// Training pictures, and those to judge by.
     fn pictures(&self, spec: &Spec, preprocess: &Preprocess) -> miette::Result<(Pictures, Option<Pictures>)> {
         let open = |path: &Path, split| {
             Pictures::open(&resolve(path)?, split, spec.image, spec.classes, preprocess).map_err(|e| miette!("{e}"))
         };
         let mut pictures = open(&self.data, Split::Train)?;
-        let has_parts = !resolve(&self.data)?.is_dir() && self.data.extension().is_none_or(|e| e == "safetensors");
         let mut test = match &self.test_data {
             Some(path) => Some(open(path, Split::Test)?),
-            None if has_parts => open(&self.data, Split::Test).ok(),
+            None if has_test_part(&resolve(&self.data)?) => Some(open(&self.data, Split::Test)?),
             None => None,
         };
         if let Some(limit) = self.limit {
@@ -283,7 +311,11 @@ impl Args {
             None => (1..=cores()).rev().find(shares).unwrap_or(1),
         };
         let epoch = (pictures / batch).max(1);
-        let steps = self.steps.map_or((self.epochs * epoch as f64).ceil() as usize, |steps| steps as usize);
+        let steps = self.steps.map_or((self.epochs * epoch as f64).ceil(), f64::from);
+        if steps > f64::from(u32::MAX) {
+            return Err(miette!("--epochs {} are too many steps", self.epochs));
+        }
+        let steps = steps as usize;
         Ok(Config {
             schedule: self.schedule,
             order: if self.order == OrderArg::Front { Order::Front } else { Order::Back },
@@ -310,7 +342,7 @@ impl Args {
     }
 
     /// Restores the run that --resume names; refuses to begin over one.
-    fn begin(&self, trainer: &mut Trainer, options: &Options, pictures: usize, device: &Device) -> miette::Result<()> {
+    fn begin(&self, trainer: &mut Trainer, options: &Options, device: &Device) -> miette::Result<()> {
         let Some(from) = &self.resume else {
             if run::has_state(&options.folder) {
                 return Err(miette!(
@@ -322,7 +354,7 @@ impl Args {
             return Ok(());
         };
         let from = from.as_deref().unwrap_or(&options.folder);
-        let path = run::resume(trainer, from, options, pictures, device).map_err(|error| match error {
+        let path = run::resume(trainer, from, options, device).map_err(|error| match error {
             RunError::State(StateError::Damaged { .. }) => coded(Code::BadArtifact, error),
             error => miette!("{error}"),
         })?;
@@ -367,7 +399,7 @@ impl Args {
                     say(format_args!("after {step} steps: top-1 {top1:.2} % of {images}, all GELUs replaced"))
                 });
             }
-            Event::Saved(_) => {}
+            Event::Saved => {}
         });
         bar.finish_and_clear();
         ended.map_err(|error| miette!("{error}"))
@@ -375,22 +407,23 @@ impl Args {
 
     fn summary(
         &self,
+        metrics: &[Line],
         options: &Options,
         config: &Config,
         elapsed: Duration,
         scales: Option<&Path>,
     ) -> miette::Result<()> {
-        let metrics = run::metrics(&options.folder).map_err(|e| miette!("{e}"))?;
         let (mut seconds, mut steps, mut last, mut skipped) = (0.0, 0usize, None, 0);
-        for line in &metrics {
+        for line in metrics {
             match line {
                 Line::Step { seconds: taken, skipped: bad, .. } => {
                     (seconds, steps, skipped) = (seconds + taken, steps + 1, skipped + bad);
                 }
-                Line::Evaluation { top1, .. } => last = Some(*top1),
+                Line::Evaluation { step, top1, .. } if *step == config.steps => last = Some(*top1),
+                Line::Evaluation { .. } => {}
             }
         }
-        let per_1000 = seconds / (steps * config.batch) as f64 * 1000.0;
+        let per_1000 = seconds / (steps * config.batch).max(1) as f64 * 1000.0;
         if self.json {
             return print_json(&json!({
                 "output": self.output.display().to_string(), "schedule": config.schedule.to_string(), "steps": config.steps,
@@ -411,11 +444,17 @@ impl Args {
         let Some(scales) = scales else { return Ok(()) };
         print(format_args!(
             "its integer program: swint compile {} --weights {} --precision int8 --activation relu --equalize none --calib-stats {}\n",
-            self.spec.display(),
-            self.output.display(),
-            scales.display()
+            quoted(&self.spec)?,
+            quoted(&self.output)?,
+            quoted(scales)?
         ))
     }
+}
+
+/// A path as a shell reads it.
+fn quoted(path: &Path) -> miette::Result<String> {
+    let path = path.display().to_string();
+    Ok(shlex::try_quote(&path).into_diagnostic()?.into_owned())
 }
 
 /// A checkpoint, and its file's bytes.

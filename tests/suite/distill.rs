@@ -16,7 +16,10 @@ fn pictures(path: &str, n: usize, side: usize) {
     let mut rng = Rng::with_seed(1);
     let pixels = Tensor::new([n, side, side, 3], Data::U8((0..n * side * side * 3).map(|_| rng.u8(..)).collect()));
     let labels = Tensor::new([n], Data::U8((0..n).map(|i| (i % 10) as u8).collect()));
-    fs::write(path, to_safetensors([("pixels", &pixels), ("labels", &labels)]).unwrap()).unwrap();
+    // The same for training and for tests.
+    let tensors =
+        [("train.pixels", &pixels), ("train.labels", &labels), ("test.pixels", &pixels), ("test.labels", &labels)];
+    fs::write(path, to_safetensors(tensors).unwrap()).unwrap();
 }
 
 #[test]
@@ -124,6 +127,11 @@ fn bad_arguments_are_refused() {
     assert!(refused(&["--data", &data, "--resume"]).contains("no state"));
     assert!(refused(&["--data", &m.file("none.tar")]).contains("none.tar"));
     assert!(refused(&["--data", &m.weights]).contains("no tensor \"pixels\""));
+    assert!(refused(&["--data", &data, "--epochs", "1e25"]).contains("too many steps"));
+    assert!(refused(&["--data", &data, "--save-every", "1e20"]).contains("at most a million"));
+    assert!(refused(&["--data", &data, "--run-dir", &student]).contains("the run's folder, too"));
+    let over = fail(&["distill", &m.spec, "--teacher", &m.weights, "--data", &data, "-o", &data]);
+    assert!(over.contains("would overwrite an input"), "{over}");
     assert!(refused(&["--data", &data, "--student", &data]).contains("does not fit the model"));
     let other = model("timm_odd").weights;
     assert!(fail(&["distill", &m.spec, "--teacher", &other, "--data", &data, "-o", &student]).contains("mis-shaped"));

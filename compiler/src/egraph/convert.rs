@@ -27,7 +27,7 @@ pub(crate) fn to_egraph(module: &Module) -> Lowered {
 }
 
 /// As [`to_egraph`], with a record of why classes became equal: slower. The inputs' values lie in `ranges`.
-pub(super) fn to_egraph_explained(module: &Module, ranges: Vec<Range>) -> Lowered {
+pub(crate) fn to_egraph_explained(module: &Module, ranges: Vec<Range>) -> Lowered {
     lower(module, ranges, |constants| SwinGraph::new(constants).with_explanations_enabled())
 }
 

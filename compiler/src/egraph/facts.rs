@@ -5,7 +5,9 @@ use super::lang::{Constants, SwinGraph};
 use egg::Id;
 use std::{cmp::Ordering, sync::Arc};
 use swint_ir::{
-    ConstId, Data, Elem, Node, Tensor, Type, arith, infer, interp,
+    ConstId, Data, Elem, Node, Tensor, Type, arith,
+    fused::{self, Source},
+    infer, interp,
     op::{Attr, Class, Op, OpKind},
 };
 
@@ -50,7 +52,7 @@ impl Facts {
         }
     }
 
-    /// Whether values equal bit for bit cannot be in both: where `real` rules played no part, and the intervals are apart.
+    /// Whether values equal but for the sign of zeros cannot be in both: nothing was rounded, and the intervals are apart.
     pub fn contradict(&self, other: &Facts) -> bool {
         match (self, other) {
             (
@@ -75,7 +77,7 @@ impl Facts {
 /// How the programs of a class are equal.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Spread {
-    /// Bit for bit: what is known of one holds for all.
+    /// Bit for bit, but for the sign of zeros: what is known of one holds for all.
     Exact,
     /// Up to what `real` rules round, of this class or of what its programs read: what is known of one may not hold for another.
     Rounded {
@@ -247,6 +249,9 @@ fn parts(facts: &Facts) -> (&Type, Range, Option<ConstId>) {
 /// Where an op's results lie. Sums that 32 bits might not hold cannot be: the verifier and the type inference exclude them.
 fn range(op: &Op, operands: &[&Facts], ty: &Type, constants: &Constants) -> Range {
     let any = Range::of_elem(ty.elem);
+    if let Some(range) = range_of_body(op, operands, constants) {
+        return range;
+    }
     let of = |i: usize| parts(operands[i]).1;
     let x = of(0);
     let sum_of = |n: usize, product: Range| product.times(Range { low: n as f64, high: n as f64 });
@@ -296,8 +301,33 @@ fn range(op: &Op, operands: &[&Facts], ty: &Type, constants: &Constants) -> Rang
     }
 }
 
+/// Where the results of a fused op lie: those of the last step of its body.
+fn range_of_body(op: &Op, operands: &[&Facts], constants: &Constants) -> Option<Range> {
+    let steps = fused::body(op, operands.len())?;
+    let types: Vec<&Type> = operands.iter().filter_map(|facts| facts.ty()).collect();
+    let types = fused::step_types(op, &types).ok()?;
+    let mut results: Vec<Facts> = Vec::with_capacity(steps.len());
+    for (step, (inputs, ty)) in steps.iter().zip(types) {
+        let input = |(source, ty): (&Source, &Type)| match *source {
+            Source::Operand(i) => operands[i].clone(),
+            Source::Step(i) => results[i].clone(),
+            Source::Part { operand, .. } => {
+                let (range, spread) = (parts(operands[operand]).1, Spread::Exact);
+                Facts::Tensor { ty: ty.clone(), constant: None, range, spread, unary: None }
+            }
+        };
+        let inputs: Vec<Facts> = step.operands.iter().zip(&inputs).map(input).collect();
+        let inputs: Vec<&Facts> = inputs.iter().collect();
+        results.push(computed(&step.op, &inputs, ty, constants));
+    }
+    results.last().and_then(Facts::range)
+}
+
 /// An end of an interval of floats, a little further out: sums are rounded, and may be infinite.
 fn rounded(x: f64) -> (f64, f64) {
+    if x.is_infinite() {
+        return (x, x);
+    }
     let end = |x: f64| if x.abs() > f64::from(f32::MAX) { x.signum() * f64::INFINITY } else { x };
     (end(x - x.abs() * 1e-6), end(x + x.abs() * 1e-6))
 }
@@ -455,6 +485,16 @@ mod tests {
         };
         let times = (0..1000).take_while(|_| grows(&mut class)).count();
         assert_eq!((times, class.range()), (MOST_GROWN as usize + 1, Some(Range::of_elem(Elem::I16))));
+    }
+
+    #[test]
+    fn sums_of_infinite_ends_have_ends() {
+        let all = range(0.0, f64::INFINITY);
+        let far = Range::of_elem(Elem::F32);
+        for sum in [all.plus(all), all.plus(far), range(3e38, 3e38).plus(range(3e38, 3e38))].map(|sum| sum.map(rounded))
+        {
+            assert!(sum.low <= sum.high && sum.map(rounded) == sum.map(rounded).map(rounded), "{sum:?}");
+        }
     }
 
     #[test]

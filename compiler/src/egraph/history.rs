@@ -1,7 +1,8 @@
 //! What the rewrites did to a whole program, as a compiled model keeps it.
 
-use super::{Explanation, Rewriting};
+use super::{Explanation, Rewriting, Step};
 use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
 use swint_ir::{Graph, NodeId, text};
 
 /// A program before the rewrites, and what became of each of its parts.
@@ -26,6 +27,17 @@ pub struct Part {
     pub explanation: Option<Explanation>,
 }
 
+impl Part {
+    /// Whether its texts can be shown on a terminal.
+    fn is_printable(&self) -> bool {
+        let plain = |text: &str| !text.chars().any(char::is_control);
+        self.explanation.as_ref().is_none_or(|e| {
+            let step = |s: &Step| [&s.rule, &s.before, &s.after, &s.term].into_iter().all(|text| plain(text));
+            plain(&e.written) && e.steps.iter().all(step)
+        })
+    }
+}
+
 /// What of a history is no graph.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -46,15 +58,20 @@ impl Rewriting<'_> {
 impl History {
     /// The parts that some nodes are in, with those nodes only; each once, in the order of the first node asked for.
     pub fn of(&self, nodes: &[NodeId]) -> Vec<Part> {
-        let mut found: Vec<(usize, Part)> = Vec::new();
+        let of_part = |(i, part): (usize, &Part)| part.nodes.iter().map(move |&node| (node, i)).collect::<Vec<_>>();
+        let part_of: HashMap<NodeId, usize> = self.parts.iter().enumerate().flat_map(of_part).collect();
+        let (mut found, mut places): (Vec<Part>, HashMap<usize, usize>) = Default::default();
         for &node in nodes {
-            let Some(index) = self.parts.iter().position(|part| part.nodes.contains(&node)) else { continue };
-            match found.iter_mut().find(|(i, _)| *i == index) {
-                Some((_, part)) => part.nodes.push(node),
-                None => found.push((index, Part { nodes: vec![node], ..self.parts[index].clone() })),
+            let Some(&index) = part_of.get(&node) else { continue };
+            match places.get(&index) {
+                Some(&place) => found[place].nodes.push(node),
+                None => {
+                    places.insert(index, found.len());
+                    found.push(Part { nodes: vec![node], explanation: self.parts[index].explanation.clone() });
+                }
             }
         }
-        found.into_iter().map(|(_, part)| part).collect()
+        found
     }
 
     /// The program as text, and the rest as JSON.
@@ -72,6 +89,9 @@ impl History {
         let Record { target, parts } = serde_json::from_str(record).map_err(|e| e.to_string())?;
         let mut nodes: Vec<NodeId> = parts.iter().flat_map(|part| &part.nodes).copied().collect();
         nodes.sort();
+        if parts.iter().any(|part| part.nodes.is_empty()) || !parts.iter().all(Part::is_printable) {
+            return Err("its explanations hold no nodes, or control characters".to_owned());
+        }
         let rooted = |part: &Part| part.explanation.as_ref().is_none_or(|e| part.nodes.contains(&e.root));
         if !nodes.iter().copied().eq(before.iter().map(|(id, _)| id)) || !parts.iter().all(rooted) {
             return Err("its explanations are not those of its program".to_owned());

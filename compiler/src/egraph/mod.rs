@@ -21,6 +21,8 @@ pub use target::Target;
 pub use timings::{Measured, Timings, signature};
 
 pub(crate) use convert::to_egraph;
+#[cfg(test)]
+pub(crate) use convert::to_egraph_explained;
 
 use convert::{Lowered, from_egraph};
 use egg::{Id, Runner, SimpleScheduler, StopReason};

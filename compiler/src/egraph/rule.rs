@@ -24,19 +24,21 @@ pub enum Bound {
     Steps(i32),
     /// Two steps of the sum, and what either operand, in its units, exceeds 16 bits by: operands saturate before they are added.
     Residual,
-    /// A step of the result, and `e^δ − 1`, where δ is `2^-20` of the largest score: scores are no floats before they are
-    /// subtracted, and rounded when they become some.
+    /// A step of the result; `N·2^-15` for a row of N, of whose terms each is cut off at 15 bits; `e^δ − 1`, where δ is `2^-20` of the
+    /// largest score: scores are no floats before they are subtracted, and rounded when they become some; and `e^(−2^31·s)`, s the
+    /// scores' scale, where some are `2^31` units apart, which is as far as distances go.
     Scores,
-    /// `2·K` float roundings, each of the largest partial sum: what adding K products in `f32` loses.
+    /// `2·K + 4` float roundings, each of the largest partial sum: what making and adding K products in `f32` loses.
     Accumulation,
-    /// Half a step of the accumulator beside float rounding of the result.
+    /// Half a step of the accumulator beside float rounding of the larger operand.
     HalfStep,
     /// The sign of a zero.
     Zeros,
     /// A step of the result, one unit of the normalised value, which has 10 bits of fraction, times γ, and half a unit of γ's 16
-    /// bits times the largest normalised value, √C.
+    /// bits times the largest normalised value, √C. Also γ times what a normalised value exceeds 32 by, where it stops (of more
+    /// than 1025 channels only), and what a LayerNorm in floats loses to rounding mean and variance.
     Norm,
-    /// Half a step of the scores each for bias and mask, beside float rounding of the result.
+    /// Half a step of the scores each for bias and mask, beside float rounding of the largest operand.
     ScoreBias,
 }
 
@@ -235,8 +237,12 @@ impl Applier<ENode, Constants> for Guarded {
             // No interval excludes a zero for its sign.
             Class::Real(Bound::Zeros) => {}
             Class::Real(_) => {
-                if let Some(rounded) = egraph[class].data.rounded() {
-                    egraph.set_analysis_data(class, rounded);
+                // Both sides: egg may add the left one anew for an explanation, as a class that says nothing of this one.
+                let right = egraph.add_instantiation(&self.rhs.ast, &subst);
+                for id in [class, right] {
+                    if let Some(rounded) = egraph[id].data.rounded() {
+                        egraph.set_analysis_data(id, rounded);
+                    }
                 }
             }
         }

@@ -1,6 +1,7 @@
 //! Training pictures: where they are, in which order they come, and how they are varied. All of it follows from a seed.
 
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 use std::{
     fs,
     io::{Read, Seek, SeekFrom},
@@ -95,14 +96,20 @@ impl Pictures {
         self
     }
 
-    /// So many pictures, evenly spread over all, each a batch of one as it is.
+    /// So many pictures, evenly spread over all, each a batch of one as it is; those that cannot be read are left out.
     ///
     /// # Errors
-    /// When one cannot be read.
+    /// When none can be read.
     pub fn calibration(&self, wanted: usize) -> Result<Vec<Tensor>, String> {
         let (n, wanted) = (self.len(), wanted.min(self.len()));
-        let pixels = (0..wanted).map(|i| self.read(i * n / wanted, Augment::None, &mut Rng::with_seed(0)));
-        pixels.map(|pixels| Ok(Tensor::new([1, self.side, self.side, 3], Data::U8(pixels?)))).collect()
+        let read = |i: usize| self.read(i * n / wanted, Augment::None, &mut Rng::with_seed(0));
+        let all: Vec<Result<Vec<u8>, String>> = (0..wanted).map(read).collect();
+        let tensor = |pixels: &Vec<u8>| Tensor::new([1, self.side, self.side, 3], Data::U8(pixels.clone()));
+        let tensors: Vec<Tensor> = all.iter().flatten().map(tensor).collect();
+        match all.into_iter().next() {
+            Some(Err(error)) if tensors.is_empty() => Err(error),
+            _ => Ok(tensors),
+        }
     }
 
     /// A black picture.
@@ -121,22 +128,57 @@ impl Pictures {
                 let pixels = pixels[i * image..][..image].to_vec();
                 return Ok(if augment == Augment::Crop { self.shifted(&pixels, rng) } else { pixels });
             }
-            Store::Files(files) => fs::read(&files[i]).map_err(|e| format!("{}: {e}", files[i].display()))?,
+            Store::Files(files) => fs::read(&files[i]).map_err(|e| self.at(i, &e))?,
             Store::Shards(files, members) => {
                 let (file, start, length) = members[i];
-                member(&files[file], start, length).map_err(|e| format!("{}: {e}", files[file].display()))?
+                member(&files[file], start, length).map_err(|e| self.at(i, &e))?
             }
         };
-        let picture = Picture::decode(&bytes)?;
+        let picture = Picture::decode(&bytes).map_err(|e| self.at(i, &e))?;
         if augment == Augment::None {
-            return picture.preprocessed(self.side, &self.preprocess);
+            return picture.preprocessed(self.side, &self.preprocess).map_err(|e| self.at(i, &e));
         }
         let (corner, extent) = part(&picture, rng);
-        let mut pixels = picture.cropped(corner, extent, self.side, self.preprocess.interpolation)?;
+        let cropped = picture.cropped(corner, extent, self.side, self.preprocess.interpolation);
+        let mut pixels = cropped.map_err(|e| self.at(i, &e))?;
         if rng.bool() {
             mirror(&mut pixels, self.side);
         }
         Ok(pixels)
+    }
+
+    /// What is wrong with a picture, and where it is.
+    fn at(&self, i: usize, error: &dyn std::fmt::Display) -> String {
+        match &self.store {
+            Store::Memory(_) => format!("picture {i}: {error}"),
+            Store::Files(files) => format!("{}: {error}", files[i].display()),
+            Store::Shards(files, members) => {
+                format!("{}, byte {}: {error}", files[members[i].0].display(), members[i].1)
+            }
+        }
+    }
+
+    /// SHA-256 of which pictures these are: labels, and pixels in memory, or names and sizes of files.
+    pub fn fingerprint(&self) -> String {
+        let mut hash = Sha256::new();
+        for label in &self.labels {
+            hash.update(label.to_le_bytes());
+        }
+        match &self.store {
+            Store::Memory(pixels) => hash.update(pixels),
+            Store::Files(files) => {
+                for file in files {
+                    let size = fs::metadata(file).map_or(0, |data| data.len());
+                    hash.update(format!("{}\0{size}\0", file.display()));
+                }
+            }
+            Store::Shards(files, members) => {
+                for (file, start, length) in members {
+                    hash.update(format!("{}\0{start}\0{length}\0", files[*file].display()));
+                }
+            }
+        }
+        hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
     /// Shifted within a black frame of an eighth of the side, and mirrored every other time.
@@ -223,6 +265,21 @@ fn folders(path: &Path, classes: usize, preprocess: &Preprocess) -> Result<(Stor
     Ok((Store::Files(files), labels))
 }
 
+/// Whether a safetensors file has a part for tests, with tensors `test.…`.
+pub fn has_test_part(path: &Path) -> bool {
+    let header = || -> Option<serde_json::Value> {
+        let mut file = fs::File::open(path).ok()?;
+        let mut length = [0; 8];
+        file.read_exact(&mut length).ok()?;
+        let mut text = Vec::new();
+        // The format's own bound on a header.
+        file.take(u64::from_le_bytes(length).min(100_000_000)).read_to_end(&mut text).ok()?;
+        serde_json::from_slice(&text).ok()
+    };
+    let keys = header().and_then(|header| Some(header.as_object()?.keys().any(|key| key.starts_with("test."))));
+    keys.unwrap_or(false)
+}
+
 /// The files that a name with braces stands for: `a-{08..11}.tar` is a-08.tar to a-11.tar.
 ///
 /// # Errors
@@ -247,7 +304,9 @@ fn shards(path: &Path) -> Result<(Store, Vec<usize>), String> {
     let (mut members, mut labels) = (Vec::new(), Vec::new());
     for (index, file) in files.iter().enumerate() {
         let at = |e: &dyn std::fmt::Display| format!("{}: {e}", file.display());
-        let mut archive = tar::Archive::new(fs::File::open(file).map_err(|e| at(&e))?);
+        let opened = fs::File::open(file).map_err(|e| at(&e))?;
+        let size = opened.metadata().map_err(|e| at(&e))?.len();
+        let mut archive = tar::Archive::new(opened);
         let mut picture: Option<(String, u64, u64)> = None;
         let mut label: Option<(String, usize)> = None;
         for entry in archive.entries_with_seek().map_err(|e| at(&e))? {
@@ -257,15 +316,23 @@ fn shards(path: &Path) -> Result<(Store, Vec<usize>), String> {
             let start = path.rfind('/').map_or(0, |i| i + 1);
             let Some(point) = path[start..].find('.') else { continue };
             let (key, kind) = (path[..start + point].to_owned(), path[start + point + 1..].to_ascii_lowercase());
+            if !matches!(&*kind, "jpg" | "jpeg" | "png" | "cls") {
+                continue;
+            }
+            if !entry.header().entry_type().is_file() {
+                return Err(at(&format!("{path} is no plain file")));
+            }
+            if entry.raw_file_position().saturating_add(entry.size()) > size {
+                return Err(at(&format!("it ends within {path}")));
+            }
             match &*kind {
                 "jpg" | "jpeg" | "png" => picture = Some((key, entry.raw_file_position(), entry.size())),
-                "cls" => {
+                _ => {
                     let mut text = String::new();
-                    entry.read_to_string(&mut text).map_err(|e| at(&e))?;
+                    entry.by_ref().take(64).read_to_string(&mut text).map_err(|e| at(&e))?;
                     let class = text.trim().parse().map_err(|_| at(&format!("{path} holds no class: {text:?}")))?;
                     label = Some((key, class));
                 }
-                _ => {}
             }
             if let (Some((a, start, length)), Some((b, class))) = (&picture, &label)
                 && a == b

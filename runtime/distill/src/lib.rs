@@ -4,6 +4,9 @@
 //! Hinton, Vinyals and Dean, arXiv 1503.02531.)
 //!
 //! - [`exec`]: an IR graph on Burn tensors, differentiable; [`params`]: a checkpoint's tensors as parameters of its constants.
+//! - [`plan`], [`loss`], [`optimizer`]: what is replaced when, what is learnt, and how; [`qat`]: integers in training.
+//! - [`data`], [`loader`]: pictures and batches of them.
+//! - [`train`]: a step; [`run`]: a whole run, with [`state`]s on disk.
 
 mod curve;
 pub mod data;

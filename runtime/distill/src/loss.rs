@@ -41,7 +41,7 @@ pub fn cross_entropy(student: Tensor<2>, labels: Tensor<2>) -> Tensor<1> {
 /// The mean square of the difference of two tensors, over pairs of such.
 pub fn mean_square(student: Vec<Tensor<2>>, teacher: Vec<Tensor<2>>) -> Option<Tensor<1>> {
     let n = student.len() as f32;
-    let squares = student.into_iter().zip(teacher).map(|(a, b)| (a - b).powi_scalar(2).mean());
+    let squares = student.into_iter().zip(teacher).map(|(a, b)| (a - b).powi_scalar(2).mean_dim(1).mean());
     squares.reduce(|sum, square| sum + square).map(|sum| sum.div_scalar(n))
 }
 

@@ -2,7 +2,7 @@
 
 use burn::{
     optim::{AdamW, AdamWConfig, AdamWState, AdaptiveMomentumState, Optimizer as _},
-    tensor::{Device, Tensor},
+    tensor::Tensor,
 };
 use serde::{Deserialize, Serialize};
 
@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 pub struct Settings {
     /// Largest learning rate.
     pub lr: f64,
-    /// Steps over which the learning rate grows to it.
+    /// Steps over which the learning rate grows to it; at most half of all.
     pub warmup: usize,
     /// Weight decay of matrices; biases, LayerNorms' parameters and position biases have none.
     pub weight_decay: f32,
@@ -29,7 +29,7 @@ impl Default for Settings {
 }
 
 impl Settings {
-    /// The learning rate of a step: linear up to `lr`, then half a cosine down to 0 at the last. (SGDR, arXiv 1608.03983)
+    /// The learning rate of a step: linear up to `lr`, then half a cosine, which reaches 0 after the last. (SGDR, arXiv 1608.03983)
     pub fn rate(&self, step: usize, steps: usize) -> f64 {
         let warmup = self.warmup.min(steps / 2);
         if step < warmup {
@@ -81,8 +81,7 @@ impl Optimizer {
     }
 
     /// The parameters as leaves that gradients are taken of.
-    pub fn leaves(&self, device: &Device) -> Vec<Tensor<1>> {
-        debug_assert!(device.is_autodiff());
+    pub fn leaves(&self) -> Vec<Tensor<1>> {
         self.slots.iter().map(|slot| Tensor::from_inner(slot.value.clone()).require_grad()).collect()
     }
 
@@ -91,10 +90,14 @@ impl Optimizer {
         self.slots.iter().map(|slot| slot.average.as_ref().unwrap_or(&slot.value).clone()).collect()
     }
 
-    /// Takes a step along gradients, `None` for parameters that the loss does not depend on. Returns the norm of all before clipping.
+    /// Takes a step along gradients, `None` for parameters that the loss does not depend on. Returns the norm of all before clipping;
+    /// where that is not finite, nothing has changed.
     pub fn step(&mut self, gradients: Vec<Option<Tensor<1>>>, rate: f64) -> f32 {
-        let squares = gradients.iter().flatten().map(|g| g.clone().powi_scalar(2).sum());
+        let squares = gradients.iter().flatten().map(|g| sum_of_squares(g.clone()));
         let norm: f32 = squares.reduce(|a, b| a + b).map_or(0.0, |sum| sum.sqrt().into_scalar());
+        if !norm.is_finite() {
+            return norm;
+        }
         let scale = if norm > self.settings.clip { self.settings.clip / norm } else { 1.0 };
         for ((slot, gradient), &decays) in self.slots.iter_mut().zip(gradients).zip(&self.decays) {
             let Some(gradient) = gradient else { continue };
@@ -117,10 +120,18 @@ impl Optimizer {
     }
 }
 
+/// Summed in rows: what sums many millions at once does so in an order that threads decide.
+fn sum_of_squares(x: Tensor<1>) -> Tensor<1> {
+    let n = x.dims()[0];
+    let columns = (1..=n.min(4096)).rev().find(|&columns| n.is_multiple_of(columns)).unwrap_or(1);
+    x.powi_scalar(2).reshape([n / columns, columns]).sum_dim(1).sum()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::params::{flat, values};
+    use burn::tensor::Device;
 
     #[test]
     fn rates_rise_and_fall() {
@@ -149,6 +160,14 @@ mod tests {
         assert!((f64::from(values(optimizer.slots[0].value.clone())[0]) - x).abs() < 1e-6);
         assert!((f64::from(values(optimizer.values()[0].clone())[0]) - ema).abs() < 1e-6);
         assert_eq!(values(optimizer.slots[1].value.clone()), [2.0]);
+    }
+
+    #[test]
+    fn infinite_gradients_change_nothing() {
+        let device = Device::flex();
+        let mut optimizer = Optimizer::new(Settings::default(), vec![flat(vec![1.0], &device)], vec![false]);
+        assert!(!optimizer.step(vec![Some(flat(vec![1e30], &device))], 0.01).is_finite());
+        assert_eq!(values(optimizer.slots[0].value.clone()), [1.0]);
     }
 
     #[test]

@@ -6,6 +6,7 @@
 //! and in the shapes that it came with.
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
+use std::collections::BTreeSet;
 use swint_compiler::frontend::{self, Checkpoint, Spec};
 use swint_ir::{self as ir, Module};
 
@@ -54,7 +55,20 @@ impl Parameters {
         {
             return Err(format!("{name} {shape:?} has more than {MOST_ELEMENTS} elements"));
         }
-        let sources = trace(spec, &tensors, imported)?;
+        let mut sources = trace(spec, &tensors, imported)?;
+        // What no constant is made of is no parameter: libraries store buffers beside.
+        let owner = |source: &mut Source| match source {
+            Source::Fixed => None,
+            Source::Slice { tensor, .. } | Source::Gather { tensor, .. } => Some(std::mem::take(tensor)),
+        };
+        let owners: Vec<Option<usize>> = sources.iter_mut().map(owner).collect();
+        let used: Vec<usize> = owners.iter().flatten().copied().collect::<BTreeSet<_>>().into_iter().collect();
+        for (source, owner) in sources.iter_mut().zip(owners) {
+            if let (Source::Slice { tensor, .. } | Source::Gather { tensor, .. }, Some(owner)) = (source, owner) {
+                *tensor = used.binary_search(&owner).expect("it is used");
+            }
+        }
+        let tensors: Vec<(String, Vec<usize>)> = used.iter().map(|&i| tensors[i].clone()).collect();
         let constants = sources.into_iter().zip(&imported.graph.consts).map(|(source, decl)| match source {
             Source::Fixed => {
                 let values = imported.weights.get(&decl.name).and_then(|t| t.as_f32()).expect("floats").to_vec();
@@ -82,7 +96,7 @@ impl Parameters {
         self.constants.iter().map(made).collect()
     }
 
-    /// The checkpoint's tensors on a device, flat.
+    /// A checkpoint's tensors on a device, flat. The checkpoint fits the description.
     pub fn load(&self, checkpoint: &Checkpoint, device: &Device) -> Vec<Tensor<1>> {
         let values = |(name, _): &(String, _)| checkpoint.0[name].as_f32().expect("checkpoints are floats").to_vec();
         self.tensors.iter().map(|tensor| flat(values(tensor), device)).collect()

@@ -5,7 +5,7 @@ use crate::{
     data::Pictures,
     loader::Loader,
     state::{self, StateError},
-    train::{Measured, Trainer},
+    train::{Config, Measured, Trainer},
 };
 use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
@@ -28,9 +28,9 @@ use swint_runtime::{artifact::write_atomically, dataset::Score, tensors::to_safe
 pub struct Options {
     /// Folder of states, `metrics.jsonl` and `curve.svg`.
     pub folder: PathBuf,
-    /// SHA-256 of description and teacher.
-    pub teacher: String,
-    /// Where the training pictures are.
+    /// What the run starts from: of description, teacher, student and kind of device, see [`fingerprint`].
+    pub start: String,
+    /// Which the training pictures are, see [`Pictures::fingerprint`].
     pub data: String,
     /// How long to go on before the state is saved again.
     pub save_every: Duration,
@@ -70,7 +70,7 @@ pub enum Event<'a> {
     /// Something was measured.
     Line(&'a Line),
     /// The state was saved.
-    Saved(&'a Path),
+    Saved,
 }
 
 /// Why a run failed.
@@ -82,16 +82,30 @@ pub enum RunError {
     /// Pictures cannot be read.
     #[error("{0}")]
     Data(String),
-    /// The parameters cannot be compiled.
+    /// The parameters cannot be compiled, or are not finite.
     #[error("{0}")]
     Model(String),
-    /// The loss is no number any more.
-    #[error("the loss is {loss} at step {step}: the learning rate is too large")]
+    /// The loss or its gradients are no numbers any more.
+    #[error(
+        "the loss is {loss} at step {step}, the norm of its gradients {norm}: the learning rate or a loss's weight is too large"
+    )]
     Diverged {
         /// The step.
         step: usize,
         /// The loss.
         loss: f32,
+        /// The norm of the gradients; NaN where they were not taken.
+        norm: f32,
+    },
+    /// A line of the metrics cannot be read.
+    #[error("{}, line {line}: {error}", path.display())]
+    Metrics {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: usize,
+        /// What is wrong.
+        error: String,
     },
 }
 
@@ -119,39 +133,60 @@ pub fn run(
     let mut lines = kept(&options.folder, trainer.done)?;
     let steps = trainer.config().steps;
     let mut loader = Loader::start(pictures, trainer.order(0, 1), trainer.done..steps, options.readers);
-    let save = |trainer: &Trainer, lines: &[Line]| -> Result<PathBuf, RunError> {
+    let save = |trainer: &Trainer, lines: &[Line]| -> Result<(), RunError> {
         write_metrics(&options.folder, lines)?;
-        Ok(state::save(trainer, &options.folder, &options.teacher, (&options.data, pictures.len()))?)
+        state::save(trainer, &options.folder, &options.start, &options.data)?;
+        Ok(())
     };
     let mut saved = Instant::now();
-    while trainer.done < steps {
-        if stop.load(Ordering::Relaxed) {
-            observe(Event::Saved(&save(trainer, &lines)?));
+    loop {
+        let wanted = trainer.done == steps
+            || trainer.done > 0 && options.evaluate_every > 0 && trainer.done.is_multiple_of(options.evaluate_every);
+        let is_known = |line: &Line| matches!(line, Line::Evaluation { step, .. } if *step == trainer.done);
+        let mut stopped = stop.load(Ordering::Relaxed);
+        if let Some(test) = test.filter(|_| wanted && !stopped && !lines.iter().any(is_known)) {
+            match trainer.evaluate(test, stop).map_err(RunError::Model)? {
+                Some(Score { images, top1, .. }) => {
+                    let top1 = 100.0 * top1 as f64 / images as f64;
+                    let line = Line::Evaluation { step: trainer.done, top1, images };
+                    observe(Event::Line(&line));
+                    lines.push(line);
+                    write_metrics(&options.folder, &lines)?;
+                }
+                None => stopped = true,
+            }
+        }
+        if stopped {
+            save(trainer, &lines)?;
+            observe(Event::Saved);
             return Ok(Ended::Stopped);
         }
-        let batch = loader.next().expect("a batch for each step").map_err(RunError::Data)?;
+        if trainer.done == steps {
+            return Ok(Ended::Finished);
+        }
+        let batch = loader.next().unwrap_or_else(|| Err("a thread that reads pictures has failed".to_owned()));
+        let batch = batch.map_err(RunError::Data)?;
         let clock = Instant::now();
         let gradients = trainer.gradients(&batch).map_err(RunError::Model)?;
         if !gradients.1.loss.is_finite() {
-            return Err(RunError::Diverged { step: trainer.done, loss: gradients.1.loss });
+            return Err(RunError::Diverged { step: trainer.done, loss: gradients.1.loss, norm: f32::NAN });
         }
         let measured = trainer.apply(gradients);
+        if !measured.norm.is_finite() {
+            return Err(RunError::Diverged { step: trainer.done, loss: measured.loss, norm: measured.norm });
+        }
         let line = Line::Step { measured, seconds: clock.elapsed().as_secs_f64(), skipped: batch.skipped };
         observe(Event::Line(&line));
         lines.push(line);
-        let wanted = options.evaluate_every > 0 && trainer.done.is_multiple_of(options.evaluate_every);
-        if let Some(test) = test.filter(|_| wanted || trainer.done == steps) {
-            let Score { images, top1, .. } = trainer.evaluate(test, true).map_err(RunError::Data)?;
-            let line = Line::Evaluation { step: trainer.done, top1: 100.0 * top1 as f64 / images as f64, images };
-            observe(Event::Line(&line));
-            lines.push(line);
-        }
         if saved.elapsed() >= options.save_every || trainer.done == steps {
-            observe(Event::Saved(&save(trainer, &lines)?));
+            if trainer.done == steps && !trainer.is_finite() {
+                return Err(RunError::Model("a parameter is not finite: the learning rate is too large".to_owned()));
+            }
+            save(trainer, &lines)?;
+            observe(Event::Saved);
             saved = Instant::now();
         }
     }
-    Ok(Ended::Finished)
 }
 
 /// The teacher's logits of every picture, where they are asked for again and again: from the run's folder, or made and kept there.
@@ -163,11 +198,13 @@ pub fn remember(trainer: &mut Trainer, pictures: &Pictures, options: &Options) -
         return Ok(());
     }
     let path = options.folder.join("teacher.safetensors");
-    let whose = format!("{} {} {}", options.teacher, pictures.len(), options.data).into_bytes();
+    let Config { batch, threads, .. } = trainer.config();
+    let whose = format!("{} {} {batch} {threads}", options.start, options.data).into_bytes();
     let known = fs::read(&path).ok().and_then(|bytes| Checkpoint::from_bytes(&bytes).ok()).and_then(|mut file| {
         let of = file.0.remove("of")?;
         let logits = file.0.remove("logits")?;
-        (of.data == Data::U8(whose.clone())).then(|| logits.as_f32().map(<[f32]>::to_vec))?
+        let all = logits.shape.len() == 2 && logits.shape == [pictures.len(), trainer.classes()];
+        (all && of.data == Data::U8(whose.clone())).then(|| logits.as_f32().map(<[f32]>::to_vec))?
     });
     let logits = known.unwrap_or_else(|| trainer.taught(pictures));
     let of = Tensor::new([whose.len()], Data::U8(whose));
@@ -178,18 +215,16 @@ pub fn remember(trainer: &mut Trainer, pictures: &Pictures, options: &Options) -
     Ok(())
 }
 
-/// Goes on where a state ends: `from` is one, or a folder of them.
+/// Goes on where a state ends: `from` is one, or a folder of them, of which the newest is taken.
 ///
 /// # Errors
 /// When it cannot, see [`state::restore`].
-pub fn resume(
-    trainer: &mut Trainer,
-    from: &Path,
-    options: &Options,
-    pictures: usize,
-    device: &Device,
-) -> Result<PathBuf, RunError> {
-    Ok(state::restore(trainer, from, &options.teacher, (&options.data, pictures), device)?)
+pub fn resume(trainer: &mut Trainer, from: &Path, options: &Options, device: &Device) -> Result<PathBuf, RunError> {
+    let path = state::restore(trainer, from, &options.start, &options.data, device)?;
+    if let Some(later) = state::later(&options.folder, trainer.done) {
+        return Err(StateError::Later { path: later, from: path }.into());
+    }
+    Ok(path)
 }
 
 /// Whether a folder holds a state to go on from.
@@ -203,15 +238,25 @@ pub fn has_state(folder: &Path) -> bool {
 /// When `metrics.jsonl` cannot be read.
 pub fn metrics(folder: &Path) -> Result<Vec<Line>, RunError> {
     let path = folder.join("metrics.jsonl");
-    let text = fs::read_to_string(&path).map_err(|error| StateError::Io { path, error })?;
-    Ok(text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect())
+    let text = fs::read_to_string(&path).map_err(|error| StateError::Io { path: path.clone(), error })?;
+    let read = |(i, line)| {
+        serde_json::from_str(line).map_err(|e| RunError::Metrics {
+            path: path.clone(),
+            line: i + 1,
+            error: e.to_string(),
+        })
+    };
+    text.lines().enumerate().map(read).collect()
 }
 
-/// SHA-256 of what a model is: its description and its checkpoint's bytes.
-pub fn fingerprint(spec: &Spec, checkpoint: &[u8]) -> String {
+/// SHA-256 of what a run starts from: the model's description, the kind of device, and checkpoints' bytes.
+pub fn fingerprint(spec: &Spec, device: &str, checkpoints: &[&[u8]]) -> String {
     let mut hash = Sha256::new();
-    hash.update(format!("{spec:?}"));
-    hash.update(checkpoint);
+    hash.update(format!("{spec:?} {device}"));
+    for bytes in checkpoints {
+        hash.update(bytes.len().to_le_bytes());
+        hash.update(bytes);
+    }
     hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 

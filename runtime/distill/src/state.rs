@@ -33,10 +33,10 @@ const KEPT: usize = 2;
 pub struct Meta {
     /// What the run was started with.
     pub config: Config,
-    /// SHA-256 of description and teacher.
-    pub teacher: String,
-    /// Where the pictures are, and how many.
-    pub data: (String, usize),
+    /// What the run starts from, see [`crate::run::fingerprint`].
+    pub start: String,
+    /// Which its pictures are, see [`crate::data::Pictures::fingerprint`].
+    pub data: String,
     /// Steps done.
     pub done: usize,
     /// How many gradients each parameter has had.
@@ -64,6 +64,14 @@ pub enum StateError {
         /// The state before it, if that is whole.
         before: Option<PathBuf>,
     },
+    /// A run would be gone on with from a state before its newest.
+    #[error("{} is later than {}: remove it to go on from there", path.display(), from.display())]
+    Later {
+        /// The newest state.
+        path: PathBuf,
+        /// The one to go on from.
+        from: PathBuf,
+    },
     /// There is none.
     #[error("{} holds no state of a run", .0.display())]
     Missing(PathBuf),
@@ -79,7 +87,7 @@ pub enum StateError {
 
 fn previous(before: Option<&Path>) -> String {
     match before {
-        Some(path) => format!("; the one before it is whole: --resume={}", path.display()),
+        Some(path) => format!("; remove it to go on from the one before it, {}, which is whole", path.display()),
         None => "; there is none before it that is whole".to_owned(),
     }
 }
@@ -93,23 +101,33 @@ fn file_of(folder: &Path, done: usize) -> PathBuf {
 pub(crate) fn states(folder: &Path) -> Result<Vec<PathBuf>, StateError> {
     let io = |error| StateError::Io { path: folder.to_owned(), error };
     let entries = fs::read_dir(folder).and_then(|entries| entries.collect::<Result<Vec<_>, _>>()).map_err(io)?;
-    let is_state = |path: &PathBuf| path.extension().is_some_and(|e| e == "state");
-    let mut files: Vec<PathBuf> = entries.into_iter().map(|entry| entry.path()).filter(is_state).collect();
+    let mut files: Vec<(usize, PathBuf)> =
+        entries.into_iter().filter_map(|entry| Some((step_of(&entry.path())?, entry.path()))).collect();
     files.sort();
-    files.reverse();
-    Ok(files)
+    Ok(files.into_iter().rev().map(|(_, path)| path).collect())
+}
+
+/// After how many steps a state is, by its name; `None` of other files.
+fn step_of(path: &Path) -> Option<usize> {
+    let digits = path.file_name()?.to_str()?.strip_prefix("step-")?.strip_suffix(".state")?;
+    digits.bytes().all(|b| b.is_ascii_digit()).then(|| digits.parse().ok())?
+}
+
+/// The newest state in a folder, if it is of more steps than these.
+pub(crate) fn later(folder: &Path, done: usize) -> Option<PathBuf> {
+    states(folder).ok()?.into_iter().next().filter(|path| step_of(path).is_some_and(|step| step > done))
 }
 
 /// Writes a trainer's state, whole or not at all, and removes all but the newest two.
 ///
 /// # Errors
 /// When the folder cannot be written.
-pub fn save(trainer: &Trainer, folder: &Path, teacher: &str, data: (&str, usize)) -> Result<PathBuf, StateError> {
+pub fn save(trainer: &Trainer, folder: &Path, start: &str, data: &str) -> Result<PathBuf, StateError> {
     let slots = &trainer.optimizer.slots;
     let meta = Meta {
         config: *trainer.config(),
-        teacher: teacher.to_owned(),
-        data: (data.0.to_owned(), data.1),
+        start: start.to_owned(),
+        data: data.to_owned(),
         done: trainer.done,
         times: slots.iter().map(|slot| slot.time).collect(),
     };
@@ -163,21 +181,24 @@ fn read(path: &Path) -> Result<(Meta, Checkpoint), String> {
 pub fn restore(
     trainer: &mut Trainer,
     path: &Path,
-    teacher: &str,
-    data: (&str, usize),
+    start: &str,
+    data: &str,
     device: &Device,
 ) -> Result<PathBuf, StateError> {
     let files = if path.is_dir() { states(path)? } else { vec![path.to_owned()] };
     let path = files.first().ok_or_else(|| StateError::Missing(path.to_owned()))?;
+    fs::metadata(path).map_err(|error| StateError::Io { path: path.clone(), error })?;
     let (meta, mut tensors) = read(path).map_err(|reason| {
-        let before = files.iter().skip(1).find(|file| read(file).is_ok()).cloned();
+        let mut siblings = path.parent().and_then(|folder| states(folder).ok()).unwrap_or_default();
+        siblings.retain(|file| step_of(file) < step_of(path));
+        let before = siblings.into_iter().find(|file| read(file).is_ok());
         StateError::Damaged { path: path.clone(), reason, before }
     })?;
     let other = |what: &str| Err(StateError::Other { path: path.clone(), what: what.to_owned() });
-    if meta.teacher != teacher {
-        return other("the teacher or its description");
+    if meta.start != start {
+        return other("the description, the teacher, --student or --device");
     }
-    if (meta.data.0.as_str(), meta.data.1) != data {
+    if meta.data != data {
         return other("--data");
     }
     if meta.config != *trainer.config() {
@@ -186,6 +207,11 @@ pub fn restore(
         let differing = old.as_object().into_iter().flatten().find(|(key, value)| new[key.as_str()] != **value);
         return other(&differing.map_or_else(String::new, |(key, value)| format!("its {key} was {value}, which")));
     }
+    let config = trainer.config();
+    if meta.times.len() != trainer.optimizer.slots.len() || meta.done > config.steps {
+        return other("its number of steps or parameters");
+    }
+    let averages = config.optimizer.ema > 0.0;
     let names: Vec<String> = trainer.names().map(str::to_owned).collect();
     let mut slots = Vec::new();
     for ((name, slot), &time) in names.iter().zip(&trainer.optimizer.slots).zip(&meta.times) {
@@ -195,10 +221,11 @@ pub fn restore(
             let values = tensor.as_f32()?.to_vec();
             (values.len() == n).then(|| flat(values, device))
         };
-        let (Some(value), moments) = (part("value"), part("first").zip(part("second"))) else {
+        let (value, moments, average) = (part("value"), part("first").zip(part("second")), part("average"));
+        let Some(value) = value.filter(|_| moments.is_some() == (time > 0) && average.is_some() == averages) else {
             return other("its parameters");
         };
-        slots.push(Slot { value, moments, average: part("average"), time });
+        slots.push(Slot { value, moments, average, time });
     }
     trainer.optimizer.slots = slots;
     trainer.done = meta.done;

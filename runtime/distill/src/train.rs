@@ -12,7 +12,10 @@ use crate::{
 };
 use burn::tensor::{Device, Tensor, TensorData};
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, HashMap};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::atomic::{AtomicBool, Ordering},
+};
 use swint_compiler::{
     frontend::{self, Checkpoint, Spec},
     pipeline::Calibration,
@@ -20,7 +23,7 @@ use swint_compiler::{
 use swint_ir::{self as ir, Elem, Module, NodeId, Value, random::Rng};
 use swint_runtime::dataset::Score;
 
-/// Everything that a run follows from, beside teacher and pictures.
+/// Everything that a run follows from, beside teacher, student to start from, and pictures.
 #[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
@@ -198,7 +201,7 @@ impl Trainer {
             // The last batch is filled up with its last picture.
             let read = |i: usize| {
                 let i = (start + i).min(pictures.len() - 1);
-                // A bad picture is in no batch: what it would be taught does not matter.
+                // One that cannot be read is in no batch either.
                 pictures.read(i, Augment::None, &mut Rng::with_seed(0)).unwrap_or_else(|_| pictures.blank())
             };
             let pixels: Vec<u8> = (0..batch).flat_map(read).collect();
@@ -207,8 +210,7 @@ impl Trainer {
                 self.teacher.0.run(&self.teacher.1, &[input], &Choices::default()).output,
             ));
         }
-        let classes = logits.len() / pictures.len().next_multiple_of(batch);
-        logits.truncate(pictures.len() * classes);
+        logits.truncate(pictures.len() * self.classes());
         logits
     }
 
@@ -252,14 +254,7 @@ impl Trainer {
     /// When the parameters cannot be compiled to integers, where that is trained.
     pub fn gradients(&self, batch: &Batch) -> Result<Gradients, String> {
         let parts = self.config.threads;
-        let integers = match &self.quantizer {
-            None => BTreeMap::new(),
-            Some(quantizer) => {
-                let values: Vec<Tensor<1>> = self.optimizer.slots.iter().map(|slot| slot.value.clone()).collect();
-                let program = quantizer.compile(&self.parameters.checkpoint(self.checkpoint.clone(), &values))?;
-                qat::values(&program, &self.imported.graph, &batch.pixels, batch.labels.len())?
-            }
-        };
+        let integers = self.integers(batch).unwrap_or_else(|| Ok(BTreeMap::new()))?;
         let (labels, pixels) = (batch.labels.len() / parts, batch.pixels.len() / parts);
         let part = |i: usize| Batch {
             indices: batch.indices[i * labels..][..labels].to_vec(),
@@ -304,7 +299,7 @@ impl Trainer {
         let Batch { indices, pixels, labels, .. } = batch;
         let Config { loss: weights, optimizer, steps, .. } = &self.config;
         let with_gradients = self.device.clone().autodiff();
-        let leaves = self.optimizer.leaves(&with_gradients);
+        let leaves = self.optimizer.leaves();
         let blends = self.plan.blends(self.done);
         let gelus = self.gelus as f64 - blends.values().map(|alpha| 1.0 - alpha).sum::<f64>();
         let watched = if weights.mse > 0.0 { self.blocks.clone() } else { Vec::new() };
@@ -357,30 +352,37 @@ impl Trainer {
 
     /// Rows of the teacher's logits.
     fn rows_of(&self, logits: &[f32], indices: &[usize]) -> Tensor<2> {
-        let classes = self.imported.graph.ty(self.imported.graph.output).last();
+        let classes = self.classes();
         let rows: Vec<f32> = indices.iter().flat_map(|&i| &logits[i * classes..][..classes]).copied().collect();
         Tensor::from_data(TensorData::new(rows, [indices.len(), classes]), &self.device)
     }
 
-    /// The integer program's logits of a batch, those that gradients are taken at where integers are trained; `None` where floats are.
+    /// What the integer kernels give for a batch, of each named node of the imported graph: what gradients are taken at. `None` where
+    /// floats are trained.
     ///
     /// # Errors
     /// When the parameters cannot be compiled.
-    pub fn integer_logits(&self, batch: &Batch) -> Option<Result<Vec<f32>, String>> {
+    pub fn integers(&self, batch: &Batch) -> Option<Result<BTreeMap<NodeId, Vec<f32>>, String>> {
         let quantizer = self.quantizer.as_ref()?;
-        let Value::Node(output) = self.imported.graph.output else { return None };
-        let logits = || {
-            let program = quantizer.compile(&self.student())?;
-            let mut values = qat::values(&program, &self.imported.graph, &batch.pixels, batch.labels.len())?;
-            values.remove(&output).ok_or_else(|| "the program has no logits".to_owned())
-        };
-        Some(logits())
+        let values: Vec<Tensor<1>> = self.optimizer.slots.iter().map(|slot| slot.value.clone()).collect();
+        let program = quantizer.compile(&self.parameters.checkpoint(self.checkpoint.clone(), &values));
+        Some(program.and_then(|program| qat::values(&program, &self.imported.graph, &batch.pixels, batch.labels.len())))
     }
 
-    /// Changes the parameters along gradients.
+    /// How many classes the model knows.
+    pub fn classes(&self) -> usize {
+        self.imported.graph.ty(self.imported.graph.output).last()
+    }
+
+    /// The node of the imported graph that gives the logits.
+    pub fn logits(&self) -> Value {
+        self.imported.graph.output
+    }
+
+    /// Changes the parameters along gradients. Where their norm is not finite, nothing has changed.
     pub fn apply(&mut self, (gradients, mut measured): Gradients) -> Measured {
         measured.norm = self.optimizer.step(gradients, measured.rate);
-        self.done += 1;
+        self.done += usize::from(measured.norm.is_finite());
         measured
     }
 
@@ -389,52 +391,70 @@ impl Trainer {
         self.parameters.checkpoint(self.checkpoint.clone(), &self.optimizer.values())
     }
 
-    /// How many pictures the student classifies rightly; its GELUs as they are at the current step, or all replaced. In floats, or where
-    /// integers are trained in these.
+    /// How many pictures the student classifies rightly, every GELU replaced: in floats, or where integers are trained in these.
+    /// Pictures that cannot be read are left out; `None` where `stop` was set meanwhile.
     ///
     /// # Errors
-    /// When pictures cannot be read, or a batch is too large.
-    pub fn evaluate(&self, pictures: &Pictures, replaced: bool) -> Result<Score, String> {
-        let blends = if replaced { self.plan.replaced() } else { self.plan.blends(self.done) };
-        let choices = Choices { blends, ..Choices::default() };
-        let frozen = |values: &[Tensor<1>]| {
-            let leaves: Vec<Tensor<1>> = values.iter().cloned().map(Tensor::from_inner).collect();
-            self.parameters.constants(&leaves).into_iter().map(Tensor::inner).collect::<Vec<_>>()
-        };
-        let constants = frozen(&self.optimizer.values());
+    /// When no picture can be read, a logit is not finite, or the parameters cannot be compiled.
+    pub fn evaluate(&self, pictures: &Pictures, stop: &AtomicBool) -> Result<Option<Score>, String> {
+        let choices = Choices { blends: self.plan.replaced(), ..Choices::default() };
+        let leaves: Vec<Tensor<1>> = self.optimizer.values().into_iter().map(Tensor::from_inner).collect();
+        let constants: Vec<Tensor<1>> = self.parameters.constants(&leaves).into_iter().map(Tensor::inner).collect();
         let integers = self.quantizer.as_ref().map(|quantizer| quantizer.compile(&self.student())).transpose()?;
-        let mut score = Score::default();
+        let (mut score, mut bad) = (Score::default(), None);
         let batch = self.config.batch / self.config.threads;
         for start in (0..pictures.len()).step_by(batch) {
-            let range = start..(start + batch).min(pictures.len());
-            let mut pixels = Vec::new();
-            for i in range.clone() {
-                pixels.extend(pictures.read(i, Augment::None, &mut Rng::with_seed(0))?);
+            if stop.load(Ordering::Relaxed) {
+                return Ok(None);
             }
-            if let Some(program) = &integers {
-                let values = qat::values(program, &self.imported.graph, &pixels, range.len())?;
-                let Value::Node(output) = self.imported.graph.output else { unreachable!("networks have nodes") };
-                let logits = &values[&output];
-                for (row, &label) in logits.chunks_exact(logits.len() / range.len()).zip(&pictures.labels[range]) {
-                    score.add(row, label);
+            let (mut pixels, mut labels) = (Vec::new(), Vec::new());
+            for i in start..(start + batch).min(pictures.len()) {
+                match pictures.read(i, Augment::None, &mut Rng::with_seed(0)) {
+                    Ok(read) => {
+                        pixels.extend(read);
+                        labels.push(pictures.labels[i]);
+                    }
+                    Err(error) => bad = Some(error),
                 }
+            }
+            if labels.is_empty() {
                 continue;
             }
-            let whole = range.len() == batch;
-            let rest = match whole {
-                true => None,
-                false => {
-                    Some(Program::new(&self.imported.graph, range.len(), &self.device).map_err(|e| e.to_string())?)
+            let logits = match &integers {
+                Some(program) => {
+                    let mut values = qat::values(program, &self.imported.graph, &pixels, labels.len())?;
+                    let Value::Node(output) = self.logits() else { unreachable!("networks have nodes") };
+                    values.remove(&output).ok_or("the integer program has no logits")?
+                }
+                None => {
+                    let rest = match labels.len() == batch {
+                        true => None,
+                        false => Some(Program::new(&self.imported.graph, labels.len(), &self.device)),
+                    };
+                    let rest = rest.transpose().map_err(|e| e.to_string())?;
+                    let program = rest.as_ref().unwrap_or(&self.teacher.0);
+                    let input = self.input(&pixels, &self.device);
+                    crate::params::values(program.run(&constants, &[input], &choices).output)
                 }
             };
-            let program = rest.as_ref().unwrap_or(&self.teacher.0);
-            let logits = program.run(&constants, &[self.input(&pixels, &self.device)], &choices).output;
-            let classes = logits.dims()[1];
-            let logits = crate::params::values(logits);
-            for (row, &label) in logits.chunks_exact(classes).zip(&pictures.labels[range]) {
+            if logits.iter().any(|x| !x.is_finite()) {
+                return Err(format!(
+                    "after {} steps the logits are not finite: the learning rate is too large",
+                    self.done
+                ));
+            }
+            for (row, &label) in logits.chunks_exact(logits.len() / labels.len()).zip(&labels) {
                 score.add(row, label);
             }
         }
-        Ok(score)
+        match bad {
+            Some(error) if score.images == 0 => Err(error),
+            _ => Ok(Some(score)),
+        }
+    }
+
+    /// Whether every parameter of the student is a number.
+    pub fn is_finite(&self) -> bool {
+        self.optimizer.values().into_iter().all(|tensor| crate::params::values(tensor).iter().all(|x| x.is_finite()))
     }
 }

@@ -22,7 +22,7 @@ use swint_distill::{
     state::StateError,
     train::{Config, Trainer},
 };
-use swint_ir::{Data, Tensor, random::Rng};
+use swint_ir::{Data, Tensor, Value, random::Rng};
 use swint_runtime::{device::Device as Runtime, executor::Session, inputs::Split, tensors::to_safetensors};
 
 fn fixture() -> (Spec, Checkpoint) {
@@ -62,7 +62,13 @@ fn config(steps: usize) -> Config {
         seed: 3,
         augment: Augment::Crop,
         loss: Weights::default(),
-        optimizer: Settings { lr: 1e-3, warmup: 2, ema: 0.5, ..Settings::default() },
+        // Numbers that a careless reader of JSON gets wrong.
+        optimizer: Settings {
+            lr: 0.001_500_000_000_000_000_3,
+            warmup: 2,
+            ema: 0.996_666_666_666_666_7,
+            ..Settings::default()
+        },
         quantize: None,
     }
 }
@@ -75,7 +81,7 @@ fn trainer(config: Config) -> Trainer {
 fn options(folder: &Path) -> Options {
     Options {
         folder: folder.to_owned(),
-        teacher: "teacher".to_owned(),
+        start: "teacher".to_owned(),
         data: "pictures".to_owned(),
         save_every: Duration::ZERO,
         evaluate_every: 0,
@@ -108,10 +114,12 @@ fn a_few_pictures_are_learnt_by_heart() {
     let labels_only = Weights { kl: 0.0, ce: 1.0, ..Weights::default() };
     let optimizer = Settings { lr: 2e-3, warmup: 5, ..Settings::default() };
     let mut trainer = trainer(Config { batch: 16, loss: labels_only, augment: Augment::None, optimizer, ..config(60) });
-    let before = trainer.evaluate(&data, true).unwrap();
+    let evaluate = |trainer: &Trainer| trainer.evaluate(&data, &AtomicBool::new(false)).unwrap().unwrap();
+    let before = evaluate(&trainer);
     let lines = train(&mut trainer, &data, &options(folder.path()), usize::MAX);
     let loss = |line: &Line| if let Line::Step { measured, .. } = line { measured.loss } else { unreachable!() };
-    let after = trainer.evaluate(&data, true).unwrap();
+    let after = evaluate(&trainer);
+    assert_eq!(trainer.evaluate(&data, &AtomicBool::new(true)), Ok(None));
     assert!(loss(&lines[0]) > 1.0 && loss(&lines[59]) < 0.3, "{} and {}", loss(&lines[0]), loss(&lines[59]));
     assert!(before.top1 < 30 && after.top1 > 56, "{} and {}", before.top1, after.top1);
 }
@@ -157,7 +165,7 @@ fn a_run_that_is_cut_off_ends_as_one_that_is_not() {
     // A state after every step: the newest two are kept.
     train(&mut trainer(config(9)), &data, &options(&cut), 4);
     let mut resumed = trainer(config(9));
-    run::resume(&mut resumed, &cut, &options(&cut), data.len(), &Device::flex()).unwrap();
+    run::resume(&mut resumed, &cut, &options(&cut), &Device::flex()).unwrap();
     assert_eq!(resumed.done, 4);
     train(&mut resumed, &data, &options(&cut), usize::MAX);
     assert_eq!(bits(&resumed.student()), bits(&uninterrupted.student()));
@@ -172,9 +180,10 @@ fn a_run_that_is_cut_off_ends_as_one_that_is_not() {
     assert_eq!(measured(&cut), measured(&whole));
     // Another seed is another run.
     let mut other = trainer(Config { seed: 4, ..config(9) });
-    let error = run::resume(&mut other, &cut, &options(&cut), data.len(), &Device::flex()).unwrap_err();
+    let error = run::resume(&mut other, &cut, &options(&cut), &Device::flex()).unwrap_err();
     assert!(matches!(&error, RunError::State(StateError::Other { what, .. }) if what.contains("seed")), "{error}");
-    let error = run::resume(&mut trainer(config(9)), &cut, &options(&cut), 41, &Device::flex()).unwrap_err();
+    let others = Options { data: "others".to_owned(), ..options(&cut) };
+    let error = run::resume(&mut trainer(config(9)), &cut, &others, &Device::flex()).unwrap_err();
     assert!(error.to_string().contains("--data differs"), "{error}");
 }
 
@@ -188,18 +197,23 @@ fn a_damaged_state_is_refused_and_the_one_before_it_offered() {
     let whole = fs::read(state(3)).unwrap();
     let resume = |from: &Path| {
         let mut trainer = trainer(config(3));
-        run::resume(&mut trainer, from, &options, 16, &Device::flex()).map(|_| trainer.done)
+        run::resume(&mut trainer, from, &options, &Device::flex()).map(|_| trainer.done)
     };
     for damage in [&whole[..whole.len() / 2], &[&whole[..100], &[whole[100] ^ 1], &whole[101..]].concat(), &[]] {
         fs::write(state(3), damage).unwrap();
         let error = resume(folder.path()).unwrap_err().to_string();
         assert!(error.contains("is damaged") && error.contains(&state(2).display().to_string()), "{error}");
     }
-    assert_eq!(resume(&state(2)).unwrap(), 2);
-    fs::remove_file(state(2)).unwrap();
+    // What is later would be lost: it is not overwritten.
+    assert!(resume(&state(2)).unwrap_err().to_string().contains("is later than"));
+    fs::rename(state(2), folder.path().join("kept")).unwrap();
     assert!(resume(folder.path()).unwrap_err().to_string().contains("none before it"));
     fs::remove_file(state(3)).unwrap();
+    // Other files are no states, whatever they are called.
+    fs::write(folder.path().join("zzz.state"), b"mine").unwrap();
     assert!(resume(folder.path()).unwrap_err().to_string().contains("holds no state"));
+    assert!(matches!(resume(&state(3)), Err(RunError::State(StateError::Io { .. }))));
+    assert_eq!(resume(&folder.path().join("kept")).unwrap(), 2);
 }
 
 /// What the teacher says of pictures that never change is asked for once.
@@ -233,7 +247,8 @@ fn what_is_trained_quantized_is_what_is_compiled() {
     let folder = tempfile::tempdir().unwrap();
     let data = Arc::new(opened(&pictures(folder.path(), 32)));
     let (spec, _) = fixture();
-    let mut trainer = trainer(Config { quantize: Some(4), augment: Augment::None, ..config(4) });
+    let optimizer = Settings { ema: 0.0, ..config(4).optimizer };
+    let mut trainer = trainer(Config { quantize: Some(4), augment: Augment::None, optimizer, ..config(4) });
     trainer.quantize(&spec, data.calibration(4).unwrap()).unwrap();
     train(&mut trainer, &data, &options(folder.path()), usize::MAX);
     let student = trainer.student();
@@ -253,8 +268,12 @@ fn what_is_trained_quantized_is_what_is_compiled() {
     let input = Tensor::new([32, SIDE, SIDE, 3], Data::U8(batch.pixels.clone()));
     let output = session.run(&[input]).unwrap();
     let wanted = output.to_real(session.module().graph.ty(session.module().graph.output), &compiled.weights);
-    let found = trainer.integer_logits(&batch).unwrap().unwrap();
-    assert_eq!(found, wanted);
+    // What gradients of a next step would be taken at.
+    let found = trainer.integers(&batch).unwrap().unwrap();
+    let Value::Node(output) = trainer.logits() else { unreachable!() };
+    assert_eq!(found[&output], wanted);
+    // Every block's result is among them.
+    assert!(found.len() > 6, "{}", found.len());
 }
 
 #[test]
@@ -328,10 +347,56 @@ fn folders_and_shards_are_read_and_bad_pictures_skipped() {
         assert_eq!(Order { augment: Augment::Crop, ..order }.batch(&data, 0).unwrap().pixels.len(), batch.pixels.len());
         assert_eq!(data.limited(7).labels.len(), 7);
     }
+    // Half a shard is no shard.
+    let shard = folder.path().join("train-00.tar");
+    let bytes = fs::read(&shard).unwrap();
+    fs::write(&shard, &bytes[..bytes.len() / 2]).unwrap();
+    let (spec, _) = fixture();
+    let error = Pictures::open(&shard, Split::Train, SIDE, 10, spec.preprocess.as_ref().unwrap()).err().unwrap();
+    assert!(error.contains("train-00.tar"), "{error}");
     assert_eq!(expand("a-{08..10}.tar").unwrap(), ["a-08.tar", "a-09.tar", "a-10.tar"]);
     for bad in ["a-{}.tar", "a-{3..1}.tar", "a-{0..9.tar"] {
         assert!(expand(bad).is_err(), "{bad}");
     }
+}
+
+#[test]
+fn a_run_that_diverges_ends_with_an_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = Arc::new(opened(&pictures(folder.path(), 16)));
+    let end = |config: Config| {
+        let stop = AtomicBool::new(false);
+        let mut trainer = trainer(config);
+        let ended = run::run(&mut trainer, &data, Some(&data), &options(folder.path()), &stop, |_| ());
+        (ended.unwrap_err().to_string(), trainer.done)
+    };
+    let optimizer = Settings { lr: 1e29, warmup: 0, ema: 0.0, ..Settings::default() };
+    let (error, _) = end(Config { optimizer, ..config(1) });
+    assert!(error.contains("not finite"), "{error}");
+    let (error, done) = end(Config { loss: Weights { kl: 1e30, ..Weights::default() }, ..config(1) });
+    assert!(error.contains("the norm of its gradients inf") && done == 0, "{error}");
+}
+
+#[test]
+fn metrics_that_cannot_be_read_are_no_metrics() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(
+        folder.path().join("metrics.jsonl"),
+        "{\"kind\":\"evaluation\",\"step\":1,\"top1\":2.0,\"images\":3}\n{\n",
+    )
+    .unwrap();
+    assert!(run::metrics(folder.path()).unwrap_err().to_string().contains("metrics.jsonl, line 2"));
+}
+
+/// What libraries keep beside parameters is not trained, and stays as it is.
+#[test]
+fn buffers_are_no_parameters() {
+    let (spec, mut checkpoint) = fixture();
+    checkpoint.0.insert("layers.0.blocks.1.attn_mask".to_owned(), Tensor::f32([3], vec![1.0, 2.0, 3.0]));
+    let mut trainer = Trainer::new(&spec, checkpoint, config(1), &Device::flex()).unwrap();
+    assert!(trainer.names().all(|name| !name.ends_with("attn_mask")));
+    trainer.start_from(&spec, &fixture().1).unwrap();
+    assert_eq!(trainer.student().0["layers.0.blocks.1.attn_mask"].as_f32(), Some(&[1.0, 2.0, 3.0][..]));
 }
 
 #[test]

@@ -231,6 +231,16 @@ fn integer_examples() -> Vec<Example> {
     let near = large.inputs[0].data.to_i32().unwrap().into_iter().map(|q| (1 << 30) + q / 4096);
     large.inputs[0].data = Data::from_i32(Elem::I32, near);
     all.push(large);
+    // Long rows, whose many small terms are cut off; and scores that are further apart than 32 bits can say.
+    for (scale, row) in [(0.01, [vec![0], vec![-971; 999]].concat()), (1e-9, vec![i32::MAX, i32::MIN])] {
+        let mut rows = example(&[int(Elem::I32, scale, &[1, row.len()])], |m, x| {
+            let x = push(m, Op::Dequantize {}, &[x[0]]);
+            let p = push(m, Op::Softmax {}, &[x]);
+            push(m, quantize(Elem::U8, 1.0 / 255.0), &[p])
+        });
+        rows.inputs[0].data = Data::I32(row);
+        all.push(rows);
+    }
     // A stream of another scale and sums with a scale for each channel; the last two saturate before they are added.
     for sum in [2e-3, 2e-4, 1e-5] {
         all.push(example(&[int(Elem::I16, 1e-3, &[40, 3]), int(Elem::I8, 0.05, &[40, 7])], |m, x| {
