@@ -225,7 +225,9 @@ impl Applier<ENode, Constants> for Guarded {
             return Vec::new();
         }
         let Match { egraph, subst, .. } = matched;
-        let facts = pattern_facts(&self.rhs.ast, egraph, &subst);
+        // Where something was rounded, no interval contradicts another: they need not be known.
+        let exact = self.class == Class::Exact && egraph[class].data.rounded().is_some();
+        let facts = pattern_facts(&self.rhs.ast, egraph, &subst, exact);
         let Some(facts) = facts.filter(|facts| facts.ty() == egraph[class].data.ty()) else { return Vec::new() };
         match self.class {
             Class::Exact => assert!(
@@ -250,8 +252,9 @@ impl Applier<ENode, Constants> for Guarded {
     }
 }
 
-/// The facts of a pattern's root under a substitution; `None` where it is not well typed, channel scales included.
-fn pattern_facts(ast: &PatternAst<ENode>, egraph: &SwinGraph, subst: &Subst) -> Option<Facts> {
+/// The facts of a pattern's root under a substitution, with intervals or only types; `None` where it is not well typed, channel scales
+/// included.
+fn pattern_facts(ast: &PatternAst<ENode>, egraph: &SwinGraph, subst: &Subst, intervals: bool) -> Option<Facts> {
     let mut all: Vec<Facts> = Vec::new();
     for node in ast.as_ref() {
         let facts = match node {
@@ -263,7 +266,7 @@ fn pattern_facts(ast: &PatternAst<ENode>, egraph: &SwinGraph, subst: &Subst) -> 
                 if !egraph.analysis.weights.scales_in_bounds(&ty) {
                     return None;
                 }
-                computed(&op, &operands, ty, &egraph.analysis)
+                if intervals { computed(&op, &operands, ty, &egraph.analysis) } else { Facts::of(ty) }
             }
             ENodeOrVar::ENode(_) => return None,
         };
