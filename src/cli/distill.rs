@@ -11,6 +11,7 @@ use indicatif::{HumanDuration, ProgressBar, ProgressStyle};
 use miette::{IntoDiagnostic, miette};
 use serde_json::json;
 use std::{
+    collections::BTreeSet,
     fs,
     io::IsTerminal,
     path::{Path, PathBuf, absolute},
@@ -122,10 +123,10 @@ pub struct Args {
     /// What chance follows from: the same seed and --threads give the same bits.
     #[arg(long, default_value_t = 0)]
     seed: u64,
-    /// Parts of a batch worked on at the same time. [default: cores, as many as share a batch]
+    /// Parts of a batch worked on at the same time. [default: cores, as many as share a batch; GPUs, one each]
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1024))]
     threads: Option<u32>,
-    /// Where to train: cpu, or cuda:N where swint is built with --features cuda.
+    /// Where to train: cpu, or cuda:N where swint is built with --features cuda; several GPUs, cuda:0,cuda:1, share each batch.
     #[arg(long, default_value = "cpu")]
     device: String,
     /// Steps between evaluations; 0 evaluates at the end only.
@@ -171,11 +172,24 @@ fn positive(text: &str) -> Result<f64, String> {
     not_negative(text).ok().filter(|x| *x > 0.0).ok_or_else(|| "a number above 0".to_owned())
 }
 
+/// The devices of a list of names.
+fn devices_of(names: &str) -> miette::Result<Vec<Device>> {
+    let devices = names.split(',').map(|name| device_of(name.trim())).collect::<miette::Result<Vec<_>>>()?;
+    let kinds: BTreeSet<bool> = names.split(',').map(|name| name.trim() == "cpu").collect();
+    if kinds.len() > 1 || (1..devices.len()).any(|i| devices[..i].contains(&devices[i])) {
+        return Err(miette!("--device {names}: name each GPU once; the CPU works alone, in --threads"));
+    }
+    Ok(devices)
+}
+
 /// The device of a name.
 fn device_of(name: &str) -> miette::Result<Device> {
     #[cfg(feature = "cuda")]
     if let Some(index) = name.strip_prefix("cuda:").and_then(|n| n.parse::<usize>().ok()) {
-        return Ok(Device::cuda(index));
+        let found = Device::enumerate(swint::distill::DeviceType::Cuda).into_vec();
+        return found.get(index).cloned().ok_or_else(|| {
+            miette!("--device {name}: the NVIDIA driver knows {} GPUs, counted from cuda:0", found.len())
+        });
     }
     match name {
         "cpu" => Ok(Device::flex()),
@@ -187,7 +201,7 @@ fn device_of(name: &str) -> miette::Result<Device> {
 impl Args {
     /// Trains.
     pub fn run(self) -> miette::Result<ExitCode> {
-        let device = device_of(&self.device)?;
+        let devices = devices_of(&self.device)?;
         let spec = frontend::load_spec(&self.spec)?;
         let Some(preprocess) = &spec.preprocess else {
             return Err(miette!("the model takes no pictures: its description has no [preprocess]"));
@@ -197,7 +211,7 @@ impl Args {
         let (bytes, checkpoint) = read_checkpoint(&self.teacher)?;
         let student = self.student.as_deref().map(read_checkpoint).transpose()?;
         let (pictures, test) = self.pictures(&spec, preprocess)?;
-        let config = self.config(pictures.len())?;
+        let config = self.config(pictures.len(), &devices)?;
         let bad = |path: &Path| {
             let path = path.display().to_string();
             move |error: TrainError| match error {
@@ -205,7 +219,7 @@ impl Args {
                 error => coded(Code::BadCheckpoint, format!("{path}: {error}")),
             }
         };
-        let mut trainer = Trainer::new(&spec, checkpoint, config, &device).map_err(bad(&self.teacher))?;
+        let mut trainer = Trainer::new(&spec, checkpoint, config, &devices).map_err(bad(&self.teacher))?;
         if let (Some((_, student)), Some(path)) = (&student, &self.student) {
             trainer.start_from(&spec, student).map_err(bad(path))?;
         }
@@ -225,7 +239,7 @@ impl Args {
             folder,
         };
         make_folder(&options.folder)?;
-        self.begin(&mut trainer, &options, &device)?;
+        self.begin(&mut trainer, &options)?;
         run::remember(&mut trainer, &pictures, &options).map_err(|e| miette!("{e}"))?;
         let stop = Arc::new(AtomicBool::new(false));
         let flag = stop.clone();
@@ -294,7 +308,7 @@ impl Args {
         Ok((pictures, test))
     }
 
-    fn config(&self, pictures: usize) -> miette::Result<Config> {
+    fn config(&self, pictures: usize, devices: &[Device]) -> miette::Result<Config> {
         if self.ema >= 1.0 {
             return Err(miette!("--ema {} would never change: give less than 1", self.ema));
         }
@@ -308,6 +322,7 @@ impl Args {
                 return Err(miette!("--threads {threads} do not share a --batch of {batch}"));
             }
             Some(threads) => threads,
+            None if self.device != "cpu" && shares(&devices.len()) => devices.len(),
             None => (1..=cores()).rev().find(shares).unwrap_or(1),
         };
         let epoch = (pictures / batch).max(1);
@@ -342,7 +357,7 @@ impl Args {
     }
 
     /// Restores the run that --resume names; refuses to begin over one.
-    fn begin(&self, trainer: &mut Trainer, options: &Options, device: &Device) -> miette::Result<()> {
+    fn begin(&self, trainer: &mut Trainer, options: &Options) -> miette::Result<()> {
         let Some(from) = &self.resume else {
             if run::has_state(&options.folder) {
                 return Err(miette!(
@@ -354,7 +369,7 @@ impl Args {
             return Ok(());
         };
         let from = from.as_deref().unwrap_or(&options.folder);
-        let path = run::resume(trainer, from, options, device).map_err(|error| match error {
+        let path = run::resume(trainer, from, options).map_err(|error| match error {
             RunError::State(StateError::Damaged { .. }) => coded(Code::BadArtifact, error),
             error => miette!("{error}"),
         })?;

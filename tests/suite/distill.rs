@@ -123,6 +123,7 @@ fn bad_arguments_are_refused() {
     assert!(refused(&["--data", &data, "--lr", "0"]).contains("a number above 0"));
     assert!(refused(&["--data", &data, "--schedule", "none"]).contains("all, block, stage, anneal"));
     assert!(refused(&["--data", &data, "--device", "tpu"]).contains("there is cpu"));
+    assert!(refused(&["--data", &data, "--device", "cpu,cpu"]).contains("the CPU works alone"));
     assert!(refused(&["--data", &data, "--quantize", "--schedule", "block"]).contains("--schedule all"));
     assert!(refused(&["--data", &data, "--resume"]).contains("no state"));
     assert!(refused(&["--data", &m.file("none.tar")]).contains("none.tar"));

@@ -20,5 +20,6 @@ pub mod qat;
 pub mod run;
 pub mod state;
 pub mod train;
+mod worker;
 
-pub use burn::tensor::Device;
+pub use burn::tensor::{Device, DeviceType};

@@ -32,10 +32,6 @@ pub struct Order {
     pub batch: usize,
     /// How they are varied.
     pub augment: Augment,
-    /// Which of so many workers this is, that share every epoch among them.
-    pub rank: usize,
-    /// How many workers there are.
-    pub world: usize,
 }
 
 /// Mixes numbers into a seed. (SplitMix64's finaliser, Steele, Lea and Flood, OOPSLA 2014)
@@ -49,9 +45,9 @@ fn mixed(numbers: &[u64]) -> u64 {
 }
 
 impl Order {
-    /// Steps until every picture has come once; what does not fill a batch of every worker is left out.
+    /// Steps until every picture has come once; what does not fill a batch is left out.
     pub fn steps_per_epoch(&self, pictures: usize) -> usize {
-        (pictures / (self.batch * self.world)).max(1)
+        (pictures / self.batch).max(1)
     }
 
     /// The pictures of a step.
@@ -60,7 +56,7 @@ impl Order {
         let (epoch, within) = (step / steps, step % steps);
         let mut all: Vec<usize> = (0..pictures).collect();
         Rng::with_seed(mixed(&[self.seed, epoch as u64])).shuffle(&mut all);
-        let start = (within * self.world + self.rank) * self.batch;
+        let start = within * self.batch;
         (start..start + self.batch).map(|i| all[i % pictures]).collect()
     }
 
@@ -72,7 +68,7 @@ impl Order {
         let indices = self.indices(step, pictures.len());
         let mut batch = Batch { indices, pixels: Vec::new(), labels: Vec::new(), skipped: 0 };
         for (place, index) in batch.indices.iter_mut().enumerate() {
-            let mut rng = Rng::with_seed(mixed(&[self.seed, step as u64, self.rank as u64, place as u64]));
+            let mut rng = Rng::with_seed(mixed(&[self.seed, step as u64, place as u64]));
             // The next that can be read stands in for one that cannot.
             let mut read = |i| pictures.read(i, self.augment, &mut rng).map(|pixels| (i, pixels));
             let mut found = read(*index);

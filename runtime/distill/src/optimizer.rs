@@ -2,7 +2,7 @@
 
 use burn::{
     optim::{AdamW, AdamWConfig, AdamWState, AdaptiveMomentumState, Optimizer as _},
-    tensor::Tensor,
+    tensor::{Device, Tensor},
 };
 use serde::{Deserialize, Serialize};
 
@@ -80,9 +80,10 @@ impl Optimizer {
         &self.decays
     }
 
-    /// The parameters as leaves that gradients are taken of.
-    pub fn leaves(&self) -> Vec<Tensor<1>> {
-        self.slots.iter().map(|slot| Tensor::from_inner(slot.value.clone()).require_grad()).collect()
+    /// The parameters on a device, as leaves that gradients are taken of.
+    pub fn leaves(&self, device: &Device) -> Vec<Tensor<1>> {
+        let leaf = |slot: &Slot| Tensor::from_inner(slot.value.clone().to_device(device)).require_grad();
+        self.slots.iter().map(leaf).collect()
     }
 
     /// The values to keep: the moving average, if there is one.
@@ -131,7 +132,6 @@ fn sum_of_squares(x: Tensor<1>) -> Tensor<1> {
 mod tests {
     use super::*;
     use crate::params::{flat, values};
-    use burn::tensor::Device;
 
     #[test]
     fn rates_rise_and_fall() {

@@ -7,7 +7,6 @@ use crate::{
     state::{self, StateError},
     train::{Config, Measured, Trainer},
 };
-use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::{
@@ -132,7 +131,7 @@ pub fn run(
 ) -> Result<Ended, RunError> {
     let mut lines = kept(&options.folder, trainer.done)?;
     let steps = trainer.config().steps;
-    let mut loader = Loader::start(pictures, trainer.order(0, 1), trainer.done..steps, options.readers);
+    let mut loader = Loader::start(pictures, trainer.order(), trainer.done..steps, options.readers);
     let save = |trainer: &Trainer, lines: &[Line]| -> Result<(), RunError> {
         write_metrics(&options.folder, lines)?;
         state::save(trainer, &options.folder, &options.start, &options.data)?;
@@ -219,8 +218,8 @@ pub fn remember(trainer: &mut Trainer, pictures: &Pictures, options: &Options) -
 ///
 /// # Errors
 /// When it cannot, see [`state::restore`].
-pub fn resume(trainer: &mut Trainer, from: &Path, options: &Options, device: &Device) -> Result<PathBuf, RunError> {
-    let path = state::restore(trainer, from, &options.start, &options.data, device)?;
+pub fn resume(trainer: &mut Trainer, from: &Path, options: &Options) -> Result<PathBuf, RunError> {
+    let path = state::restore(trainer, from, &options.start, &options.data)?;
     if let Some(later) = state::later(&options.folder, trainer.done) {
         return Err(StateError::Later { path: later, from: path }.into());
     }

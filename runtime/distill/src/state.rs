@@ -11,7 +11,7 @@ use crate::{
     params::{flat, values},
     train::{Config, Trainer},
 };
-use burn::tensor::{Device, Tensor};
+use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::{
@@ -178,13 +178,7 @@ fn read(path: &Path) -> Result<(Meta, Checkpoint), String> {
 ///
 /// # Errors
 /// When there is none, it is damaged (the one before is named then), or it is of another run.
-pub fn restore(
-    trainer: &mut Trainer,
-    path: &Path,
-    start: &str,
-    data: &str,
-    device: &Device,
-) -> Result<PathBuf, StateError> {
+pub fn restore(trainer: &mut Trainer, path: &Path, start: &str, data: &str) -> Result<PathBuf, StateError> {
     let files = if path.is_dir() { states(path)? } else { vec![path.to_owned()] };
     let path = files.first().ok_or_else(|| StateError::Missing(path.to_owned()))?;
     fs::metadata(path).map_err(|error| StateError::Io { path: path.clone(), error })?;
@@ -219,7 +213,7 @@ pub fn restore(
         let mut part = |part: &str| -> Option<Tensor<1>> {
             let tensor = tensors.0.remove(&format!("{part}.{name}"))?;
             let values = tensor.as_f32()?.to_vec();
-            (values.len() == n).then(|| flat(values, device))
+            (values.len() == n).then(|| flat(values, &slot.value.device()))
         };
         let (value, moments, average) = (part("value"), part("first").zip(part("second")), part("average"));
         let Some(value) = value.filter(|_| moments.is_some() == (time > 0) && average.is_some() == averages) else {

@@ -6,9 +6,9 @@ use crate::{
     loader::{Batch, Order},
     loss::{self, Weights},
     optimizer::{Optimizer, Settings},
-    params::Parameters,
     plan::{self, Plan, Schedule},
     qat::{self, Quantizer},
+    worker::{self, Worker},
 };
 use burn::tensor::{Device, Tensor, TensorData};
 use serde::{Deserialize, Serialize};
@@ -33,7 +33,7 @@ pub struct Config {
     pub order: plan::Order,
     /// Steps in all.
     pub steps: usize,
-    /// Pictures of a step, of each worker.
+    /// Pictures of a step.
     pub batch: usize,
     /// Equal parts of a batch that are worked on at the same time. Their gradients are averaged, so that another number rounds otherwise.
     pub threads: usize,
@@ -84,18 +84,16 @@ pub enum TrainError {
 /// A model in training.
 pub struct Trainer {
     config: Config,
-    device: Device,
     imported: Module,
     checkpoint: Checkpoint,
-    parameters: Parameters,
     plan: Plan,
     gelus: usize,
     /// Nodes that are results of blocks.
     blocks: Vec<NodeId>,
-    teacher: (Program, Vec<Tensor<1>>),
+    /// What works on parts of a batch, in turn. The first has the parameters, and does what is not done in parts.
+    workers: Vec<Worker>,
     /// The teacher's logits of every picture, if they are known.
     remembered: Option<Vec<f32>>,
-    student: Program,
     quantizer: Option<Quantizer>,
     /// The student's parameters, and what changes them.
     pub optimizer: Optimizer,
@@ -107,11 +105,11 @@ pub struct Trainer {
 pub type Gradients = (Vec<Option<Tensor<1>>>, Measured);
 
 impl Trainer {
-    /// Starts with the teacher's parameters. `device` is one without gradients.
+    /// Starts with the teacher's parameters. `devices` are without gradients; where they are several, each works on its part of a batch.
     ///
     /// # Errors
-    /// When the model takes no pictures, or its graph or checkpoint cannot be trained.
-    pub fn new(spec: &Spec, checkpoint: Checkpoint, config: Config, device: &Device) -> Result<Trainer, TrainError> {
+    /// When the model takes no pictures, its graph or checkpoint cannot be trained, or parts are not shared evenly.
+    pub fn new(spec: &Spec, checkpoint: Checkpoint, config: Config, devices: &[Device]) -> Result<Trainer, TrainError> {
         let imported = frontend::import(spec, &checkpoint).map_err(|e| TrainError::Model(e.to_string()))?;
         if imported.graph.inputs[0].ty.elem != Elem::U8 {
             return Err(TrainError::Model(
@@ -124,13 +122,14 @@ impl Trainer {
                 config.threads, config.batch
             )));
         }
-        let with_gradients = device.clone().autodiff();
-        let trace = |device| Parameters::trace(spec, &checkpoint, &imported, device).map_err(TrainError::Model);
-        let (frozen, parameters) = (trace(device)?, trace(&with_gradients)?);
-        let values = frozen.load(&checkpoint, device);
-        let teacher =
-            (Program::new(&imported.graph, config.batch / config.threads, device)?, frozen.constants(&values));
-        let student = Program::new(&imported.graph, config.batch / config.threads, &with_gradients)?;
+        if devices.is_empty() || worker::is_collective(devices) && config.threads != devices.len() {
+            let (threads, devices) = (config.threads, devices.len());
+            return Err(TrainError::Model(format!("{threads} threads for {devices} devices: each takes one part")));
+        }
+        let worker = |device: &Device| Worker::new(spec, &checkpoint, &imported, config.batch / config.threads, device);
+        let workers = devices.iter().map(worker).collect::<Result<Vec<_>, _>>()?;
+        let parameters = &workers[0].parameters;
+        let values = parameters.load(&checkpoint, &devices[0]);
         let decays = parameters
             .tensors
             .iter()
@@ -143,21 +142,17 @@ impl Trainer {
         let blocks =
             imported.graph.iter().filter(|(_, node)| node.locs.iter().any(is_block)).map(|(id, _)| id).collect();
         let gelus = plan.replaced().len();
-        let (device, done) = (device.clone(), 0);
         Ok(Trainer {
             config,
-            device,
             checkpoint,
-            parameters,
             plan,
             gelus,
             blocks,
-            teacher,
-            student,
+            workers,
             remembered: None,
             quantizer: None,
             optimizer,
-            done,
+            done: 0,
             imported,
         })
     }
@@ -168,7 +163,7 @@ impl Trainer {
     /// When the checkpoint does not fit.
     pub fn start_from(&mut self, spec: &Spec, student: &Checkpoint) -> Result<(), TrainError> {
         frontend::import(spec, student).map_err(|e| TrainError::Model(e.to_string()))?;
-        let values = self.parameters.load(student, &self.device);
+        let values = self.workers[0].parameters.load(student, &self.workers[0].device);
         let decays = self.optimizer.decays().to_vec();
         self.optimizer = Optimizer::new(self.config.optimizer, values, decays);
         Ok(())
@@ -205,10 +200,9 @@ impl Trainer {
                 pictures.read(i, Augment::None, &mut Rng::with_seed(0)).unwrap_or_else(|_| pictures.blank())
             };
             let pixels: Vec<u8> = (0..batch).flat_map(read).collect();
-            let input = self.input(&pixels, &self.device);
-            logits.extend(crate::params::values(
-                self.teacher.0.run(&self.teacher.1, &[input], &Choices::default()).output,
-            ));
+            let Worker { teacher, taught, device, .. } = &self.workers[0];
+            let input = self.input(&pixels, device);
+            logits.extend(crate::params::values(teacher.run(taught, &[input], &Choices::default()).output));
         }
         logits.truncate(pictures.len() * self.classes());
         logits
@@ -232,13 +226,13 @@ impl Trainer {
 
     /// Names of the parameters, in order.
     pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.parameters.tensors.iter().map(|(name, _)| &**name)
+        self.workers[0].parameters.tensors.iter().map(|(name, _)| &**name)
     }
 
     /// How batches are made.
-    pub fn order(&self, rank: usize, world: usize) -> Order {
+    pub fn order(&self) -> Order {
         let Config { seed, batch, augment, .. } = self.config;
-        Order { seed, batch, augment, rank, world }
+        Order { seed, batch, augment }
     }
 
     fn input(&self, pixels: &[u8], device: &Device) -> Tensor<2> {
@@ -263,13 +257,16 @@ impl Trainer {
             skipped: 0,
         };
         let of_part = |i: usize| {
+            let worker = &self.workers[i % self.workers.len()];
+            let with_gradients = worker.device.clone().autodiff();
             let rows = |(id, all): (&NodeId, &Vec<f32>)| {
                 let n = all.len() / parts;
                 let columns = self.imported.graph.ty(Value::Node(*id)).last();
                 let data = TensorData::new(all[i * n..][..n].to_vec(), [n / columns, columns]);
-                (*id, Tensor::from_data(data, &self.device.clone().autodiff()))
+                (*id, Tensor::from_data(data, &with_gradients))
             };
-            self.gradients_of(&part(i), integers.iter().map(rows).collect())
+            let (gradients, measured) = self.gradients_of(worker, &part(i), integers.iter().map(rows).collect());
+            (worker::exchange(gradients, &self.workers), measured)
         };
         let all: Vec<Gradients> = std::thread::scope(|scope| {
             let spawn = |i: usize| scope.spawn(move || of_part(i));
@@ -287,34 +284,31 @@ impl Trainer {
             mse: mean(|m| m.mse),
             ..all[0].1
         };
-        let sum = |a: Option<Tensor<1>>, b: Option<Tensor<1>>| Some(a? + b?);
-        let sums = all.into_iter().map(|(gradients, _)| gradients);
-        let sums =
-            sums.reduce(|a, b| a.into_iter().zip(b).map(|(a, b)| sum(a, b)).collect()).expect("at least one part");
-        let scaled = |gradient: Tensor<1>| if parts > 1 { gradient.mul_scalar(share) } else { gradient };
-        Ok((sums.into_iter().map(|gradient| gradient.map(scaled)).collect(), measured))
+        let gradients = all.into_iter().map(|(gradients, _)| gradients).collect();
+        Ok((worker::average(gradients, &self.workers), measured))
     }
 
-    fn gradients_of(&self, batch: &Batch, values: HashMap<NodeId, Tensor<2>>) -> Gradients {
+    fn gradients_of(&self, worker: &Worker, batch: &Batch, values: HashMap<NodeId, Tensor<2>>) -> Gradients {
+        let Worker { device, parameters, teacher, taught: constants, student } = worker;
         let Batch { indices, pixels, labels, .. } = batch;
         let Config { loss: weights, optimizer, steps, .. } = &self.config;
-        let with_gradients = self.device.clone().autodiff();
-        let leaves = self.optimizer.leaves();
+        let with_gradients = device.clone().autodiff();
+        let leaves = self.optimizer.leaves(device);
         let blends = self.plan.blends(self.done);
         let gelus = self.gelus as f64 - blends.values().map(|alpha| 1.0 - alpha).sum::<f64>();
         let watched = if weights.mse > 0.0 { self.blocks.clone() } else { Vec::new() };
         let taught = (weights.kl > 0.0 || weights.mse > 0.0).then(|| match &self.remembered {
             Some(logits) if weights.mse == 0.0 => {
-                Outputs { output: self.rows_of(logits, indices), watched: Vec::new() }
+                Outputs { output: self.rows_of(logits, indices, device), watched: Vec::new() }
             }
             _ => {
                 let choices = Choices { watched: watched.clone(), ..Choices::default() };
-                self.teacher.0.run(&self.teacher.1, &[self.input(pixels, &self.device)], &choices)
+                teacher.run(constants, &[self.input(pixels, device)], &choices)
             }
         });
         let choices = Choices { blends, watched, values };
-        let constants = self.parameters.constants(&leaves);
-        let learnt = self.student.run(&constants, &[self.input(pixels, &with_gradients)], &choices);
+        let constants = parameters.constants(&leaves);
+        let learnt = student.run(&constants, &[self.input(pixels, &with_gradients)], &choices);
         let mut losses: Vec<(f32, Tensor<1>)> = Vec::new();
         let mut measured =
             Measured { step: self.done, rate: optimizer.rate(self.done, *steps), gelus, ..Measured::default() };
@@ -351,10 +345,10 @@ impl Trainer {
     }
 
     /// Rows of the teacher's logits.
-    fn rows_of(&self, logits: &[f32], indices: &[usize]) -> Tensor<2> {
+    fn rows_of(&self, logits: &[f32], indices: &[usize], device: &Device) -> Tensor<2> {
         let classes = self.classes();
         let rows: Vec<f32> = indices.iter().flat_map(|&i| &logits[i * classes..][..classes]).copied().collect();
-        Tensor::from_data(TensorData::new(rows, [indices.len(), classes]), &self.device)
+        Tensor::from_data(TensorData::new(rows, [indices.len(), classes]), device)
     }
 
     /// What the integer kernels give for a batch, of each named node of the imported graph: what gradients are taken at. `None` where
@@ -365,7 +359,7 @@ impl Trainer {
     pub fn integers(&self, batch: &Batch) -> Option<Result<BTreeMap<NodeId, Vec<f32>>, String>> {
         let quantizer = self.quantizer.as_ref()?;
         let values: Vec<Tensor<1>> = self.optimizer.slots.iter().map(|slot| slot.value.clone()).collect();
-        let program = quantizer.compile(&self.parameters.checkpoint(self.checkpoint.clone(), &values));
+        let program = quantizer.compile(&self.workers[0].parameters.checkpoint(self.checkpoint.clone(), &values));
         Some(program.and_then(|program| qat::values(&program, &self.imported.graph, &batch.pixels, batch.labels.len())))
     }
 
@@ -388,7 +382,7 @@ impl Trainer {
 
     /// The student's checkpoint: the teacher's names and shapes.
     pub fn student(&self) -> Checkpoint {
-        self.parameters.checkpoint(self.checkpoint.clone(), &self.optimizer.values())
+        self.workers[0].parameters.checkpoint(self.checkpoint.clone(), &self.optimizer.values())
     }
 
     /// How many pictures the student classifies rightly, every GELU replaced: in floats, or where integers are trained in these.
@@ -397,9 +391,10 @@ impl Trainer {
     /// # Errors
     /// When no picture can be read, a logit is not finite, or the parameters cannot be compiled.
     pub fn evaluate(&self, pictures: &Pictures, stop: &AtomicBool) -> Result<Option<Score>, String> {
+        let Worker { device, parameters, teacher, .. } = &self.workers[0];
         let choices = Choices { blends: self.plan.replaced(), ..Choices::default() };
         let leaves: Vec<Tensor<1>> = self.optimizer.values().into_iter().map(Tensor::from_inner).collect();
-        let constants: Vec<Tensor<1>> = self.parameters.constants(&leaves).into_iter().map(Tensor::inner).collect();
+        let constants: Vec<Tensor<1>> = parameters.constants(&leaves).into_iter().map(Tensor::inner).collect();
         let integers = self.quantizer.as_ref().map(|quantizer| quantizer.compile(&self.student())).transpose()?;
         let (mut score, mut bad) = (Score::default(), None);
         let batch = self.config.batch / self.config.threads;
@@ -429,11 +424,11 @@ impl Trainer {
                 None => {
                     let rest = match labels.len() == batch {
                         true => None,
-                        false => Some(Program::new(&self.imported.graph, labels.len(), &self.device)),
+                        false => Some(Program::new(&self.imported.graph, labels.len(), device)),
                     };
                     let rest = rest.transpose().map_err(|e| e.to_string())?;
-                    let program = rest.as_ref().unwrap_or(&self.teacher.0);
-                    let input = self.input(&pixels, &self.device);
+                    let program = rest.as_ref().unwrap_or(teacher);
+                    let input = self.input(&pixels, device);
                     crate::params::values(program.run(&constants, &[input], &choices).output)
                 }
             };

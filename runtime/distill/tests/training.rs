@@ -75,7 +75,7 @@ fn config(steps: usize) -> Config {
 
 fn trainer(config: Config) -> Trainer {
     let (spec, checkpoint) = fixture();
-    Trainer::new(&spec, checkpoint, config, &Device::flex()).unwrap()
+    Trainer::new(&spec, checkpoint, config, &[Device::flex()]).unwrap()
 }
 
 fn options(folder: &Path) -> Options {
@@ -133,7 +133,7 @@ fn a_student_comes_closer_to_its_teacher_by_every_schedule_and_loss() {
         let optimizer = Settings { lr: 5e-4, ..Settings::default() };
         let mut trainer =
             trainer(Config { schedule, loss, optimizer, batch: 16, augment: Augment::None, ..config(16) });
-        let batch = trainer.order(0, 1).batch(&data, 0).unwrap();
+        let batch = trainer.order().batch(&data, 0).unwrap();
         // At the last step all GELUs are gone, whatever the schedule.
         let loss_at_the_end = |trainer: &mut Trainer| {
             let done = std::mem::replace(&mut trainer.done, 15);
@@ -165,7 +165,7 @@ fn a_run_that_is_cut_off_ends_as_one_that_is_not() {
     // A state after every step: the newest two are kept.
     train(&mut trainer(config(9)), &data, &options(&cut), 4);
     let mut resumed = trainer(config(9));
-    run::resume(&mut resumed, &cut, &options(&cut), &Device::flex()).unwrap();
+    run::resume(&mut resumed, &cut, &options(&cut)).unwrap();
     assert_eq!(resumed.done, 4);
     train(&mut resumed, &data, &options(&cut), usize::MAX);
     assert_eq!(bits(&resumed.student()), bits(&uninterrupted.student()));
@@ -180,10 +180,10 @@ fn a_run_that_is_cut_off_ends_as_one_that_is_not() {
     assert_eq!(measured(&cut), measured(&whole));
     // Another seed is another run.
     let mut other = trainer(Config { seed: 4, ..config(9) });
-    let error = run::resume(&mut other, &cut, &options(&cut), &Device::flex()).unwrap_err();
+    let error = run::resume(&mut other, &cut, &options(&cut)).unwrap_err();
     assert!(matches!(&error, RunError::State(StateError::Other { what, .. }) if what.contains("seed")), "{error}");
     let others = Options { data: "others".to_owned(), ..options(&cut) };
-    let error = run::resume(&mut trainer(config(9)), &cut, &others, &Device::flex()).unwrap_err();
+    let error = run::resume(&mut trainer(config(9)), &cut, &others).unwrap_err();
     assert!(error.to_string().contains("--data differs"), "{error}");
 }
 
@@ -197,7 +197,7 @@ fn a_damaged_state_is_refused_and_the_one_before_it_offered() {
     let whole = fs::read(state(3)).unwrap();
     let resume = |from: &Path| {
         let mut trainer = trainer(config(3));
-        run::resume(&mut trainer, from, &options, &Device::flex()).map(|_| trainer.done)
+        run::resume(&mut trainer, from, &options).map(|_| trainer.done)
     };
     for damage in [&whole[..whole.len() / 2], &[&whole[..100], &[whole[100] ^ 1], &whole[101..]].concat(), &[]] {
         fs::write(state(3), damage).unwrap();
@@ -229,7 +229,7 @@ fn a_teacher_that_is_remembered_teaches_the_same() {
     run::remember(&mut remembered, &data, &options).unwrap();
     assert!(kept == fs::read(folder.path().join("teacher.safetensors")).unwrap());
     for step in 0..6 {
-        let batch = asked.order(0, 1).batch(&data, step).unwrap();
+        let batch = asked.order().batch(&data, step).unwrap();
         let losses = [&asked, &remembered].map(|trainer| trainer.gradients(&batch).unwrap().1.loss);
         assert!((losses[0] - losses[1]).abs() < 1e-5 * losses[0].abs(), "{losses:?}");
         for trainer in [&mut asked, &mut remembered] {
@@ -263,7 +263,7 @@ fn what_is_trained_quantized_is_what_is_compiled() {
     let (compiled, _) = compile(&import(&spec, &student).unwrap(), &options, |_| ()).unwrap();
     assert_eq!(compiled.graph.float_nodes().count(), 0);
     let session = Session::new(&compiled, Runtime::Cpu, 32).unwrap();
-    let order = Order { batch: 32, ..trainer.order(0, 1) };
+    let order = Order { batch: 32, ..trainer.order() };
     let batch = order.batch(&data, 0).unwrap();
     let input = Tensor::new([32, SIDE, SIDE, 3], Data::U8(batch.pixels.clone()));
     let output = session.run(&[input]).unwrap();
@@ -277,24 +277,23 @@ fn what_is_trained_quantized_is_what_is_compiled() {
 }
 
 #[test]
-fn batches_follow_from_the_seed_and_are_shared_by_workers() {
+fn batches_follow_from_the_seed() {
     let folder = tempfile::tempdir().unwrap();
     let data = Arc::new(opened(&pictures(folder.path(), 26)));
-    let order = |rank, world| Order { seed: 1, batch: 4, augment: Augment::Crop, rank, world };
-    let mut seen: Vec<usize> =
-        (0..3).flat_map(|step| [0, 1].map(|rank| order(rank, 2).indices(step, 26))).flatten().collect();
+    let order = Order { seed: 1, batch: 4, augment: Augment::Crop };
+    let mut seen: Vec<usize> = (0..6).flat_map(|step| order.indices(step, 26)).collect();
     seen.sort();
     seen.dedup();
-    assert_eq!(seen.len(), 24, "every picture once an epoch, but for what does not fill a batch of both");
+    assert_eq!(seen.len(), 24, "every picture once an epoch, but for what does not fill a batch");
     // The next epoch has another order.
-    assert_ne!(order(0, 2).indices(0, 26), order(0, 2).indices(3, 26));
-    let wanted: Vec<_> = (0..7).map(|step| order(0, 1).batch(&data, step).unwrap()).collect();
+    assert_ne!(order.indices(0, 26), order.indices(6, 26));
+    let wanted: Vec<_> = (0..7).map(|step| order.batch(&data, step).unwrap()).collect();
     for threads in [1, 3] {
-        let loader = Loader::start(&data, order(0, 1), 0..7, threads);
+        let loader = Loader::start(&data, order, 0..7, threads);
         let found: Vec<_> = loader.map(Result::unwrap).collect();
         assert!(found == wanted, "{threads} threads");
     }
-    let plain = Order { augment: Augment::None, ..order(0, 1) }.batch(&data, 0).unwrap();
+    let plain = Order { augment: Augment::None, ..order }.batch(&data, 0).unwrap();
     assert!(plain.labels == wanted[0].labels && plain.pixels != wanted[0].pixels);
 }
 
@@ -337,7 +336,7 @@ fn folders_and_shards_are_read_and_bad_pictures_skipped() {
     for path in [images, shards] {
         let data = opened(&path);
         assert_eq!(data.len(), 20, "{}", path.display());
-        let order = Order { seed: 0, batch: 20, augment: Augment::None, rank: 0, world: 1 };
+        let order = Order { seed: 0, batch: 20, augment: Augment::None };
         let batch = order.batch(&data, 0).unwrap();
         assert_eq!(batch.skipped, 1);
         // Red says which class it is: what stands in for a bad picture has its own label.
@@ -393,20 +392,45 @@ fn metrics_that_cannot_be_read_are_no_metrics() {
 fn buffers_are_no_parameters() {
     let (spec, mut checkpoint) = fixture();
     checkpoint.0.insert("layers.0.blocks.1.attn_mask".to_owned(), Tensor::f32([3], vec![1.0, 2.0, 3.0]));
-    let mut trainer = Trainer::new(&spec, checkpoint, config(1), &Device::flex()).unwrap();
+    let mut trainer = Trainer::new(&spec, checkpoint, config(1), &[Device::flex()]).unwrap();
     assert!(trainer.names().all(|name| !name.ends_with("attn_mask")));
     trainer.start_from(&spec, &fixture().1).unwrap();
     assert_eq!(trainer.student().0["layers.0.blocks.1.attn_mask"].as_f32(), Some(&[1.0, 2.0, 3.0][..]));
 }
 
+/// Two workers, each with its copy of the model, take the very steps that one takes in two parts; and nearly those that one takes at once.
+#[test]
+fn workers_share_a_step() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = opened(&pictures(folder.path(), 16));
+    let (spec, checkpoint) = fixture();
+    let steps = |devices: &[Device], threads| {
+        let config = Config { threads, loss: Weights { mse: 0.1, ..Weights::default() }, ..config(3) };
+        let mut trainer = Trainer::new(&spec, checkpoint.clone(), config, devices).unwrap();
+        let measured: Vec<_> = (0..3)
+            .map(|step| {
+                let gradients = trainer.gradients(&trainer.order().batch(&data, step).unwrap()).unwrap();
+                trainer.apply(gradients)
+            })
+            .collect();
+        (measured, bits(&trainer.student()))
+    };
+    let wanted = steps(&[Device::flex()], 2);
+    assert!(steps(&[Device::flex(), Device::flex()], 2) == wanted);
+    let whole = steps(&[Device::flex()], 1).0;
+    for (a, b) in whole.iter().zip(&wanted.0) {
+        assert!((a.loss - b.loss).abs() < 1e-4 * a.loss && (a.norm - b.norm).abs() < 1e-3 * a.norm, "{a:?} {b:?}");
+    }
+}
+
 #[test]
 fn what_cannot_be_trained_says_why() {
     let (spec, checkpoint) = fixture();
-    let error = |config| Trainer::new(&spec, checkpoint.clone(), config, &Device::flex()).err().unwrap().to_string();
+    let error = |config| Trainer::new(&spec, checkpoint.clone(), config, &[Device::flex()]).err().unwrap().to_string();
     assert_eq!(error(Config { threads: 3, ..config(1) }), "3 threads do not share a batch of 8");
     let mut blind = spec.clone();
     blind.preprocess = None;
-    let error = Trainer::new(&blind, checkpoint, config(1), &Device::flex()).err().unwrap().to_string();
+    let error = Trainer::new(&blind, checkpoint, config(1), &[Device::flex()]).err().unwrap().to_string();
     assert!(error.contains("takes no pictures"), "{error}");
     let mut stepwise = trainer(Config { schedule: Schedule::Block, quantize: Some(1), ..config(1) });
     assert!(stepwise.quantize(&spec, Vec::new()).unwrap_err().to_string().contains("--schedule all"));
