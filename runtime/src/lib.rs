@@ -1,6 +1,7 @@
 //! The runtime of swint: CubeCL kernels, and what launches, compiles, stores and times them.
 //!
 //! - `kernels`: `#[cube]` kernels, bit-exact with the interpreter; [`offline`]: the same as PTX, without a device.
+//! - [`sass`]: the machine code that NVIDIA's assembler makes of that.
 //! - [`device`], [`executor`]: plans on a device. [`mod@bench`], [`compare`]: how fast, and how far off.
 //! - [`artifact`]: compiled models as files; [`inputs`]: pictures and tensors for them, [`dataset`] with labels; [`tensors`]: named
 //!   tensors as files; [`cache`]: where data sets are, and
@@ -17,4 +18,8 @@ pub mod executor;
 pub mod inputs;
 mod kernels;
 pub mod offline;
+pub mod sass;
 pub mod tensors;
+pub mod verify;
+
+pub use swint_ptxsim as ptxsim;

@@ -3,7 +3,7 @@
 use crate::kernels::{self, Target, Work};
 use cubecl::prelude::*;
 use cubecl_core::{
-    Compiler,
+    Compiler, InfoBuilder, ScalarBuilder,
     ir::{
         AddressType, DeviceIdentity, HardwareProperties, MemoryDeviceProperties, TargetProperties, features::Features,
         nvidia::SmArch,
@@ -11,10 +11,10 @@ use cubecl_core::{
     profile::TimingMethod,
 };
 use cubecl_llvm::{LlvmTarget, PlironArtifact, PlironCompiler, PlironOptions, nvptx::ptx_version::PtxVersion};
-use cubecl_runtime::kernel::CubeKernel;
+use cubecl_runtime::{id::KernelId, kernel::CubeKernel};
 use cubecl_server::runtime::Runtime;
-use std::{ffi::CStr, sync::Arc};
-use swint_compiler::plan::Plan;
+use std::{collections::HashMap, ffi::CStr, fmt, sync::Arc};
+use swint_compiler::plan::{Kernel, Plan};
 
 /// A CUDA target by its compute capability.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -36,6 +36,12 @@ impl Sm {
     }
 }
 
+impl fmt::Display for Sm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "sm_{}", self.0)
+    }
+}
+
 /// A kernel's machine-independent assembly.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Ptx {
@@ -45,18 +51,43 @@ pub struct Ptx {
     pub text: String,
 }
 
+/// How a kernel is called: what [`crate::kernels::dispatch`] would launch it with.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Call {
+    /// Its buffers, by their places among the specification's.
+    pub buffers: Vec<usize>,
+    /// The bytes of its last parameter: scalars, then the buffers' lengths.
+    pub info: Vec<u8>,
+    /// Cubes.
+    pub cubes: u32,
+    /// Units of a cube.
+    pub units: u32,
+}
+
+impl Call {
+    pub(crate) fn new(buffers: &[usize], scalars: ScalarBuilder, count: CubeCount, dim: CubeDim) -> Call {
+        let mut info = InfoBuilder { scalars, ..InfoBuilder::default() };
+        // No kernel asks for a length; one that did would find the largest, and run out of bounds.
+        buffers.iter().for_each(|_| info.metadata.register_buffer(u32::MAX.into(), AddressType::U32));
+        let info = info.finish(AddressType::U32).data.into_iter().flat_map(u64::to_le_bytes).collect();
+        let CubeCount::Static(cubes, 1, 1) = count else { unreachable!("cubes are in a row") };
+        Call { buffers: buffers.to_vec(), info, cubes, units: dim.num_elems() }
+    }
+}
+
 /// What [`Target::Offline`] compiles with, and what came of it.
 pub(crate) struct Offline {
     sm: Sm,
     properties: Arc<DeviceProperties>,
     target: Arc<TargetProperties>,
-    result: Option<Result<Ptx, String>>,
+    compiled: HashMap<KernelId, Arc<Ptx>>,
+    result: Option<Result<(Arc<Ptx>, Call), String>>,
 }
 
 impl Offline {
-    fn new(sm: Sm) -> Offline {
+    pub(crate) fn new(sm: Sm) -> Offline {
         let target = Arc::new(<cubecl::cuda::CudaRuntime as Runtime>::target_properties());
-        Offline { sm, properties: device_properties(), target, result: None }
+        Offline { sm, properties: device_properties(), target, compiled: HashMap::new(), result: None }
     }
 
     /// What a kernel is made with, for cubes of `units`.
@@ -65,8 +96,20 @@ impl Offline {
         (settings, self.properties.clone(), self.target.clone())
     }
 
-    /// Compiles a kernel.
-    pub(crate) fn add(&mut self, kernel: impl CubeKernel) {
+    /// Compiles a kernel, if it is not yet.
+    pub(crate) fn add(&mut self, kernel: impl CubeKernel, call: Call) {
+        let id = kernel.id();
+        let compiled = match self.compiled.get(&id) {
+            Some(known) => Ok(known.clone()),
+            None => self.compile(kernel).map(Arc::new),
+        };
+        if let Ok(ptx) = &compiled {
+            self.compiled.insert(id, ptx.clone());
+        }
+        self.result = Some(compiled.map(|ptx| (ptx, call)));
+    }
+
+    fn compile(&self, kernel: impl CubeKernel) -> Result<Ptx, String> {
         let mut compiler = PlironCompiler { target: LlvmTarget::Nvptx };
         let options = PlironOptions {
             sm_arch: Some(SmArch::new(self.sm.0, false)),
@@ -74,7 +117,7 @@ impl Offline {
             grid_constants: true,
             ..Default::default()
         };
-        self.result = Some(match compiler.compile(kernel.define(), &options) {
+        match compiler.compile(kernel.define(), &options) {
             Ok(PlironArtifact::NvptxCode(module)) => {
                 // SAFETY: the module's PTX is NUL-terminated.
                 let text = unsafe { CStr::from_ptr(module.ptx.as_ptr()) }.to_string_lossy().into_owned();
@@ -82,7 +125,16 @@ impl Offline {
             }
             Ok(_) => Err("the NVPTX target gave no PTX".to_owned()),
             Err(error) => Err(format!("{error:?}")),
-        });
+        }
+    }
+
+    /// The kernel of a specification, and how it is called on `items` items.
+    ///
+    /// # Errors
+    /// When it does not compile, by name.
+    pub(crate) fn kernel(&mut self, kernel: &Kernel, items: usize) -> Result<(Arc<Ptx>, Call), String> {
+        kernels::dispatch(kernel, items, Work::gpu(), Target::Offline(self));
+        self.result.take().expect("dispatch compiles one kernel").map_err(|e| format!("{kernel}: {e}"))
     }
 }
 
@@ -92,15 +144,13 @@ impl Offline {
 /// # Errors
 /// At the first kernel that does not compile, by name.
 pub fn compile(plan: &Plan, sm: Sm) -> Result<Vec<Ptx>, String> {
-    let mut all: Vec<Ptx> = Vec::new();
+    let (mut all, mut offline): (Vec<Ptx>, _) = (Vec::new(), Offline::new(sm));
     for kernel in plan.kernels() {
-        let mut offline = Offline::new(sm);
         // Extents that shape code are in the specification; the number of items is an argument.
-        kernels::dispatch(kernel, 1, Work::gpu(), Target::Offline(&mut offline));
-        let ptx = offline.result.expect("dispatch compiles one kernel").map_err(|e| format!("{kernel}: {e}"))?;
+        let (ptx, _) = offline.kernel(kernel, 1)?;
         match all.iter().find(|known| known.entry == ptx.entry) {
-            None => all.push(ptx),
-            Some(known) if *known == ptx => {}
+            None => all.push((*ptx).clone()),
+            Some(known) if *known == *ptx => {}
             Some(_) => return Err(format!("{kernel}: another kernel has the entry {}, too", ptx.entry)),
         }
     }

@@ -17,7 +17,9 @@ mod passes;
 mod quantize;
 mod rewrites;
 mod run;
+mod sass;
 mod source;
+mod verify;
 
 use clap::{Parser, Subcommand, ValueEnum};
 use miette::{IntoDiagnostic, miette};
@@ -92,6 +94,11 @@ enum Command {
     Opt(opt::Args),
     /// Check assertions about a program's structure; exit code 1 where one does not hold.
     Check(check::Args),
+    /// Run the kernels' PTX in a simulator, or the kernels on a device, and compare every result with the interpreter's, bit for bit; exit
+    /// code 1 where one differs or a kernel has races or other faults.
+    Verify(verify::Args),
+    /// Report registers, spills, occupancy and floating-point instructions of the kernels' machine code.
+    Sass(sass::Args),
     /// Show the chain of rules that removed or fused an op.
     Explain(rewrites::Args),
     /// Explain the code of an error.
@@ -114,6 +121,8 @@ impl Cli {
             Command::Ir(args) => args.run(),
             Command::Opt(args) => args.run(),
             Command::Check(args) => args.run(),
+            Command::Verify(args) => args.run(),
+            Command::Sass(args) => args.run(),
             Command::Explain(args) => args.run(),
             Command::ExplainError(args) => args.run(),
         }

@@ -11,4 +11,5 @@ mod eval;
 mod inspect;
 mod preprocess;
 mod rewrites;
+mod sass;
 mod snapshots;

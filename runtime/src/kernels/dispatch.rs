@@ -5,9 +5,9 @@ use super::{
     linear::{self, ROWS},
     movement, norm, pointwise,
 };
-use crate::offline::Offline;
+use crate::offline::{Call, Offline};
 use cubecl::prelude::*;
-use cubecl_core::server::Handle;
+use cubecl_core::{ScalarBuilder, server::Handle};
 use swint_compiler::plan::Kernel;
 use swint_ir::Elem;
 
@@ -89,10 +89,14 @@ macro_rules! kernel {
             }
             Target::Offline(offline) => {
                 let (settings, properties, target) = offline.environment($work.units);
-                offline.add($module::$function::$kernel::<$($ty),*>::new(
+                let kernel = $module::$function::$kernel::<$($ty),*>::new(
                     settings, properties, target, $(kernel!(@buffer $buffer),)* $(kernel!(@scalar $scalar),)* (),
                     $($size,)* $($comptime,)* per_unit,
-                ));
+                );
+                let mut scalars = ScalarBuilder::default();
+                $(scalars.push($scalar);)*
+                scalars.push(items as u32);
+                offline.add(kernel, Call::new(&[$($buffer),*], scalars, count, dim));
             }
         }
     }};

@@ -5,8 +5,9 @@ use super::{
     fused,
     linear::ROWS,
 };
+use crate::offline::Call;
 use cubecl::prelude::*;
-use cubecl_core::server::Handle;
+use cubecl_core::{ScalarBuilder, server::Handle};
 use swint_compiler::plan::Kernel;
 use swint_ir::Elem;
 

@@ -1,0 +1,268 @@
+//! Memory of a launch, its history, and accesses to it.
+
+use crate::{
+    finding::Kind,
+    launch::{self, Buffer, Machine},
+    parse::Space,
+    program::{Class, Kernel},
+    shadow::{Access, Fault, Shadow},
+    stats::Count,
+    warp::{Lanes, Warp, lanes},
+    window,
+};
+
+/// All memory but that of threads.
+pub(crate) struct Memory<'a> {
+    params: Vec<u8>,
+    buffers: &'a mut [Buffer],
+    /// Of each buffer that may be written.
+    histories: Vec<Option<Shadow>>,
+    pub shared: Vec<u8>,
+    pub shared_history: Shadow,
+    /// What each instruction did.
+    pub counts: Vec<Count>,
+}
+
+impl Memory<'_> {
+    pub fn new<'a>(kernel: &Kernel, params: Vec<u8>, shared: u64, buffers: &'a mut [Buffer]) -> Memory<'a> {
+        let history = |buffer: &Buffer| match buffer.access {
+            launch::Access::Read => None,
+            access => Some(Shadow::of_all(buffer.bytes.len(), access == launch::Access::ReadWrite)),
+        };
+        Memory {
+            params,
+            histories: buffers.iter().map(history).collect(),
+            buffers,
+            shared: vec![0; shared as usize],
+            shared_history: Shadow::of_blocks(shared as usize),
+            counts: vec![Count::default(); kernel.insts.len()],
+        }
+    }
+}
+
+/// A place in memory.
+#[derive(Clone, Copy)]
+pub(crate) enum Place {
+    Global(usize, usize),
+    Shared(usize),
+    Local(usize),
+    Param(usize),
+    Const(usize),
+}
+
+/// Most bytes of one access of a lane: eight elements of 32 bits, or four of 64.
+pub(crate) const WIDEST: usize = 32;
+
+impl Machine<'_> {
+    /// The place of an access, if it is within memory and aligned.
+    pub fn locate(
+        &mut self,
+        warp: &Warp,
+        lane: usize,
+        space: Space,
+        address: u64,
+        size: usize,
+        line: u32,
+    ) -> Option<Place> {
+        self.locate_part(warp, lane, space, address, (size, size), line)
+    }
+
+    /// As `locate`, for so many bytes of which but some are accessed.
+    pub fn locate_part(
+        &mut self,
+        warp: &Warp,
+        lane: usize,
+        space: Space,
+        address: u64,
+        sizes: (usize, usize),
+        line: u32,
+    ) -> Option<Place> {
+        let found = self.find_place(lane, space, address, sizes);
+        found.map_err(|(kind, message)| self.find(kind, line, None, 32 * warp.index + lane as u32, message)).ok()
+    }
+
+    fn find_place(
+        &self,
+        lane: usize,
+        space: Space,
+        address: u64,
+        (whole, size): (usize, usize),
+    ) -> Result<Place, (Kind, String)> {
+        let (space, at) = window::resolve(space, address);
+        let name = match space {
+            Space::Global | Space::Generic => "global memory",
+            Space::Shared => "shared memory",
+            Space::Local => "local memory",
+            Space::Param => "parameters",
+            Space::Const => "constants",
+        };
+        if !at.is_multiple_of(whole as u64) {
+            return Err((
+                Kind::Misaligned,
+                format!("{whole} bytes of {name} at {at:#x}, which is no multiple of {whole}"),
+            ));
+        }
+        let (start, length) = match space {
+            Space::Global | Space::Generic => {
+                let found = window::of_global(at).filter(|(index, _)| *index < self.memory.buffers.len());
+                let Some((index, within)) = found else {
+                    return Err((Kind::OutOfBounds, format!("{size} bytes of {name} at {at:#x}, where no buffer is")));
+                };
+                let buffer = &self.memory.buffers[index];
+                let (start, length) = (within as i64 - buffer.low as i64, buffer.bytes.len() as i64);
+                if start < 0 || start + size as i64 > length {
+                    return Err((
+                        Kind::OutOfBounds,
+                        format!("{size} bytes at {start} of buffer {index}, which has {length}"),
+                    ));
+                }
+                return Ok(Place::Global(index, start as usize));
+            }
+            Space::Shared => (at, self.memory.shared.len() as u64),
+            Space::Local => (at, self.kernel.local),
+            Space::Param => (at, self.memory.params.len() as u64),
+            Space::Const => (at, self.kernel.constants.len() as u64),
+        };
+        if start.checked_add(size as u64).is_none_or(|end| end > length) {
+            return Err((Kind::OutOfBounds, format!("{size} bytes at {start} of {name}, which has {length}")));
+        }
+        let start = start as usize;
+        Ok(match space {
+            Space::Shared => Place::Shared(start),
+            Space::Local => Place::Local(lane * self.kernel.local as usize + start),
+            Space::Param => Place::Param(start),
+            _ => Place::Const(start),
+        })
+    }
+
+    pub fn access(&self, warp: &Warp, lane: usize, line: u32, atomic: bool) -> Access {
+        let thread = 32 * warp.index + lane as u32;
+        Access { line, block: self.number, thread, epoch: self.epoch, warp_epoch: warp.epoch, atomic }
+    }
+
+    /// Reads bytes; what cannot be read is 0.
+    pub fn read(&mut self, warp: &Warp, lane: usize, place: Place, size: usize, now: Access) -> [u8; WIDEST] {
+        let mut bytes = [0; WIDEST];
+        let mut fault: Option<Fault> = None;
+        let source = match place {
+            Place::Global(index, at) => {
+                if let Some(history) = &mut self.memory.histories[index] {
+                    fault = (at..at + size).find_map(|i| history.read(i, now).err());
+                }
+                &self.memory.buffers[index].bytes[at..at + size]
+            }
+            Place::Shared(at) => {
+                fault = (at..at + size).find_map(|i| self.memory.shared_history.read(i, now).err());
+                &self.memory.shared[at..at + size]
+            }
+            Place::Local(at) => {
+                if warp.local_written[at..at + size].iter().any(|written| !written) {
+                    fault = Some((Kind::Uninitialised, 0));
+                }
+                &warp.local[at..at + size]
+            }
+            Place::Param(at) => &self.memory.params[at..at + size],
+            Place::Const(at) => &self.kernel.constants[at..at + size],
+        };
+        bytes[..size].copy_from_slice(source);
+        if let Some(fault) = fault {
+            self.fault(fault, warp, lane, now.line, place, size, "read");
+        }
+        bytes
+    }
+
+    pub fn write(&mut self, warp: &mut Warp, lane: usize, place: Place, bytes: &[u8], now: Access) {
+        let size = bytes.len();
+        let mut fault: Option<Fault> = None;
+        match place {
+            Place::Global(index, at) => match &mut self.memory.histories[index] {
+                None => fault = Some((Kind::ReadOnly, 0)),
+                Some(history) => {
+                    fault = (at..at + size).filter_map(|i| history.write(i, now).err()).last();
+                    self.memory.buffers[index].bytes[at..at + size].copy_from_slice(bytes);
+                }
+            },
+            Place::Shared(at) => {
+                fault = (at..at + size).filter_map(|i| self.memory.shared_history.write(i, now).err()).last();
+                self.memory.shared[at..at + size].copy_from_slice(bytes);
+            }
+            Place::Local(at) => {
+                warp.local[at..at + size].copy_from_slice(bytes);
+                warp.local_written[at..at + size].fill(true);
+            }
+            Place::Param(_) | Place::Const(_) => fault = Some((Kind::ReadOnly, 0)),
+        }
+        if let Some(fault) = fault {
+            self.fault(fault, warp, lane, now.line, place, size, "written");
+        }
+    }
+
+    #[allow(clippy::too_many_arguments)]
+    pub fn fault(
+        &mut self,
+        (kind, other): Fault,
+        warp: &Warp,
+        lane: usize,
+        line: u32,
+        place: Place,
+        size: usize,
+        how: &str,
+    ) {
+        let of = match place {
+            Place::Global(index, at) => format!("at {at} of buffer {index}"),
+            Place::Shared(at) => format!("at {at} of shared memory"),
+            Place::Local(at) => format!("at {} of local memory", at % (self.kernel.local as usize).max(1)),
+            Place::Param(at) => format!("at {at} of parameters"),
+            Place::Const(at) => format!("at {at} of constants"),
+        };
+        let message = format!("{size} bytes {of} are {how}");
+        self.find(kind, line, (other != 0).then_some(other), 32 * warp.index + lane as u32, message);
+    }
+
+    /// Counts what an instruction of a warp moves between memory and lanes.
+    pub fn count(&mut self, pc: usize, space: Space, addresses: &Lanes, mask: u32, size: u64) {
+        let first = lanes(mask).next().map(|lane| window::resolve(space, addresses[lane]).0);
+        let count = &mut self.memory.counts[pc];
+        match first {
+            Some(Space::Global) if self.kernel.insts[pc].class != Class::Atomic => {
+                let mut sorted: Vec<u64> = lanes(mask).map(|lane| addresses[lane]).collect();
+                sorted.sort_unstable();
+                let (mut sector, mut end) = (u64::MAX, 0);
+                for at in sorted {
+                    // An address that goes astray is a fault of its own.
+                    let Some(next) = at.checked_add(size) else { continue };
+                    for touched in at / 32..=(next - 1) / 32 {
+                        if sector == u64::MAX || touched > sector {
+                            count.sectors += 1;
+                            sector = touched;
+                        }
+                    }
+                    count.bytes += next.saturating_sub(end.max(at));
+                    end = end.max(next);
+                }
+            }
+            Some(Space::Shared) => {
+                let each = size.div_ceil(4);
+                // Turns are of neighbouring lanes, whether or not all of them take part.
+                let turn = (32 / each.max(1)).max(1) as u32;
+                for start in (0..32).step_by(turn as usize) {
+                    let part = mask & (u32::MAX >> (32 - turn)) << start;
+                    let words = lanes(part).map(|lane| window::resolve(space, addresses[lane]).1 / 4);
+                    count.conflicts += conflicts(words, each);
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Passes beyond the first that shared memory needs for words of a turn's lanes, `each` from the given ones on. It has 32 banks of 4 bytes; 8 bytes
+/// a lane take two turns of half a warp, 16 bytes four. (CUDA C++ Programming Guide, compute capability 5.x, shared memory)
+fn conflicts(words: impl Iterator<Item = u64>, each: u64) -> u64 {
+    let mut all: Vec<u64> = words.flat_map(|word| word..word.saturating_add(each)).collect();
+    all.sort_unstable();
+    all.dedup();
+    let mut banks = [0u64; 32];
+    all.iter().for_each(|word| banks[(word % 32) as usize] += 1);
+    banks.into_iter().max().unwrap_or(0).saturating_sub(1)
+}

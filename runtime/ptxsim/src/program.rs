@@ -1,0 +1,446 @@
+//! A kernel ready to run: instructions with their registers numbered, and where diverging lanes meet again.
+
+use crate::{
+    alu::{Compare, Fn1, Fn2, Fn3, Fn4},
+    convert::Conversion,
+    matrix::Shape,
+    parse::Space,
+};
+
+/// Where an operand comes from.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub(crate) enum Src {
+    Reg(u32),
+    Imm(u64),
+}
+
+/// A predicate, perhaps negated, or a constant.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Pred {
+    Reg(u32),
+    Not(u32),
+    Const(bool),
+}
+
+/// An address: base and offset.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub(crate) struct Address {
+    pub space: Space,
+    pub base: Src,
+    pub offset: i64,
+}
+
+/// What f32 instructions do beside.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Modifiers {
+    /// Subnormal operands and results are zero.
+    pub flush: bool,
+    /// The result is clamped to [0, 1].
+    pub saturate: bool,
+}
+
+/// How lanes exchange values.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Shuffle {
+    Up,
+    Down,
+    Butterfly,
+    Index,
+}
+
+/// What lanes agree on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Vote {
+    All,
+    Any,
+    Uniform,
+}
+
+/// What an atomic instruction does with the old value and its operands.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Atomic {
+    Exchange,
+    CompareAndSwap,
+    Of(Fn2),
+}
+
+/// An instruction.
+#[derive(Clone, Debug)]
+pub(crate) enum Op {
+    Nop,
+    Unary {
+        f: Fn1,
+        d: u32,
+        a: Src,
+    },
+    Binary {
+        f: Fn2,
+        d: u32,
+        a: Src,
+        b: Src,
+    },
+    Ternary {
+        f: Fn3,
+        d: u32,
+        a: Src,
+        b: Src,
+        c: Src,
+    },
+    Quaternary {
+        f: Fn4,
+        d: u32,
+        a: Src,
+        b: Src,
+        c: Src,
+        e: Src,
+    },
+    /// An f32 function of three operands with modifiers.
+    Modified {
+        f: Arity,
+        modifiers: Modifiers,
+        d: u32,
+        sources: [Src; 3],
+    },
+    Convert {
+        how: Conversion,
+        d: u32,
+        a: Src,
+        mask: u64,
+    },
+    Compare {
+        f: Compare,
+        d: u32,
+        complement: Option<u32>,
+        a: Src,
+        b: Src,
+        with: Option<(Logic, Pred)>,
+        flush: bool,
+    },
+    Select {
+        d: u32,
+        a: Src,
+        b: Src,
+        p: Pred,
+    },
+    Logic {
+        f: Logic,
+        d: u32,
+        a: Pred,
+        b: Pred,
+    },
+    /// Parts of `width` bits, lowest first, into one.
+    Pack {
+        d: u32,
+        parts: Vec<Src>,
+        width: u32,
+    },
+    Unpack {
+        parts: Vec<u32>,
+        a: Src,
+        width: u32,
+    },
+    Branch {
+        target: usize,
+    },
+    BranchTable {
+        targets: Vec<usize>,
+        a: Src,
+    },
+    Exit,
+    Load {
+        d: Vec<u32>,
+        address: Address,
+        bytes: u32,
+        signed: bool,
+        masks: Vec<u64>,
+    },
+    Store {
+        sources: Vec<Src>,
+        address: Address,
+        bytes: u32,
+    },
+    Atomic {
+        d: Option<u32>,
+        address: Address,
+        bytes: u32,
+        how: Atomic,
+        b: Src,
+        c: Src,
+    },
+    Barrier {
+        id: Src,
+    },
+    WarpBarrier {
+        mask: Src,
+    },
+    Shuffle {
+        how: Shuffle,
+        d: u32,
+        p: Option<u32>,
+        a: Src,
+        b: Src,
+        c: Src,
+        mask: Src,
+    },
+    Vote {
+        how: Vote,
+        d: u32,
+        p: Pred,
+        mask: Src,
+    },
+    Ballot {
+        d: u32,
+        p: Pred,
+        mask: Src,
+    },
+    ActiveMask {
+        d: u32,
+    },
+    Reduce {
+        f: Fn2,
+        d: u32,
+        a: Src,
+        mask: Src,
+    },
+    CopyAsync {
+        to: Address,
+        from: Address,
+        bytes: u32,
+        source_bytes: Src,
+    },
+    CommitGroup,
+    /// Until at most so many groups are on their way, and nothing that has no group.
+    WaitGroup {
+        left: usize,
+        open: bool,
+    },
+    LoadMatrix {
+        d: Vec<u32>,
+        address: Address,
+        transposed: bool,
+    },
+    StoreMatrix {
+        sources: Vec<Src>,
+        address: Address,
+        transposed: bool,
+    },
+    Mma {
+        shape: Shape,
+        d: Vec<u32>,
+        a: Vec<Src>,
+        b: Vec<Src>,
+        c: Vec<Src>,
+    },
+}
+
+/// A function by how many operands it has.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Arity {
+    One(Fn1),
+    Two(Fn2),
+    Three(Fn3),
+}
+
+/// A function of predicates, all lanes at once.
+pub(crate) type Logic = fn(u32, u32) -> u32;
+
+/// What instructions are counted as.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Class {
+    /// Arithmetic, logic and shifts of integers.
+    Integer,
+    /// Arithmetic of floats.
+    Float,
+    /// Conversions between types.
+    Convert,
+    /// Moves, selections, address conversions.
+    Move,
+    /// Comparisons and logic of predicates.
+    Predicate,
+    /// Branches and exits.
+    Branch,
+    /// Loads of global memory.
+    GlobalLoad,
+    /// Stores to global memory.
+    GlobalStore,
+    /// Loads of shared memory, matrices too.
+    SharedLoad,
+    /// Stores to shared memory, matrices too.
+    SharedStore,
+    /// Loads of a thread's own memory.
+    LocalLoad,
+    /// Stores to a thread's own memory.
+    LocalStore,
+    /// Loads of parameters and constants.
+    ParamLoad,
+    /// Atomic operations.
+    Atomic,
+    /// Asynchronous copies.
+    CopyAsync,
+    /// Barriers, fences and waits.
+    Sync,
+    /// Exchanges within a warp.
+    Warp,
+    /// Matrix multiplications on tensor cores.
+    Mma,
+}
+
+impl Class {
+    /// Its name in reports.
+    pub fn name(self) -> &'static str {
+        match self {
+            Class::Integer => "integer",
+            Class::Float => "float",
+            Class::Convert => "convert",
+            Class::Move => "move",
+            Class::Predicate => "predicate",
+            Class::Branch => "branch",
+            Class::GlobalLoad => "global load",
+            Class::GlobalStore => "global store",
+            Class::SharedLoad => "shared load",
+            Class::SharedStore => "shared store",
+            Class::LocalLoad => "local load",
+            Class::LocalStore => "local store",
+            Class::ParamLoad => "param load",
+            Class::Atomic => "atomic",
+            Class::CopyAsync => "cp.async",
+            Class::Sync => "sync",
+            Class::Warp => "warp",
+            Class::Mma => "mma",
+        }
+    }
+}
+
+/// An instruction at its place.
+#[derive(Clone, Debug)]
+pub(crate) struct Inst {
+    pub line: u32,
+    pub guard: Pred,
+    pub class: Class,
+    pub op: Op,
+}
+
+/// A special register that a kernel reads.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Special {
+    Tid(usize),
+    Ntid(usize),
+    Ctaid(usize),
+    Nctaid(usize),
+    Lane,
+    Warp,
+    Warps,
+    MaskEq,
+    MaskLt,
+    MaskLe,
+    MaskGt,
+    MaskGe,
+    DynamicShared,
+    TotalShared,
+}
+
+/// A kernel that can be run.
+#[derive(Clone, Debug)]
+pub struct Kernel {
+    /// Name of its entry.
+    pub name: String,
+    /// Offset and size in bytes of each parameter.
+    pub params: Vec<(u64, u64)>,
+    /// Threads of a block in each dimension, where the kernel demands them.
+    pub block: Option<[u32; 3]>,
+    /// Bytes of shared memory that it declares.
+    pub shared: u64,
+    /// Bytes of local memory of each thread.
+    pub local: u64,
+    pub(crate) constants: std::sync::Arc<[u8]>,
+    pub(crate) insts: Vec<Inst>,
+    /// Of each branch, where its lanes meet again: its immediate postdominator; the number of instructions is the end.
+    pub(crate) meets: Vec<usize>,
+    pub(crate) registers: usize,
+    pub(crate) predicates: usize,
+    pub(crate) specials: Vec<(Special, u32)>,
+}
+
+/// Immediate postdominators of instructions that branch, as positions of the first instruction of their blocks.
+///
+/// (Cooper, Harvey and Kennedy, A Simple, Fast Dominance Algorithm, 2001, on the reversed graph)
+pub(crate) fn meets(insts: &[Inst]) -> Vec<usize> {
+    let n = insts.len();
+    let successors = |i: usize| -> Vec<usize> {
+        let inst = &insts[i];
+        let falls = inst.guard != Pred::Const(true);
+        match &inst.op {
+            Op::Branch { target } if falls => vec![*target, i + 1],
+            Op::Branch { target } => vec![*target],
+            Op::BranchTable { targets, .. } => targets.iter().copied().chain(falls.then_some(i + 1)).collect(),
+            Op::Exit if falls => vec![n, i + 1],
+            Op::Exit => vec![n],
+            _ => vec![i + 1],
+        }
+    };
+    let mut leaders = vec![false; n + 1];
+    leaders[0] = true;
+    leaders[n] = true;
+    for i in 0..n {
+        if matches!(insts[i].op, Op::Branch { .. } | Op::BranchTable { .. } | Op::Exit) {
+            successors(i).into_iter().chain([i + 1]).for_each(|s| leaders[s] = true);
+        }
+    }
+    let starts: Vec<usize> = (0..=n).filter(|&i| leaders[i]).collect();
+    let block_of = |i: usize| starts.partition_point(|&s| s <= i) - 1;
+    let exit = starts.len() - 1;
+    let after: Vec<Vec<usize>> =
+        (0..exit).map(|b| successors(starts[b + 1] - 1).into_iter().map(block_of).collect()).collect();
+    let mut before = vec![Vec::new(); starts.len()];
+    for (b, next) in after.iter().enumerate() {
+        next.iter().for_each(|&s| before[s].push(b));
+    }
+    // Postorder of the reversed graph from the exit.
+    let (mut order, mut number, mut stack) = (Vec::new(), vec![usize::MAX; starts.len()], vec![(exit, 0)]);
+    let mut seen = vec![false; starts.len()];
+    seen[exit] = true;
+    while let Some((b, i)) = stack.pop() {
+        match before[b].get(i) {
+            Some(&p) => {
+                stack.push((b, i + 1));
+                if !std::mem::replace(&mut seen[p], true) {
+                    stack.push((p, 0));
+                }
+            }
+            None => {
+                number[b] = order.len();
+                order.push(b);
+            }
+        }
+    }
+    let mut idom = vec![usize::MAX; starts.len()];
+    idom[exit] = exit;
+    let mut changed = true;
+    while changed {
+        changed = false;
+        for &b in order.iter().rev().filter(|&&b| b != exit) {
+            let known = after[b].iter().copied().filter(|&s| idom[s] != usize::MAX);
+            let new = known.reduce(|mut a, mut c| {
+                while a != c {
+                    while number[a] < number[c] {
+                        a = idom[a];
+                    }
+                    while number[c] < number[a] {
+                        c = idom[c];
+                    }
+                }
+                a
+            });
+            if let Some(new) = new.filter(|&new| new != idom[b]) {
+                idom[b] = new;
+                changed = true;
+            }
+        }
+    }
+    let meet = |i: usize| match idom[block_of(i)] {
+        // A loop without end has none.
+        usize::MAX => n,
+        b => starts[b],
+    };
+    (0..n).map(meet).collect()
+}

@@ -1,0 +1,148 @@
+//! The machine code (SASS) that NVIDIA's assembler makes of the kernels, read and counted. No device is needed, but two of
+//! its tools are: [`Tools`].
+
+mod occupancy;
+mod parse;
+mod tools;
+
+pub use occupancy::{Limits, Occupancy};
+pub use parse::{Code, Instruction, Resources, Widths, code, resources, threads};
+pub use tools::{INSTALL, Tools};
+
+use crate::offline::{self, Ptx, Sm};
+use serde::Serialize;
+use std::{
+    fs,
+    num::NonZero,
+    path::{Path, PathBuf},
+    sync::{
+        Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread,
+};
+use swint_compiler::plan::Plan;
+
+/// What machine code is made for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Target {
+    /// As the assembler calls it: the PTX of `sm_90` says `.target sm_90a`.
+    pub name: &'static str,
+    /// What a multiprocessor has room for.
+    pub limits: Limits,
+    sm: Sm,
+}
+
+impl Target {
+    /// The target of a name; `sm_90` and `sm_90a` are the same.
+    ///
+    /// # Errors
+    /// When there is no such target; the message lists those there are.
+    pub fn from_name(name: &str) -> Result<Target, String> {
+        let (name, sm, limits) = match name {
+            "sm_89" => ("sm_89", "sm_89", Limits::SM_89),
+            "sm_90" | "sm_90a" => ("sm_90a", "sm_90", Limits::SM_90),
+            _ => return Err(format!("unknown target {name:?}; there are sm_89, sm_90a")),
+        };
+        Ok(Target { name, limits, sm: Sm::from_name(sm)? })
+    }
+}
+
+/// A kernel's machine code.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct Kernel {
+    /// Name of the entry.
+    pub entry: String,
+    /// Threads of a block.
+    pub threads: u32,
+    /// What it takes.
+    #[serde(flatten)]
+    pub resources: Resources,
+    /// Whether it takes shared memory whose size only the launch says, too. Then occupancy is an upper bound.
+    pub dynamic_shared: bool,
+    /// How many of it fit.
+    #[serde(flatten)]
+    pub occupancy: Occupancy,
+    /// What it is made of.
+    #[serde(flatten)]
+    pub code: Code,
+}
+
+/// Why there is no machine code to look at.
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
+pub enum SassError {
+    /// A tool is not there.
+    #[error("{0}")]
+    #[diagnostic(help("{INSTALL}"))]
+    NoTool(String),
+    /// A kernel does not become PTX.
+    #[error("{0}")]
+    Compile(String),
+    /// A tool refused a kernel.
+    #[error("{} failed on {entry}: {said}", tool.display())]
+    #[diagnostic(help("SWINT_PTXAS and SWINT_NVDISASM choose other tools. {INSTALL}"))]
+    Tool {
+        /// The tool.
+        tool: PathBuf,
+        /// The kernel, or what was asked.
+        entry: String,
+        /// What it said.
+        said: String,
+    },
+    /// A tool's output is not what is known of it.
+    #[error("{entry}: {reason}")]
+    Output {
+        /// The kernel.
+        entry: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// No temporary file could be written.
+    #[error("cannot write a temporary file: {0}")]
+    Io(#[from] std::io::Error),
+}
+
+/// Compiles every kernel of a plan to machine code and reads it.
+///
+/// # Errors
+/// At the first kernel that a tool refuses, by name.
+pub fn report(plan: &Plan, target: Target, tools: &Tools) -> Result<Vec<Kernel>, SassError> {
+    let kernels = offline::compile(plan, target.sm).map_err(SassError::Compile)?;
+    let folder = tempfile::tempdir()?;
+    // A tool runs on one core for tenths of a second, so all cores run one.
+    let next = AtomicUsize::new(0);
+    let done = Mutex::new(Vec::new());
+    let work = || {
+        while let Some(ptx) = kernels.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let kernel = assemble(ptx, target, tools, folder.path());
+            done.lock().expect("no thread panics").push((&ptx.entry, kernel));
+        }
+    };
+    thread::scope(|scope| {
+        for _ in 0..thread::available_parallelism().map_or(1, NonZero::get) {
+            scope.spawn(work);
+        }
+    });
+    let mut done = done.into_inner().expect("no thread panics");
+    done.sort_by_key(|(entry, _)| *entry);
+    done.into_iter().map(|(_, kernel)| kernel).collect()
+}
+
+fn assemble(ptx: &Ptx, target: Target, tools: &Tools, folder: &Path) -> Result<Kernel, SassError> {
+    let entry = &ptx.entry;
+    let output = |reason: String| SassError::Output { entry: entry.clone(), reason };
+    let [source, cubin] = ["ptx", "cubin"].map(|ending| folder.join(format!("{entry}.{ending}")));
+    fs::write(&source, &ptx.text)?;
+    let said = tools.assemble(entry, target.name, &source, &cubin)?;
+    let listing = tools.disassemble(entry, &cubin)?;
+    let resources = resources(&said).ok_or_else(|| output(format!("ptxas says nothing of registers: {said}")))?;
+    let threads = threads(&ptx.text).ok_or_else(|| output("its PTX does not say how large a block is".to_owned()))?;
+    Ok(Kernel {
+        entry: entry.clone(),
+        threads,
+        resources,
+        dynamic_shared: ptx.text.contains(".extern .shared"),
+        occupancy: target.limits.occupancy(threads, resources.registers, resources.shared),
+        code: code(&listing).map_err(output)?,
+    })
+}

@@ -1,0 +1,220 @@
+//! Proves kernels without a GPU: runs the very PTX of a plan in the simulator, launch by launch, and compares each result with the interpreter's,
+//! bit for bit; or does the same on a device that there is.
+
+use crate::{
+    device::Device,
+    executor::{ExecError, Session},
+    offline::{Call, Offline, Ptx, Sm},
+};
+use std::{collections::HashMap, sync::Arc};
+use swint_compiler::plan::{Buffer, Launch, Plan, PlanError, plan};
+use swint_ir::{
+    Data, Elem, Graph, Module, Tensor, TypeError,
+    interp::{self, InterpError},
+};
+use swint_ptxsim::{self as ptxsim, Access, Config, Finding, Outcome, Param, ParseError, Stats};
+
+/// Why a plan cannot be verified.
+#[derive(Debug, thiserror::Error)]
+pub enum VerifyError {
+    /// The graph has no plan.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    /// The batch is too large.
+    #[error(transparent)]
+    Batch(#[from] TypeError),
+    /// Inputs or constants do not fit.
+    #[error(transparent)]
+    Interp(#[from] InterpError),
+    /// A kernel does not compile.
+    #[error("{0}")]
+    Compile(String),
+    /// The simulator cannot read a kernel.
+    #[error("{entry}: {error}")]
+    Parse {
+        /// Its entry.
+        entry: String,
+        /// What it cannot read.
+        error: ParseError,
+    },
+    /// The device fails.
+    #[error(transparent)]
+    Device(#[from] ExecError),
+}
+
+/// How a result differs from the interpreter's.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Mismatch {
+    /// Elements that differ.
+    pub elements: usize,
+    /// The first of them.
+    pub first: usize,
+    /// What the kernel gives there.
+    pub found: f64,
+    /// What the interpreter gives there.
+    pub wanted: f64,
+}
+
+impl Mismatch {
+    /// Compares by bits: zeros of different signs differ.
+    fn of(elem: Elem, found: &[u8], wanted: &[u8]) -> Option<Mismatch> {
+        let width = elem.bytes();
+        let differs = |i: &usize| found[i * width..][..width] != wanted[i * width..][..width];
+        let mut differing = (0..wanted.len() / width).filter(differs);
+        let first = differing.next()?;
+        let value = |bytes: &[u8]| match Data::from_bytes(elem, &bytes[first * width..][..width]) {
+            Data::F32(values) => values[0].into(),
+            Data::I8(values) => values[0].into(),
+            Data::U8(values) => values[0].into(),
+            Data::I16(values) => values[0].into(),
+            Data::I32(values) => values[0].into(),
+        };
+        Some(Mismatch { elements: 1 + differing.count(), first, found: value(found), wanted: value(wanted) })
+    }
+}
+
+/// A launch in the simulator.
+pub struct Simulated<'a> {
+    /// The launch.
+    pub launch: &'a Launch,
+    /// Its kernel.
+    pub ptx: &'a Ptx,
+    /// What is wrong with it.
+    pub findings: Vec<Finding>,
+    /// Where its result differs from the interpreter's.
+    pub mismatch: Option<Mismatch>,
+    /// What it counted.
+    pub stats: Stats,
+    /// Bytes that any kernel of its specification moves: its inputs and its result, each once.
+    pub ideal: u64,
+}
+
+/// Results of all nodes, as bytes.
+fn wanted(graph: &Graph, module: &Module, inputs: &[Tensor]) -> Result<Vec<Vec<u8>>, InterpError> {
+    let mut results = Vec::new();
+    interp::run_with(graph, &module.weights, inputs, |_, result| results.push(result.data.to_bytes()))?;
+    Ok(results)
+}
+
+/// Runs a module's plan on inputs in the simulator, and shows each launch as soon as it has run.
+///
+/// # Errors
+/// When there is no plan, a kernel does not compile, or the simulator does not know one of its instructions.
+pub fn simulate(
+    module: &Module,
+    inputs: &[Tensor],
+    batch: usize,
+    sm: Sm,
+    mut observe: impl FnMut(Simulated<'_>),
+) -> Result<(), VerifyError> {
+    let graph = module.graph.with_batch(batch)?;
+    let wanted = wanted(&graph, module, inputs)?;
+    let plan = plan(&graph)?;
+    let mut memory = Memory::new(&plan, module, inputs);
+    let (mut offline, mut kernels) = (Offline::new(sm), HashMap::new());
+    for launch in &plan.launches {
+        let (ptx, call) = offline.kernel(&launch.kernel, launch.items).map_err(VerifyError::Compile)?;
+        let kernel = match kernels.entry(Arc::as_ptr(&ptx)) {
+            std::collections::hash_map::Entry::Occupied(known) => known.into_mut(),
+            std::collections::hash_map::Entry::Vacant(new) => {
+                let module = ptxsim::Module::parse(&ptx.text);
+                let module = module.map_err(|error| VerifyError::Parse { entry: ptx.entry.clone(), error })?;
+                new.insert(module.kernels.into_iter().next().expect("a module has its entry"))
+            }
+        };
+        let outcome = memory.run(kernel, &call, launch);
+        let node = &graph.nodes[launch.node.index()];
+        let found = memory.bytes(launch.output);
+        let mismatch = Mismatch::of(node.ty.elem, found, &wanted[launch.node.index()]);
+        let mut read = launch.inputs.clone();
+        read.sort_by_key(|buffer| buffer.to_string());
+        read.dedup();
+        let ideal = read.iter().chain([&launch.output]).map(|&buffer| memory.bytes(buffer).len() as u64).sum();
+        let Outcome { findings, stats } = outcome;
+        observe(Simulated { launch, ptx: &ptx, findings, mismatch, stats, ideal });
+    }
+    Ok(())
+}
+
+/// Runs a module's plan on a device, and shows how each launch's result differs from the interpreter's.
+///
+/// # Errors
+/// When there is no such device, or it fails.
+pub fn run_on_device(
+    module: &Module,
+    inputs: &[Tensor],
+    batch: usize,
+    device: Device,
+    mut observe: impl FnMut(&Launch, Option<Mismatch>),
+) -> Result<(), VerifyError> {
+    let session = Session::new(module, device, batch)?;
+    let wanted = wanted(&session.module().graph, module, inputs)?;
+    session.run_with(inputs, |launch, found| {
+        let elem = found.data.elem();
+        observe(launch, Mismatch::of(elem, &found.data.to_bytes(), &wanted[launch.node.index()]));
+    })?;
+    Ok(())
+}
+
+/// What a plan works on.
+struct Memory {
+    inputs: Vec<Vec<u8>>,
+    consts: Vec<Vec<u8>>,
+    arena: Vec<u8>,
+}
+
+impl Memory {
+    fn new(plan: &Plan, module: &Module, inputs: &[Tensor]) -> Memory {
+        Memory {
+            inputs: inputs.iter().map(|tensor| tensor.data.to_bytes()).collect(),
+            consts: plan.consts.iter().map(|source| source.materialize(&module.weights).to_bytes()).collect(),
+            arena: vec![0; plan.arena],
+        }
+    }
+
+    fn bytes(&self, buffer: Buffer) -> &[u8] {
+        match buffer {
+            Buffer::Input(i) => &self.inputs[i],
+            Buffer::Const(c) => &self.consts[c],
+            Buffer::Arena { offset, bytes } => &self.arena[offset..offset + bytes],
+        }
+    }
+
+    /// Runs a launch; what it writes is in the arena.
+    fn run(&mut self, kernel: &ptxsim::Kernel, call: &Call, launch: &Launch) -> Outcome {
+        let mut places: Vec<Buffer> = Vec::new();
+        let mut params: Vec<Param> = Vec::new();
+        for &i in &call.buffers {
+            let buffer = launch.inputs.get(i).copied().unwrap_or(launch.output);
+            let known = places.iter().position(|place| *place == buffer);
+            params.push(Param::Buffer(known.unwrap_or(places.len())));
+            if known.is_none() {
+                places.push(buffer);
+            }
+        }
+        params.push(Param::Bytes(call.info.clone()));
+        let mut buffers: Vec<ptxsim::Buffer> = places
+            .iter()
+            .map(|&place| {
+                let (mut bytes, low) = (self.bytes(place).to_vec(), 0);
+                let access = match (place == launch.output, launch.inputs.contains(&place)) {
+                    (false, _) => Access::Read,
+                    (true, true) => Access::ReadWrite,
+                    (true, false) => {
+                        // What was there before must not pass for a result.
+                        bytes.fill(0xa5);
+                        Access::Write
+                    }
+                };
+                ptxsim::Buffer { bytes, access, low }
+            })
+            .collect();
+        let outcome = ptxsim::run(kernel, &Config::new(call.cubes, call.units), &params, &mut buffers);
+        if let (Some(at), Buffer::Arena { offset, bytes }) =
+            (places.iter().position(|place| *place == launch.output), launch.output)
+        {
+            self.arena[offset..offset + bytes].copy_from_slice(&buffers[at].bytes);
+        }
+        outcome
+    }
+}

@@ -1,0 +1,235 @@
+//! `swint verify`: whether kernels compute what the interpreter does, shown without a GPU.
+
+use super::{DeviceArg, data::resolve, print, print_json, say, source::read_artifact};
+use miette::{IntoDiagnostic, WrapErr, miette};
+use serde_json::{Value, json};
+use std::{collections::BTreeMap, fs, path::PathBuf, process::ExitCode, time::Instant};
+use swint::{
+    ir::{Data, Elem, Tensor, Type, random::Rng},
+    runtime::{
+        artifact::Artifact,
+        device::Device,
+        inputs::{read_inputs, stack},
+        offline::Sm,
+        ptxsim::Stats,
+        verify::{Mismatch, Simulated, run_on_device, simulate},
+    },
+};
+
+/// Arguments.
+#[derive(clap::Args)]
+pub struct Args {
+    /// Compiled model.
+    model: PathBuf,
+    /// Whose PTX to run in the simulator: sm_89, sm_90.
+    #[arg(long, value_name = "TARGET", value_delimiter = ',', default_value = "sm_89", value_parser = Sm::from_name)]
+    target: Vec<Sm>,
+    /// Run on this device instead of the simulator, and compare each result all the same.
+    #[arg(long, value_enum, conflicts_with_all = ["target", "stats", "emit_dir"])]
+    device: Option<DeviceArg>,
+    /// Inputs: `pixel_values` (f32, normalised), `pixels` (u8) or a picture, whichever the model takes. [default: one of random values]
+    #[arg(long)]
+    input: Option<PathBuf>,
+    /// What the random values follow from.
+    #[arg(long, default_value_t = 0, conflicts_with = "input")]
+    seed: u64,
+    /// Print what each kernel counted: instructions, memory traffic and bank conflicts. These are counts, not times.
+    #[arg(long)]
+    stats: bool,
+    /// Write the PTX of kernels that are wrong to this folder.
+    #[arg(long, value_name = "DIR")]
+    emit_dir: Option<PathBuf>,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+/// What became of a kernel's launches, together.
+#[derive(Default)]
+struct Row {
+    launches: usize,
+    wrong: usize,
+    stats: Stats,
+    ideal: u64,
+}
+
+impl Args {
+    /// Verifies; an error where a result differs or a kernel has faults.
+    pub fn run(self) -> miette::Result<ExitCode> {
+        let artifact = read_artifact(&self.model)?;
+        let inputs = self.inputs(&artifact)?;
+        let (batch, input) = (inputs.len(), stack(&inputs));
+        let mut reports = Vec::new();
+        let mut wrong = 0;
+        if let Some(device) = self.device {
+            let device = match device {
+                DeviceArg::Cpu => Device::Cpu,
+                DeviceArg::Cuda => Device::Cuda(0),
+                DeviceArg::Interp => return Err(miette!("--device interp is what results are compared with")),
+            };
+            let mut launches = 0;
+            run_on_device(&artifact.module, &[input], batch, device, |launch, mismatch| {
+                launches += 1;
+                if let Some(mismatch) = mismatch {
+                    wrong += 1;
+                    say(format_args!("{} {}: {}", launch.node, launch.kernel, describe(&mismatch)));
+                }
+            })
+            .map_err(|e| miette!("{e}"))?;
+            reports.push(json!({"device": device.to_string(), "launches": launches, "wrong": wrong}));
+            self.conclude(format_args!(
+                "{device}: {} of {launches} launches give the interpreter's bits",
+                launches - wrong
+            ))?;
+        } else {
+            for &target in &self.target {
+                let (report, failures) = self.simulate(&artifact, &input, batch, target)?;
+                reports.push(report);
+                wrong += failures;
+            }
+        }
+        if self.json {
+            print_json(&Value::Array(reports))?;
+        }
+        Ok(if wrong == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    }
+
+    fn simulate(
+        &self,
+        artifact: &Artifact,
+        input: &Tensor,
+        batch: usize,
+        target: Sm,
+    ) -> miette::Result<(Value, usize)> {
+        let (clock, mut rows, mut entries) = (Instant::now(), BTreeMap::<String, Row>::new(), Vec::new());
+        let (mut findings, mut failed): (Vec<String>, miette::Result<()>) = (Vec::new(), Ok(()));
+        let result = simulate(&artifact.module, std::slice::from_ref(input), batch, target, |run| {
+            let row = rows.entry(run.ptx.entry.clone()).or_insert_with(|| {
+                entries.push(run.ptx.entry.clone());
+                Row::default()
+            });
+            row.launches += 1;
+            row.stats.add(&run.stats);
+            row.ideal += run.ideal;
+            if run.findings.is_empty() && run.mismatch.is_none() {
+                return;
+            }
+            row.wrong += 1;
+            findings.extend(faults(&run));
+            if let (Some(folder), Ok(())) = (&self.emit_dir, &failed) {
+                let path = folder.join(format!("{}.ptx", run.ptx.entry));
+                failed = fs::create_dir_all(folder)
+                    .and_then(|()| fs::write(&path, &run.ptx.text))
+                    .into_diagnostic()
+                    .wrap_err_with(|| format!("cannot write {}", path.display()));
+            }
+        });
+        result.map_err(|e| miette!("{target}: {e}"))?;
+        failed?;
+        let (seconds, mut all) = (clock.elapsed().as_secs_f64(), Row::default());
+        for row in rows.values() {
+            all.launches += row.launches;
+            all.wrong += row.wrong;
+            all.ideal += row.ideal;
+            all.stats.add(&row.stats);
+        }
+        findings.iter().for_each(say);
+        if self.stats && !self.json {
+            print(table(&entries, &rows, &all))?;
+        }
+        let exact = all.launches - all.wrong;
+        self.conclude(format_args!(
+            "{target}: {exact} of {} launches of {} kernels give the interpreter's bits, without a race or another fault; {:.1} million \
+             thread-instructions in {seconds:.1} s",
+            all.launches,
+            rows.len(),
+            all.stats.instructions() as f64 / 1e6
+        ))?;
+        let kernels: Vec<Value> = entries.iter().map(|entry| in_json(entry, &rows[entry])).collect();
+        let report = json!({
+            "target": target.to_string(), "launches": all.launches, "wrong": all.wrong, "findings": findings, "seconds": seconds,
+            "kernels": kernels, "total": in_json("total", &all),
+        });
+        Ok((report, all.wrong))
+    }
+
+    fn conclude(&self, line: std::fmt::Arguments<'_>) -> miette::Result<()> {
+        if self.json { Ok(()) } else { print(format_args!("{line}\n")) }
+    }
+
+    fn inputs(&self, artifact: &Artifact) -> miette::Result<Vec<Tensor>> {
+        let ty = &artifact.module.graph.inputs[0].ty;
+        match &self.input {
+            Some(path) => read_inputs(&resolve(path)?, ty, artifact.manifest.preprocess.as_ref()).into_diagnostic(),
+            None => Ok(vec![random(ty, self.seed)]),
+        }
+    }
+}
+
+fn random(ty: &Type, seed: u64) -> Tensor {
+    let mut rng = Rng::with_seed(seed);
+    let n = ty.elements();
+    match ty.elem {
+        Elem::U8 => Tensor::new(ty.shape.clone(), Data::U8((0..n).map(|_| rng.u8(..)).collect())),
+        _ => Tensor::f32(ty.shape.clone(), (0..n).map(|_| rng.f32() * 4.0 - 2.0).collect()),
+    }
+}
+
+fn describe(mismatch: &Mismatch) -> String {
+    let Mismatch { elements, first, found, wanted } = mismatch;
+    format!("{elements} elements differ from the interpreter's, the first is {first}: {found}, not {wanted}")
+}
+
+/// What is wrong with a launch, with the lines of PTX that take part.
+fn faults(run: &Simulated<'_>) -> Vec<String> {
+    let line = |n: u32| match n.checked_sub(1).and_then(|n| run.ptx.text.lines().nth(n as usize)) {
+        Some(text) => format!("\n  {n}: {}", text.trim()),
+        None => String::new(),
+    };
+    let shown = run.findings.iter().map(|f| format!("{f}{}{}", line(f.line), f.other.map(line).unwrap_or_default()));
+    let place = run.launch.locs.first().map(|loc| format!(" ({loc})")).unwrap_or_default();
+    let mismatch = run.mismatch.iter().map(|m| format!("{}{place}: {}", run.ptx.entry, describe(m)));
+    shown.chain(mismatch).collect()
+}
+
+fn table(entries: &[String], rows: &BTreeMap<String, Row>, all: &Row) -> String {
+    let mut text = format!(
+        "{:<48}{:>9}{:>12}{:>8}{:>12}{:>12}{:>9}{:>11}{:>11}\n",
+        "kernel", "launches", "thread-inst", "mma", "moved KB", "ideal KB", "ratio", "coalesced", "conflicts"
+    );
+    for (name, row) in entries.iter().map(|entry| (&**entry, &rows[entry])).chain([("total", all)]) {
+        let Stats { mma, loaded_sectors, stored_sectors, conflicts, .. } = row.stats;
+        let moved = 32 * (loaded_sectors + stored_sectors);
+        let coalesced = row.stats.coalescing().map_or_else(String::new, |share| format!("{:.0} %", 100.0 * share));
+        text += &format!(
+            "{name:<48}{:>9}{:>12}{mma:>8}{:>12.1}{:>12.1}{:>9.2}{coalesced:>11}{conflicts:>11}\n",
+            row.launches,
+            row.stats.instructions(),
+            moved as f64 / 1024.0,
+            row.ideal as f64 / 1024.0,
+            moved as f64 / row.ideal as f64,
+        );
+    }
+    let mut classes: Vec<String> = Vec::new();
+    for (class, n) in &all.stats.threads {
+        classes.push(format!("{} {n}", class.name()));
+    }
+    text += &format!(
+        "thread-instructions: {}\nmoved: sectors of 32 bytes that warps touch, as if nothing were cached; ideal: every input and result once\n",
+        classes.join(", ")
+    );
+    text
+}
+
+fn in_json(name: &str, row: &Row) -> Value {
+    let stats = &row.stats;
+    let by_class = |counts: &BTreeMap<_, u64>| -> BTreeMap<&str, u64> {
+        counts.iter().map(|(class, n): (&swint::runtime::ptxsim::Class, _)| (class.name(), *n)).collect()
+    };
+    json!({
+        "kernel": name, "launches": row.launches, "wrong": row.wrong, "thread_instructions": by_class(&stats.threads),
+        "warp_instructions": by_class(&stats.warps), "mma": stats.mma, "loaded_sectors": stats.loaded_sectors,
+        "loaded_bytes": stats.loaded_bytes, "stored_sectors": stats.stored_sectors, "stored_bytes": stats.stored_bytes,
+        "bank_conflicts": stats.conflicts, "coalescing": stats.coalescing(), "ideal_bytes": row.ideal,
+    })
+}
