@@ -6,7 +6,7 @@ use crate::{
     executor::{ExecError, Session},
     offline::{Call, Offline, Ptx, Sm},
 };
-use std::{collections::HashMap, sync::Arc};
+use std::collections::{HashMap, hash_map::Entry};
 use swint_compiler::plan::{Buffer, Launch, Plan, PlanError, plan};
 use swint_ir::{
     Data, Elem, Graph, Module, Tensor, TypeError,
@@ -96,7 +96,8 @@ fn wanted(graph: &Graph, module: &Module, inputs: &[Tensor]) -> Result<Vec<Vec<u
     Ok(results)
 }
 
-/// Runs a module's plan on inputs in the simulator, and shows each launch as soon as it has run.
+/// Runs a module's plan on inputs in the simulator, and shows each launch as soon as it has run. `replace` may give another text for a kernel
+/// than it compiles to, by its entry.
 ///
 /// # Errors
 /// When there is no plan, a kernel does not compile, or the simulator does not know one of its instructions.
@@ -105,6 +106,7 @@ pub fn simulate(
     inputs: &[Tensor],
     batch: usize,
     sm: Sm,
+    replace: impl Fn(&str) -> Option<String>,
     mut observe: impl FnMut(Simulated<'_>),
 ) -> Result<(), VerifyError> {
     let graph = module.graph.with_batch(batch)?;
@@ -114,12 +116,13 @@ pub fn simulate(
     let (mut offline, mut kernels) = (Offline::new(sm), HashMap::new());
     for launch in &plan.launches {
         let (ptx, call) = offline.kernel(&launch.kernel, launch.items).map_err(VerifyError::Compile)?;
-        let kernel = match kernels.entry(Arc::as_ptr(&ptx)) {
-            std::collections::hash_map::Entry::Occupied(known) => known.into_mut(),
-            std::collections::hash_map::Entry::Vacant(new) => {
-                let module = ptxsim::Module::parse(&ptx.text);
-                let module = module.map_err(|error| VerifyError::Parse { entry: ptx.entry.clone(), error })?;
-                new.insert(module.kernels.into_iter().next().expect("a module has its entry"))
+        let (ptx, kernel) = match kernels.entry(ptx.entry.clone()) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(new) => {
+                let text = replace(&ptx.entry).unwrap_or_else(|| ptx.text.clone());
+                let ptx = Ptx { text, entry: ptx.entry.clone() };
+                let kernel = parse(&ptx)?;
+                new.insert((ptx, kernel))
             }
         };
         let outcome = memory.run(kernel, &call, launch);
@@ -131,9 +134,17 @@ pub fn simulate(
         read.dedup();
         let ideal = read.iter().chain([&launch.output]).map(|&buffer| memory.bytes(buffer).len() as u64).sum();
         let Outcome { findings, stats } = outcome;
-        observe(Simulated { launch, ptx: &ptx, findings, mismatch, stats, ideal });
+        observe(Simulated { launch, ptx, findings, mismatch, stats, ideal });
     }
     Ok(())
+}
+
+/// The kernel of a text.
+fn parse(ptx: &Ptx) -> Result<ptxsim::Kernel, VerifyError> {
+    let wrong = |error| VerifyError::Parse { entry: ptx.entry.clone(), error };
+    let module = ptxsim::Module::parse(&ptx.text).map_err(wrong)?;
+    let kernel = module.kernels.into_iter().find(|kernel| kernel.name == ptx.entry);
+    kernel.ok_or_else(|| wrong(ParseError { line: 1, message: format!("there is no entry {}", ptx.entry) }))
 }
 
 /// Runs a module's plan on a device, and shows how each launch's result differs from the interpreter's.

@@ -1,7 +1,7 @@
 //! `swint verify`: whether kernels compute what the interpreter does, shown without a GPU.
 
 use super::{DeviceArg, data::resolve, print, print_json, say, source::read_artifact};
-use miette::{IntoDiagnostic, WrapErr, miette};
+use miette::{IntoDiagnostic, miette};
 use serde_json::{Value, json};
 use std::{collections::BTreeMap, fs, path::PathBuf, process::ExitCode, time::Instant};
 use swint::{
@@ -25,7 +25,7 @@ pub struct Args {
     #[arg(long, value_name = "TARGET", value_delimiter = ',', default_value = "sm_89", value_parser = Sm::from_name)]
     target: Vec<Sm>,
     /// Run on this device instead of the simulator, and compare each result all the same.
-    #[arg(long, value_enum, conflicts_with_all = ["target", "stats", "emit_dir"])]
+    #[arg(long, value_enum, conflicts_with_all = ["target", "stats", "ptx"])]
     device: Option<DeviceArg>,
     /// Inputs: `pixel_values` (f32, normalised), `pixels` (u8) or a picture, whichever the model takes. [default: one of random values]
     #[arg(long)]
@@ -33,12 +33,13 @@ pub struct Args {
     /// What the random values follow from.
     #[arg(long, default_value_t = 0, conflicts_with = "input")]
     seed: u64,
+    /// Take the PTX of a kernel from DIR/ENTRY.ptx where there is such a file, instead of what it compiles to: to try a change by hand. See
+    /// `swint compile --emit ptx`.
+    #[arg(long, value_name = "DIR")]
+    ptx: Option<PathBuf>,
     /// Print what each kernel counted: instructions, memory traffic and bank conflicts. These are counts, not times.
     #[arg(long)]
     stats: bool,
-    /// Write the PTX of kernels that are wrong to this folder.
-    #[arg(long, value_name = "DIR")]
-    emit_dir: Option<PathBuf>,
     /// Print JSON.
     #[arg(long)]
     json: bool,
@@ -54,9 +55,12 @@ struct Row {
 }
 
 impl Args {
-    /// Verifies; an error where a result differs or a kernel has faults.
+    /// Verifies; exit code 1 where a result differs or a kernel has faults.
     pub fn run(self) -> miette::Result<ExitCode> {
         let artifact = read_artifact(&self.model)?;
+        if let Some(folder) = self.ptx.as_ref().filter(|folder| !folder.is_dir()) {
+            return Err(miette!("--ptx {}: there is no such folder", folder.display()));
+        }
         let inputs = self.inputs(&artifact)?;
         let (batch, input) = (inputs.len(), stack(&inputs));
         let mut reports = Vec::new();
@@ -102,8 +106,9 @@ impl Args {
         target: Sm,
     ) -> miette::Result<(Value, usize)> {
         let (clock, mut rows, mut entries) = (Instant::now(), BTreeMap::<String, Row>::new(), Vec::new());
-        let (mut findings, mut failed): (Vec<String>, miette::Result<()>) = (Vec::new(), Ok(()));
-        let result = simulate(&artifact.module, std::slice::from_ref(input), batch, target, |run| {
+        let mut findings: Vec<String> = Vec::new();
+        let replaced = |entry: &str| fs::read_to_string(self.ptx.as_ref()?.join(format!("{entry}.ptx"))).ok();
+        let result = simulate(&artifact.module, std::slice::from_ref(input), batch, target, replaced, |run| {
             let row = rows.entry(run.ptx.entry.clone()).or_insert_with(|| {
                 entries.push(run.ptx.entry.clone());
                 Row::default()
@@ -111,21 +116,10 @@ impl Args {
             row.launches += 1;
             row.stats.add(&run.stats);
             row.ideal += run.ideal;
-            if run.findings.is_empty() && run.mismatch.is_none() {
-                return;
-            }
-            row.wrong += 1;
+            row.wrong += usize::from(!run.findings.is_empty() || run.mismatch.is_some());
             findings.extend(faults(&run));
-            if let (Some(folder), Ok(())) = (&self.emit_dir, &failed) {
-                let path = folder.join(format!("{}.ptx", run.ptx.entry));
-                failed = fs::create_dir_all(folder)
-                    .and_then(|()| fs::write(&path, &run.ptx.text))
-                    .into_diagnostic()
-                    .wrap_err_with(|| format!("cannot write {}", path.display()));
-            }
         });
         result.map_err(|e| miette!("{target}: {e}"))?;
-        failed?;
         let (seconds, mut all) = (clock.elapsed().as_secs_f64(), Row::default());
         for row in rows.values() {
             all.launches += row.launches;

@@ -13,3 +13,4 @@ mod preprocess;
 mod rewrites;
 mod sass;
 mod snapshots;
+mod verify;

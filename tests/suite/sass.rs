@@ -170,23 +170,37 @@ fn occupancy_is_that_of_the_tables() {
         warps
     };
     let (ada, hopper) = (Limits::SM_89, Limits::SM_90);
-    // All that fit: 48 warps of 40 registers, 64 of 32.
-    assert_eq!((warps(ada, 128, 40, 0), warps(hopper, 128, 32, 0)), (48, 64));
-    // 33 registers are given as 40: 65,536 / (32 · 40) = 51 warps, 48 in four parts.
-    assert_eq!(warps(hopper, 128, 33, 0), 48);
-    // 128 registers: 16 warps. 255, given as 256: 8 warps.
-    assert_eq!((warps(ada, 128, 128, 0), warps(hopper, 256, 128, 0), warps(hopper, 128, 255, 0)), (16, 16, 8));
-    // 167 registers, given as 168: 12.19 warps, so three a part.
+    // By hand: 167 registers are given as 168, a warp takes 5,376, three fit in each of four parts.
     assert_eq!(warps(ada, 128, 167, 0), 12);
-    // A block of 1024 with 65 registers has no room.
-    assert_eq!((warps(ada, 1024, 64, 0), warps(ada, 1024, 65, 0)), (32, 0));
-    // Blocks of one warp: 24 and 32 of them. Of 96 threads: 16 blocks of 3 warps, and 21.
-    assert_eq!((warps(ada, 32, 16, 0), warps(hopper, 32, 16, 0)), (24, 32));
-    assert_eq!((warps(ada, 96, 16, 0), warps(hopper, 96, 16, 0)), (48, 63));
-    // Shared memory: 100 KB hold two blocks of 49 KB and one more for each; 228 KB hold four of 56 KB, three of 57.
-    assert_eq!((warps(ada, 128, 16, 49 << 10), warps(ada, 128, 16, (49 << 10) + 1)), (8, 4));
-    assert_eq!((warps(hopper, 128, 16, 56 << 10), warps(hopper, 128, 16, (56 << 10) + 1)), (16, 12));
-    assert_eq!((warps(ada, 128, 16, 99 << 10), warps(ada, 128, 16, 100 << 10)), (4, 0));
+    // 100 KB hold two blocks of 49 KB and one more for each; 228 KB hold four of 56.
+    assert_eq!((warps(ada, 128, 16, 49 << 10), warps(hopper, 128, 16, 56 << 10)), (8, 16));
+    // By NVIDIA's cuda_occupancy.h (CUDA 13.5): threads and registers, shared memory, warps on sm_89 and on sm_90.
+    for (threads, registers, shared, on_ada, on_hopper) in [
+        (128, 32, 0, 48, 64),
+        (128, 40, 0, 48, 48),
+        (128, 41, 0, 40, 40),
+        (128, 156, 0, 12, 12),
+        (128, 255, 0, 8, 8),
+        (32, 16, 0, 24, 32),
+        (32, 168, 0, 12, 12),
+        (96, 16, 0, 48, 63),
+        (96, 40, 0, 48, 48),
+        (96, 168, 0, 12, 12),
+        (160, 80, 0, 20, 20),
+        (1024, 64, 0, 32, 32),
+        (1024, 65, 0, 0, 0),
+        (33, 255, 0, 8, 8),
+        (128, 16, 50176, 8, 16),
+        (128, 16, 50177, 4, 16),
+        (128, 16, 57345, 4, 12),
+        (128, 16, 101_376, 4, 8),
+        (128, 16, 101_377, 0, 8),
+        (256, 128, 16384, 16, 16),
+        (64, 32, 3000, 48, 64),
+    ] {
+        let found = (warps(ada, threads, registers, shared), warps(hopper, threads, registers, shared));
+        assert_eq!(found, (on_ada, on_hopper), "{threads} threads, {registers} registers, {shared} bytes");
+    }
 }
 
 /// Runs `swint sass` with variables.

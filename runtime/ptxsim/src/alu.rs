@@ -288,6 +288,15 @@ pub(crate) fn quaternary(op: &str, ty: &str) -> Option<Fn4> {
 
 /// Comparisons. (PTX ISA 8.7, section 9.7.6)
 pub(crate) fn compare(op: &str, ty: &str) -> Option<Compare> {
+    // Of whole numbers without sign these are the older names.
+    let op = match (op, ty.get(..1).unwrap_or("")) {
+        ("lo", "u") => "lt",
+        ("ls", "u") => "le",
+        ("hi", "u") => "gt",
+        ("hs", "u") => "ge",
+        (op, "b") if !matches!(op, "eq" | "ne") => return None,
+        _ => op,
+    };
     macro_rules! ordered {
         ($t:ty) => {
             match op {
@@ -301,15 +310,6 @@ pub(crate) fn compare(op: &str, ty: &str) -> Option<Compare> {
             }
         };
     }
-    // Of whole numbers without sign these are the older names.
-    let op = match (op, ty.get(..1).unwrap_or("")) {
-        ("lo", "u") => "lt",
-        ("ls", "u") => "le",
-        ("hi", "u") => "gt",
-        ("hs", "u") => "ge",
-        (op, "b") if !matches!(op, "eq" | "ne") => return None,
-        _ => op,
-    };
     // Those with `u` hold where an operand is no number, the others do not.
     macro_rules! float {
         ($t:ty) => {

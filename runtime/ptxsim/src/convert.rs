@@ -125,8 +125,8 @@ impl Conversion {
             Kind::Signed(width) | Kind::Unsigned(width) if value.is_nan() => {
                 if self.from == Kind::F64 || width == 64 {
                     // Its highest bit alone, extended where that is a sign.
-                    let bits = 1 << (width - 1);
-                    if matches!(self.to, Kind::Signed(_)) { 0 - bits } else { bits }
+                    let bits = 1u64 << (width - 1);
+                    if matches!(self.to, Kind::Signed(_)) { bits.wrapping_neg() } else { bits }
                 } else {
                     0
                 }

@@ -38,11 +38,12 @@ impl Limits {
     pub const SM_90: Limits = Limits { warps: 64, blocks: 32, shared: 228 << 10 };
 
     /// Of a kernel with blocks of `threads`, so many registers a thread and so many bytes of shared memory a block. What the
-    /// carve-out between shared memory and L1 takes away is not counted: the driver chooses it by the kernel's needs.
+    /// carve-out between shared memory and L1 takes away is not counted: the driver chooses it by the kernel's needs. These
+    /// are the numbers of NVIDIA's `cuda_occupancy.h`.
     pub fn occupancy(&self, threads: u32, registers: u32, shared: u32) -> Occupancy {
         let warps = threads.div_ceil(32).max(1);
         let a_warp = (registers * 32).next_multiple_of(REGISTER_UNIT).max(REGISTER_UNIT);
-        let by_registers = REGISTERS / PARTS / a_warp * PARTS / warps.next_multiple_of(PARTS);
+        let by_registers = REGISTERS / PARTS / a_warp * PARTS / warps;
         let by_shared = self.shared / (shared.next_multiple_of(SHARED_UNIT) + SHARED_RESERVED);
         let blocks = (self.warps / warps).min(self.blocks).min(by_registers).min(by_shared);
         Occupancy { warps: blocks * warps, max_warps: self.warps }

@@ -1,0 +1,176 @@
+//! The PTX of every kernel in the simulator, bit for bit; and `swint verify`.
+
+use crate::{
+    cli::{fail, model, succeed, swint, text},
+    common::{compiled, compiled_with, noise},
+};
+use std::{collections::BTreeSet, fs};
+use swint_compiler::{
+    pipeline::{Activation, Options, Precision},
+    plan::plan,
+};
+use swint_ir::{Module, Tensor, random};
+use swint_runtime::{inputs::stack, offline::Sm, verify::simulate};
+
+/// Every launch is exact and without fault, on all targets.
+fn is_exact(name: &str, module: &Module, batch: usize, inputs: &[Tensor]) {
+    for target in Sm::NAMES {
+        let mut launches = 0;
+        simulate(
+            module,
+            inputs,
+            batch,
+            Sm::from_name(target).unwrap(),
+            |_| None,
+            |run| {
+                launches += 1;
+                let kernel = &run.ptx.entry;
+                assert_eq!(run.findings, [], "{name} {target} {kernel}");
+                assert_eq!(run.mismatch, None, "{name} {target} {kernel}");
+                assert!(run.stats.instructions() > 0);
+            },
+        )
+        .unwrap();
+        let graph = module.graph.with_batch(batch).unwrap();
+        assert_eq!(launches, plan(&graph).unwrap().launches.len());
+    }
+}
+
+fn models_are_exact(name: &str) {
+    for (precision, activation) in [
+        (Precision::F32, Activation::Gelu),
+        (Precision::F32, Activation::Relu),
+        (Precision::Int8, Activation::Lut),
+        (Precision::Int8, Activation::Relu),
+        (Precision::Int8, Activation::Gelu),
+    ] {
+        let module = compiled(name, precision, activation);
+        is_exact(name, &module, 1, &noise(&module, 1));
+    }
+    let options = Options { precision: Precision::Int8, fuse: false, ..Options::default() };
+    let module = compiled_with(name, &options);
+    is_exact(name, &module, 2, &[stack(&noise(&module, 2))]);
+}
+
+#[test]
+fn micro_is_exact() {
+    models_are_exact("timm_micro");
+}
+
+#[test]
+fn odd_is_exact() {
+    models_are_exact("timm_odd");
+}
+
+#[test]
+fn the_bundled_model_is_exact() {
+    models_are_exact("cifar10");
+}
+
+/// Kernels of shapes, widths and types that no model has.
+#[test]
+fn random_programs_are_exact() {
+    let mut kernels = BTreeSet::new();
+    for seed in 0..100 {
+        let graph = random::graph(seed, 10);
+        let module = Module { weights: random::weights(&graph, seed), graph };
+        let Ok(plan) = plan(&module.graph) else { continue };
+        kernels
+            .extend(plan.launches.iter().map(|launch| launch.kernel.to_string().split('[').next().unwrap().to_owned()));
+        let inputs = random::inputs(&module.graph, &mut random::Rng::with_seed(seed));
+        is_exact(&format!("seed {seed}"), &module, 1, &inputs);
+    }
+    for fused in ["norm_linear", "linear_residual", "mlp", "window_attention"] {
+        assert!(kernels.contains(fused), "{fused} is in no program: {kernels:?}");
+    }
+}
+
+/// Each kernel of an integer model with one instruction changed: the result is wrong, or there is a finding.
+#[test]
+fn a_changed_instruction_is_caught() {
+    let module = compiled("timm_micro", Precision::Int8, Activation::Lut);
+    let sm = Sm::from_name("sm_89").unwrap();
+    for (what, by) in [("st.global", "add of an address"), ("min.s64", "max.s64"), ("ld.global.nc", "next element")] {
+        let (mut wrong, mut all, mut texts) = (0, 0, Vec::new());
+        simulate(&module, &noise(&module, 1), 1, sm, |_| None, |run| texts.push(run.ptx.clone())).unwrap();
+        let changed = |entry: &str| {
+            let text = &texts.iter().find(|ptx| ptx.entry == entry).unwrap().text;
+            let at = text.find(what)?;
+            let (before, rest) = text.split_at(at);
+            let (line, after) = rest.split_once('\n').unwrap();
+            let line = match what {
+                "min.s64" => line.replace(what, by),
+                // A byte further: misaligned, out of bounds, or another element.
+                _ => line.replacen(']', "+1]", 1),
+            };
+            Some(format!("{before}{line}\n{after}"))
+        };
+        simulate(&module, &noise(&module, 1), 1, sm, changed, |run| {
+            if texts.iter().any(|ptx| ptx.entry == run.ptx.entry && ptx.text != run.ptx.text) {
+                all += 1;
+                wrong += usize::from(!run.findings.is_empty() || run.mismatch.is_some());
+            }
+        })
+        .unwrap();
+        assert!(all > 5 && wrong == all, "{what} {by}: {wrong} of {all} launches are caught");
+    }
+}
+
+#[test]
+fn verify_reports() {
+    let m = model("timm_micro");
+    let calibrate = format!("{}/input.safetensors", model_folder(&m.spec));
+    let compiled = m.compile(&["--precision", "int8", "--calib", &calibrate]);
+    let said = succeed(&["verify", &compiled, "--target", "sm_89,sm_90"]);
+    assert_eq!(said.matches("19 of 19 launches").count(), 2, "{said}");
+    let table = succeed(&["verify", &compiled, "--stats", "--input", &calibrate]);
+    assert!(table.contains("coalesced") && table.contains("mlp_"), "{table}");
+    let json: serde_json::Value = serde_json::from_str(&succeed(&["verify", &compiled, "--json"])).unwrap();
+    let total = &json[0]["total"];
+    assert_eq!((json[0]["wrong"].as_u64(), total["launches"].as_u64()), (Some(0), Some(19)));
+    // Every input is read and every result written at least once.
+    let bytes = |name: &str| total[name].as_u64().unwrap();
+    assert!(32 * (bytes("loaded_sectors") + bytes("stored_sectors")) >= bytes("ideal_bytes"), "{total}");
+    assert!(succeed(&["verify", &compiled, "--device", "cpu"]).contains("cpu: 19 of 19 launches"));
+}
+
+/// A kernel's PTX, changed by hand.
+#[test]
+fn verify_takes_changed_kernels() {
+    let m = model("timm_micro");
+    let compiled = m.compile(&[]);
+    let folder = m.file("ptx");
+    succeed(&[
+        "compile",
+        &m.spec,
+        "--weights",
+        &m.weights,
+        "--target",
+        "sm_89",
+        "--emit",
+        "ptx",
+        "--emit-dir",
+        &folder,
+    ]);
+    let run = || swint(&["verify", &compiled, "--ptx", &folder]);
+    assert!(run().status.success());
+    let path = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path());
+    let path = path.into_iter().find(|path| path.file_name().unwrap().to_str().unwrap().starts_with("add_")).unwrap();
+    let ptx = fs::read_to_string(&path).unwrap();
+    fs::write(&path, ptx.replacen("add.f32", "sub.f32", 1)).unwrap();
+    let out = run();
+    let said = text(&out.stderr);
+    assert_eq!(out.status.code(), Some(1));
+    assert!(said.contains("differ from the interpreter's") && text(&out.stdout).contains("of 80 launches"), "{said}");
+    fs::write(&path, ptx.replacen("add.f32", "frob.f32", 1)).unwrap();
+    let said = fail(&["verify", &compiled, "--ptx", &folder]);
+    assert!(said.contains("frob.f32") && said.contains("PTX line"), "{said}");
+    let said = fail(&["verify", &compiled, "--ptx", &m.file("none")]);
+    assert!(said.contains("no such folder"), "{said}");
+    assert!(fail(&["verify", &compiled, "--target", "sm_75"]).contains("sm_89, sm_90"));
+    assert!(fail(&["verify", &m.weights]).contains("not"));
+}
+
+fn model_folder(spec: &str) -> &str {
+    spec.rsplit_once('/').unwrap().0
+}
