@@ -244,7 +244,7 @@ impl Machine<'_> {
                     for copy in done {
                         self.memory.shared[copy.to..][..copy.data.len()].copy_from_slice(&copy.data);
                         let now = crate::shadow::Access { line: copy.line, ..now };
-                        (copy.to..copy.to + copy.data.len()).for_each(|at| self.memory.shared_history.end(at, now));
+                        self.memory.shared_history.end(copy.to, copy.data.len(), &now);
                     }
                 }
             }

@@ -136,7 +136,7 @@ impl Machine<'_> {
     }
 
     pub fn access(&self, warp: &Warp, lane: usize, line: u32, atomic: bool) -> Access {
-        let thread = 32 * warp.index + lane as u32;
+        let thread = (32 * warp.index) as u16 + lane as u16;
         Access { line, block: self.number, thread, epoch: self.epoch, warp_epoch: warp.epoch, atomic }
     }
 
@@ -147,12 +147,12 @@ impl Machine<'_> {
         let source = match place {
             Place::Global(index, at) => {
                 if let Some(history) = &mut self.memory.histories[index] {
-                    fault = (at..at + size).find_map(|i| history.read(i, now).err());
+                    fault = history.read(at, size, &now);
                 }
                 &self.memory.buffers[index].bytes[at..at + size]
             }
             Place::Shared(at) => {
-                fault = (at..at + size).find_map(|i| self.memory.shared_history.read(i, now).err());
+                fault = self.memory.shared_history.read(at, size, &now);
                 &self.memory.shared[at..at + size]
             }
             Place::Local(at) => {
@@ -178,12 +178,12 @@ impl Machine<'_> {
             Place::Global(index, at) => match &mut self.memory.histories[index] {
                 None => fault = Some((Kind::ReadOnly, 0)),
                 Some(history) => {
-                    fault = (at..at + size).filter_map(|i| history.write(i, now).err()).last();
+                    fault = history.write(at, size, &now);
                     self.memory.buffers[index].bytes[at..at + size].copy_from_slice(bytes);
                 }
             },
             Place::Shared(at) => {
-                fault = (at..at + size).filter_map(|i| self.memory.shared_history.write(i, now).err()).last();
+                fault = self.memory.shared_history.write(at, size, &now);
                 self.memory.shared[at..at + size].copy_from_slice(bytes);
             }
             Place::Local(at) => {

@@ -12,11 +12,11 @@ pub(crate) struct Access {
     /// Line of the PTX; 0 where there was none.
     pub line: u32,
     pub block: u32,
-    pub thread: u32,
     /// Barriers that the block has passed.
     pub epoch: u32,
     /// Barriers that the warp has passed.
     pub warp_epoch: u32,
+    pub thread: u16,
     pub atomic: bool,
 }
 
@@ -34,61 +34,44 @@ impl Access {
     }
 }
 
-/// A byte's history.
+/// The history of a byte, or of the four of a word that have always been accessed together.
 #[derive(Clone, Copy, Debug, Default)]
 struct Cell {
     writer: Access,
-    /// Two readers of different threads, where there were two; of different warps and blocks, where there were such.
+    /// Two readers of different threads, where there were two; of different warps and blocks, where there were such. Atomics before the last
+    /// are here too.
     readers: [Access; 2],
-    written: bool,
     /// Line of an asynchronous copy that is on its way here.
     pending: u32,
-}
-
-/// The history of a memory.
-pub(crate) struct Shadow {
-    cells: Vec<Cell>,
-    /// Whether every block has a memory of its own.
-    per_block: bool,
-    /// The block whose memory each cell is of, then.
-    owners: Vec<u32>,
+    /// The block whose memory it is, where each has its own.
+    owner: u32,
+    /// From 1, where the histories of a word's bytes are; 0 where they have but one.
+    split: u32,
+    written: bool,
 }
 
 /// What is wrong with an access, and the line of the other one.
 pub(crate) type Fault = (Kind, u32);
 
-impl Shadow {
-    /// Of memory that each block has for itself, empty at first.
-    pub fn of_blocks(bytes: usize) -> Shadow {
-        Shadow { cells: vec![Cell::default(); bytes], per_block: true, owners: vec![u32::MAX; bytes] }
-    }
-
-    /// Of memory that all share; `written` says whether it has values.
-    pub fn of_all(bytes: usize, written: bool) -> Shadow {
-        Shadow { cells: vec![Cell { written, ..Cell::default() }; bytes], per_block: false, owners: Vec::new() }
-    }
-
-    fn cell(&mut self, at: usize, block: u32) -> &mut Cell {
-        if self.per_block && self.owners[at] != block {
-            self.owners[at] = block;
-            self.cells[at] = Cell::default();
+impl Cell {
+    fn read(&mut self, now: &Access) -> Result<(), Fault> {
+        if self.pending != 0 {
+            return Err((Kind::NotWaited, self.pending));
         }
-        &mut self.cells[at]
-    }
-
-    /// A byte is read.
-    pub fn read(&mut self, at: usize, now: Access) -> Result<(), Fault> {
-        let cell = self.cell(at, now.block);
-        if cell.pending != 0 {
-            return Err((Kind::NotWaited, cell.pending));
-        }
-        if !cell.written {
+        if !self.written {
             return Err((Kind::Uninitialised, 0));
         }
-        if cell.writer.conflicts(&now) {
-            return Err((Kind::Race, cell.writer.line));
+        let atomics = self.readers.iter().filter(|reader| reader.atomic);
+        if let Some(other) = [&self.writer].into_iter().chain(atomics).find(|access| access.conflicts(now)) {
+            return Err((Kind::Race, other.line));
         }
-        let [a, b] = &mut cell.readers;
+        self.keep(*now);
+        Ok(())
+    }
+
+    /// Remembers an access beside the last write.
+    fn keep(&mut self, now: Access) {
+        let [a, b] = &mut self.readers;
         let place = |x: &Access| (x.block, x.thread / 32);
         if a.is_before(&now) {
             *a = now;
@@ -98,34 +81,129 @@ impl Shadow {
         {
             *b = now;
         }
-        Ok(())
     }
 
-    /// A byte is written.
-    pub fn write(&mut self, at: usize, now: Access) -> Result<(), Fault> {
-        let cell = self.cell(at, now.block);
-        if cell.pending != 0 {
-            return Err((Kind::NotWaited, cell.pending));
+    fn write(&mut self, now: &Access) -> Result<(), Fault> {
+        if self.pending != 0 {
+            return Err((Kind::NotWaited, self.pending));
         }
-        let conflict =
-            [&cell.writer, &cell.readers[0], &cell.readers[1]].into_iter().find(|access| access.conflicts(&now));
-        if let Some(line) = conflict.map(|access| access.line) {
-            return Err((Kind::Race, line));
+        let all = [&self.writer, &self.readers[0], &self.readers[1]];
+        if let Some(other) = all.into_iter().find(|access| access.conflicts(now)) {
+            return Err((Kind::Race, other.line));
         }
-        *cell = Cell { writer: now, written: true, ..Cell::default() };
+        let last = self.writer;
+        self.set(now);
+        if !last.is_before(now) {
+            // Both are atomic, and what comes later may be ordered with one of them only.
+            self.keep(last);
+        }
         Ok(())
     }
 
-    /// An asynchronous copy to a byte begins: until it is waited for, the byte must not be used.
-    pub fn begin(&mut self, at: usize, now: Access) -> Result<(), Fault> {
-        self.write(at, now)?;
-        self.cells[at].pending = now.line;
+    /// The value is this access's; of others those are remembered that it is not ordered with.
+    fn set(&mut self, now: &Access) {
+        self.readers.iter_mut().filter(|reader| reader.is_before(now)).for_each(|reader| *reader = Access::default());
+        (self.writer, self.written, self.pending) = (*now, true, 0);
+    }
+
+    fn begin(&mut self, now: &Access) -> Result<(), Fault> {
+        self.write(now)?;
+        self.pending = now.line;
         Ok(())
     }
 
-    /// An asynchronous copy to a byte ends: it counts as a write of the thread that waited for it.
-    pub fn end(&mut self, at: usize, now: Access) {
-        let cell = self.cell(at, now.block);
-        *cell = Cell { writer: now, written: true, ..Cell::default() };
+    fn end(&mut self, now: &Access) -> Result<(), Fault> {
+        self.set(now);
+        Ok(())
+    }
+}
+
+/// The history of a memory.
+pub(crate) struct Shadow {
+    /// One a word of four bytes.
+    cells: Vec<Cell>,
+    /// Bytes of words of which parts have been accessed, and which of them are of no use any more.
+    bytes: Vec<[Cell; 4]>,
+    free: Vec<u32>,
+    /// Whether every block has a memory of its own.
+    per_block: bool,
+}
+
+impl Shadow {
+    /// Of memory that each block has for itself, empty at first.
+    pub fn of_blocks(bytes: usize) -> Shadow {
+        let cells = vec![Cell { owner: u32::MAX, ..Cell::default() }; bytes.div_ceil(4)];
+        Shadow { cells, bytes: Vec::new(), free: Vec::new(), per_block: true }
+    }
+
+    /// Of memory that all share; `written` says whether it has values.
+    pub fn of_all(bytes: usize, written: bool) -> Shadow {
+        let cells = vec![Cell { written, ..Cell::default() }; bytes.div_ceil(4)];
+        Shadow { cells, bytes: Vec::new(), free: Vec::new(), per_block: false }
+    }
+
+    /// Does something to all bytes of an access, and gives the first fault.
+    #[inline]
+    fn each(
+        &mut self,
+        at: usize,
+        size: usize,
+        now: &Access,
+        f: impl Fn(&mut Cell, &Access) -> Result<(), Fault>,
+    ) -> Option<Fault> {
+        let (mut i, end, mut fault) = (at, at + size, None);
+        while i < end {
+            let next = (i / 4 * 4 + 4).min(end);
+            let cell = &mut self.cells[i / 4];
+            if self.per_block && cell.owner != now.block {
+                if cell.split != 0 {
+                    self.free.push(cell.split);
+                }
+                *cell = Cell { owner: now.block, ..Cell::default() };
+            }
+            if cell.split == 0 && next - i == 4 {
+                fault = fault.or(f(cell, now).err());
+            } else {
+                for byte in &mut self.split(i / 4)[i % 4..][..next - i] {
+                    fault = fault.or(f(byte, now).err());
+                }
+            }
+            i = next;
+        }
+        fault
+    }
+
+    /// The histories of a word's bytes.
+    fn split(&mut self, word: usize) -> &mut [Cell; 4] {
+        let cell = &mut self.cells[word];
+        if cell.split == 0 {
+            let copies = [*cell; 4];
+            cell.split = self.free.pop().unwrap_or_else(|| {
+                self.bytes.push(copies);
+                self.bytes.len() as u32
+            });
+            self.bytes[cell.split as usize - 1] = copies;
+        }
+        &mut self.bytes[cell.split as usize - 1]
+    }
+
+    /// Bytes are read.
+    pub fn read(&mut self, at: usize, size: usize, now: &Access) -> Option<Fault> {
+        self.each(at, size, now, Cell::read)
+    }
+
+    /// Bytes are written.
+    pub fn write(&mut self, at: usize, size: usize, now: &Access) -> Option<Fault> {
+        self.each(at, size, now, Cell::write)
+    }
+
+    /// An asynchronous copy to bytes begins: until it is waited for, they must not be used.
+    pub fn begin(&mut self, at: usize, size: usize, now: &Access) -> Option<Fault> {
+        self.each(at, size, now, Cell::begin)
+    }
+
+    /// An asynchronous copy to bytes ends: it counts as a write of the thread that waited for it.
+    pub fn end(&mut self, at: usize, size: usize, now: &Access) {
+        self.each(at, size, now, Cell::end);
     }
 }

@@ -40,7 +40,7 @@ impl Machine<'_> {
             }
             let now = self.access(warp, lane, line, false);
             let crate::memory::Place::Shared(at) = target else { continue };
-            let fault = (at..at + bytes).filter_map(|i| self.memory.shared_history.begin(i, now).err()).last();
+            let fault = self.memory.shared_history.begin(at, bytes, &now);
             if let Some(fault) = fault {
                 self.fault(fault, warp, lane, line, target, bytes, "written");
             }

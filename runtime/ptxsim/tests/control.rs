@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{Random, module, words};
+use common::{Random, words};
 use swint_ptxsim::Config;
 
 /// What each thread stores at its place: `%r1` of a body that finds its number in `%r0`.
@@ -141,8 +141,8 @@ fn random_programs() {
         for config in [Config::new(1, 32), Config::new(1, 45)] {
             for (i, x) in threads(&format!("mov.u32 %r1, %r0; {text}"), &config).into_iter().enumerate() {
                 let mut value = i as u32;
-                let expected = if run(&program, &mut value, i as u32) { value } else { value };
-                assert_eq!(x, expected, "seed {seed}, thread {i}");
+                run(&program, &mut value, i as u32);
+                assert_eq!(x, value, "seed {seed}, thread {i}");
             }
         }
     }
@@ -323,5 +323,4 @@ fn inner_blocks() {
     let body = "{ .reg .pred odd; .reg .b32 t; and.b32 t, %r0, 1; setp.ne.b32 odd, t, 0; @odd add.s32 %r1, t, 5; @!odd mov.b32 %r1, t; }
         { .reg .pred odd; setp.gt.u32 odd, %r0, 3; @odd add.s32 %r1, %r1, 10; }";
     each(body, |i| if i % 2 == 1 { 6 } else { 0 } + if i > 3 { 10 } else { 0 });
-    assert!(module(0, "", body).contains("odd"));
 }
