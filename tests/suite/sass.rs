@@ -1,6 +1,9 @@
 //! `swint sass`: the texts of NVIDIA's tools, read; and the command, with the tools where they are found and without.
 
-use crate::cli::{Model, model, shared_file, text};
+use crate::{
+    cli::{Model, model, shared_file, text},
+    common::repo,
+};
 use std::process::{Command, Output};
 use swint_runtime::sass::{Limits, Occupancy, Resources, Tools, code, resources, threads};
 
@@ -206,7 +209,10 @@ fn occupancy_is_that_of_the_tables() {
 /// Runs `swint sass` with variables.
 fn sass(args: &[&str], variables: &[(&str, &str)]) -> (Output, String) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_swint"));
-    let command = command.arg("sass").args(args).env("NO_COLOR", "1").envs(variables.iter().copied());
+    let command = command.arg("sass").args(args).env("NO_COLOR", "1");
+    if !variables.is_empty() {
+        command.env_remove("SWINT_PTXAS").env_remove("SWINT_NVDISASM").envs(variables.iter().copied());
+    }
     let output = command.output().unwrap();
     let said = text(&output.stderr);
     assert!(!said.contains("panicked"), "{said}");
@@ -224,6 +230,7 @@ fn integer_models_have_no_float_in_machine_code() {
     let checks = ["--target", "sm_89,sm_90,sm_90a", "--fail-on-float"];
     let (output, said) = sass(&[&[&*integers, "--fail-on-spill"], &checks[..]].concat(), &[]);
     if Tools::find().is_err() {
+        assert!(std::env::var_os("SWINT_PTXAS").is_none(), "tools that are named must be there: {said}");
         assert_eq!(output.status.code(), Some(1));
         assert!(said.contains("there is no") && said.contains("pip install nvidia-cuda-nvcc=="), "{said}");
         return;
@@ -234,6 +241,12 @@ fn integer_models_have_no_float_in_machine_code() {
         assert!(found.contains(&format!("{target}: no floating-point instruction in 12 kernels\n")), "{found}");
     }
     assert_eq!(found.matches("mlp_x_i16").count(), 4, "sm_90 is sm_90a: {found}");
+    let bundled = model("cifar10");
+    let pictures = repo("examples/cifar10/images").to_str().unwrap().to_owned();
+    let bundled = bundled.compile(&["--precision", "int8", "--calib", &pictures]);
+    let (output, said) = sass(&[&bundled, "--fail-on-float", "--fail-on-spill"], &[]);
+    assert!(output.status.success(), "{said}");
+    assert_eq!(text(&output.stdout).matches("no floating-point instruction in 18 kernels\n").count(), 2);
     let floats = m.compile(&[]);
     let (output, said) = sass(&[&[&*floats, "--json"], &checks[..]].concat(), &[]);
     assert_eq!(output.status.code(), Some(1));

@@ -62,7 +62,8 @@ fn races_in_shared_memory() {
     // Warp 1 writes what warp 0 has read.
     let write = |sync: &str| {
         format!(
-            "st.shared.u32 [%r1], %r0;\nbar.sync 0;\nld.shared.u32 %r4, [%r1]; // there\n{sync}\nxor.b32 %r3, %r1, 128;\nst.shared.u32 [%r3], %r4; // here"
+            "st.shared.u32 [%r1], %r0;\nbar.sync 0;\nsetp.lt.u32 %p0, %r0, 32;\n@%p0 ld.shared.u32 %r4, [%r1]; // there
+{sync}\nxor.b32 %r3, %r1, 128;\n@!%p0 st.shared.u32 [%r3], %r4; // here"
         )
     };
     is_found(Kind::Race, &write(""), 64);
