@@ -24,7 +24,8 @@ const LOOPS: [(&str, &str); 5] = [
     ),
     (
         "shared memory",
-        "st.shared.v2.u32 [%r7], {%r3, %r4}; ld.shared.v2.u32 {%r4, %r3}, [%r7]; st.shared.u8 [%r7+4], %r3; bar.sync 0;",
+        "st.shared.v2.u32 [%r7], {%r3, %r4}; ld.shared.v2.u32 {%r4, %r3}, [%r7]; st.shared.u8 [%r7+4], %r3;
+            bar.sync 0;",
     ),
     (
         "mma",
@@ -42,7 +43,8 @@ fn main() {
                  mad.lo.s32 %r7, %r1, 8, %r7; mov.u32 %r0, 0;
               TOP: {body}
                  add.s32 %r0, %r0, 1; setp.lt.u32 %p1, %r0, 2000; @%p1 bra TOP;
-                 ld.param.u64 %l0, [output]; mov.u32 %r8, %ctaid.x; mad.lo.s32 %r8, %r8, 256, %r1; mad.wide.u32 %l1, %r8, 4, %l0;
+                 ld.param.u64 %l0, [output]; mov.u32 %r8, %ctaid.x; mad.lo.s32 %r8, %r8, 256, %r1;
+                 mad.wide.u32 %l1, %r8, 4, %l0;
                  add.s32 %r3, %r3, %r4; st.global.u32 [%l1], %r3; ret;
              }}"
         );

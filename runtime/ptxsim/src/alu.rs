@@ -163,7 +163,8 @@ pub(crate) fn unary(op: &str, ty: &str) -> Option<Fn1> {
             }),
         "sqrt" => floats!(ty, |a| a.sqrt()),
         "rcp" => floats!(ty, |a| 1.0 / a),
-        "rsqrt" => by_type!(ty, ["f32": f32, "f64": f64], T, |a| (1.0 / f64::from(a).sqrt()) as T),
+        "rsqrt" => by_type!(ty, ["f32": f32], T, |a| (1.0 / f64::from(a).sqrt()) as f32)
+            .or_else(|| by_type!(ty, ["f64": f64], T, |a| 1.0 / a.sqrt())),
         "ex2" => by_type!(ty, ["f32": f32], T, |a| f64::from(a).exp2() as f32),
         "lg2" => by_type!(ty, ["f32": f32], T, |a| f64::from(a).log2() as f32),
         "sin" => by_type!(ty, ["f32": f32], T, |a| f64::from(a).sin() as f32),

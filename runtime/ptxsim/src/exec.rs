@@ -3,6 +3,7 @@
 use crate::{
     finding::Kind,
     launch::{Machine, Pause},
+    memory::WIDEST,
     parse::Space,
     program::{Address, Arity, Atomic, Modifiers, Op, Shuffle, Src, Vote},
     warp::{Copy, Lanes, Warp, lanes},
@@ -134,14 +135,15 @@ impl Machine<'_> {
                 let (at, size) = (self.addresses(warp, address), *bytes as usize);
                 let values: Vec<Lanes> = sources.iter().map(|source| warp.get(*source)).collect();
                 self.count(pc, address.space, &at, mask, (size * values.len()) as u64);
+                let total = size * values.len();
                 for lane in lanes(mask) {
-                    let data: Vec<u8> =
-                        values.iter().flat_map(|value| value[lane].to_le_bytes().into_iter().take(size)).collect();
-                    let Some(place) = self.locate(warp, lane, address.space, at[lane], data.len(), line) else {
-                        continue;
-                    };
+                    let mut data = [0; WIDEST];
+                    for (part, value) in data.chunks_exact_mut(size).zip(&values) {
+                        part.copy_from_slice(&value[lane].to_le_bytes()[..size]);
+                    }
+                    let Some(place) = self.locate(warp, lane, address.space, at[lane], total, line) else { continue };
                     let now = self.access(warp, lane, line, false);
-                    self.write(warp, lane, place, &data, now);
+                    self.write(warp, lane, place, &data[..total], now);
                 }
             }
             Op::Atomic { d, address, bytes, how, b, c } => {

@@ -27,10 +27,10 @@
 //!
 //! - `lex`, `parse`, `body`, `decode`, [`Kernel`]: from text to instructions. What is not known is an error that names it.
 //! - [`run`]: blocks one after the other; warps of a block in turns between barriers; lanes of a warp in lock-step, with a stack of those that
-//!   wait for others at the immediate postdominator of a branch (`warp`). (Fung, Sham, Yuan and Aamodt, Dynamic Warp Formation, MICRO 2007)
+//!   wait for others at the immediate postdominator of a branch (`warp`, `meets`). (Fung, Sham, Yuan and Aamodt, Dynamic Warp Formation, MICRO 2007)
 //! - `alu`, `convert`, `matrix`, `exec`, `tiles`: what instructions do.
 //! - `memory`, `shadow`: accesses, and what is wrong with them, as [`Finding`]s.
-//! - [`Stats`]: counts.
+//! - `stats`: counts, as [`Stats`].
 //!
 //! Approximations of the machine (`ex2.approx`, `rcp.approx`, `sin.approx`, …) are correctly rounded here, and floating-point `mma` sums in 64 bits:
 //! their last bits may differ from a device's. Integers never do.
@@ -44,6 +44,7 @@ mod finding;
 mod launch;
 mod lex;
 mod matrix;
+mod meets;
 mod memory;
 mod parse;
 mod program;

@@ -2,7 +2,10 @@
 //!
 //! (PTX ISA 8.7, sections 9.7.14.5.8 m16n8k16 for `.f16`, 9.7.14.5.9 for 8 bits, 9.7.14.5.10 m16n8k32, and 9.7.14.5.14 mma)
 
-use crate::alu::{Value, to_half};
+use crate::{
+    alu::{Value, to_half},
+    warp::Lanes,
+};
 use half::f16;
 
 /// Elements of a matrix.
@@ -86,35 +89,54 @@ impl Shape {
     }
 
     /// Computes `D`'s registers, lane by lane, from those of `A`, `B` and `C`.
-    pub fn apply(&self, a: &[[u64; 32]], b: &[[u64; 32]], c: &[[u64; 32]]) -> Vec<[u64; 32]> {
+    pub fn apply(&self, a: &[Lanes], b: &[Lanes], c: &[Lanes]) -> Vec<Lanes> {
+        if self.a == Element::F16 { self.halves(a, b, c) } else { self.bytes(a, b, c) }
+    }
+
+    fn bytes(&self, a: &[Lanes], b: &[Lanes], c: &[Lanes]) -> Vec<Lanes> {
+        let value = |bits: u64, element| if element == Element::S8 { i32::from(bits as i8) } else { bits as i32 };
+        let row = |row: usize| self.operand(|k| value(read(a, operand_a(row, k, 8), 8), self.a), 0);
+        let column = |column: usize| self.operand(|k| value(read(b, operand_b(k, column, 8), 8), self.b), 0);
+        let columns: [[i32; MOST_K]; 8] = std::array::from_fn(column);
+        self.results(row, |x, at, column| {
+            // Products of bytes, at most 32 of them, have room in 32 bits.
+            let sum = x.iter().zip(&columns[column]).map(|(x, y)| x * y).sum::<i32>();
+            let sum = i64::from(sum) + i64::from(read(c, at, 32) as i32);
+            let sum = if self.saturate { sum.clamp(i32::MIN.into(), i32::MAX.into()) } else { sum };
+            (sum as i32).bits()
+        })
+    }
+
+    fn halves(&self, a: &[Lanes], b: &[Lanes], c: &[Lanes]) -> Vec<Lanes> {
+        let value = |bits: u64| f16::of(bits).to_f64();
+        let row = |row: usize| self.operand(|k| value(read(a, operand_a(row, k, 16), 16)), 0.0);
+        let column = |column: usize| self.operand(|k| value(read(b, operand_b(k, column, 16), 16)), 0.0);
+        let columns: [[f64; MOST_K]; 8] = std::array::from_fn(column);
+        self.results(row, |x, at, column| {
+            let start = match self.c {
+                Element::F16 => value(read(c, at, 16)),
+                _ => f64::from(f32::of(read(c, at, 32))),
+            };
+            // The order and width of the machine's sums are not specified. Here they have 64 bits, and are rounded to the result once more.
+            let products = x.iter().zip(&columns[column]).take(self.k).map(|(x, y)| x * y);
+            let sum = products.sum::<f64>() + start;
+            if self.d == Element::F16 { to_half(sum).bits() } else { (sum as f32).bits() }
+        })
+    }
+
+    /// A row of `A` or a column of `B`, with `zero` where it has ended.
+    fn operand<T: Copy>(&self, value: impl Fn(usize) -> T, zero: T) -> [T; MOST_K] {
+        std::array::from_fn(|k| if k < self.k { value(k) } else { zero })
+    }
+
+    /// `D`'s registers from its elements, given `A`'s row, where `C`'s element is, and the column.
+    fn results<T>(&self, row: impl Fn(usize) -> T, element: impl Fn(&T, Place, usize) -> u64) -> Vec<Lanes> {
         let mut d = vec![[0; 32]; self.registers()[3]];
-        for row in 0..16 {
-            for column in 0..8 {
-                let at_c = accumulator(row, column, self.c.bits());
-                let bits = if self.a == Element::F16 {
-                    let product = |k| {
-                        let x = f16::of(read(a, operand_a(row, k, 16), 16)).to_f64();
-                        x * f16::of(read(b, operand_b(k, column, 16), 16)).to_f64()
-                    };
-                    let start = match self.c {
-                        Element::F16 => f16::of(read(c, at_c, 16)).to_f64(),
-                        _ => f64::from(f32::of(read(c, at_c, 32))),
-                    };
-                    // The order and width of the machine's sums are not specified; this is the exact sum, rounded once.
-                    let sum = (0..self.k).map(product).sum::<f64>() + start;
-                    if self.d == Element::F16 { to_half(sum).bits() } else { (sum as f32).bits() }
-                } else {
-                    let signed =
-                        |bits: u64, element| if element == Element::S8 { i64::from(bits as i8) } else { bits as i64 };
-                    let product = |k| {
-                        signed(read(a, operand_a(row, k, 8), 8), self.a)
-                            * signed(read(b, operand_b(k, column, 8), 8), self.b)
-                    };
-                    let sum = (0..self.k).map(product).sum::<i64>() + i64::from(read(c, at_c, 32) as i32);
-                    let sum = if self.saturate { sum.clamp(i32::MIN.into(), i32::MAX.into()) } else { sum };
-                    (sum as i32).bits()
-                };
-                let (register, lane, shift) = accumulator(row, column, self.d.bits());
+        for i in 0..16 {
+            let row = row(i);
+            for j in 0..8 {
+                let bits = element(&row, accumulator(i, j, self.c.bits()), j);
+                let (register, lane, shift) = accumulator(i, j, self.d.bits());
                 d[register][lane] |= bits << shift;
             }
         }
@@ -122,10 +144,13 @@ impl Shape {
     }
 }
 
+/// The largest `k`.
+const MOST_K: usize = 32;
+
 /// Register, lane and lowest bit of an element.
 pub(crate) type Place = (usize, usize, usize);
 
-fn read(registers: &[[u64; 32]], (register, lane, shift): Place, bits: usize) -> u64 {
+fn read(registers: &[Lanes], (register, lane, shift): Place, bits: usize) -> u64 {
     registers[register][lane] >> shift & ((1 << bits) - 1)
 }
 

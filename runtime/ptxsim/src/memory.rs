@@ -4,7 +4,7 @@ use crate::{
     finding::Kind,
     launch::{self, Buffer, Machine},
     parse::Space,
-    program::{Class, Kernel},
+    program::Kernel,
     shadow::{Access, Fault, Shadow},
     stats::Count,
     warp::{Lanes, Warp, lanes},
@@ -96,7 +96,8 @@ impl Machine<'_> {
             Space::Param => "parameters",
             Space::Const => "constants",
         };
-        if !at.is_multiple_of(whole as u64) {
+        // Sizes are powers of two.
+        if at & (whole as u64 - 1) != 0 {
             return Err((
                 Kind::Misaligned,
                 format!("{whole} bytes of {name} at {at:#x}, which is no multiple of {whole}"),
@@ -221,31 +222,19 @@ impl Machine<'_> {
 
     /// Counts what an instruction of a warp moves between memory and lanes.
     pub fn count(&mut self, pc: usize, space: Space, addresses: &Lanes, mask: u32, size: u64) {
-        let first = lanes(mask).next().map(|lane| window::resolve(space, addresses[lane]).0);
+        let Some(first) = lanes(mask).next().map(|lane| window::resolve(space, addresses[lane]).0) else { return };
         let count = &mut self.memory.counts[pc];
         match first {
-            Some(Space::Global) if self.kernel.insts[pc].class != Class::Atomic => {
-                let mut sorted: Vec<u64> = lanes(mask).map(|lane| addresses[lane]).collect();
-                sorted.sort_unstable();
-                let (mut sector, mut end) = (u64::MAX, 0);
-                for at in sorted {
-                    // An address that goes astray is a fault of its own.
-                    let Some(next) = at.checked_add(size) else { continue };
-                    for touched in at / 32..=(next - 1) / 32 {
-                        if sector == u64::MAX || touched > sector {
-                            count.sectors += 1;
-                            sector = touched;
-                        }
-                    }
-                    count.bytes += next.saturating_sub(end.max(at));
-                    end = end.max(next);
-                }
+            Space::Global => {
+                let (sectors, bytes) = sectors(addresses, mask, size);
+                count.sectors += sectors;
+                count.bytes += bytes;
             }
-            Some(Space::Shared) => {
-                let each = size.div_ceil(4);
+            Space::Shared => {
+                let each = size.div_ceil(4) as usize;
                 // Turns are of neighbouring lanes, whether or not all of them take part.
-                let turn = (32 / each.max(1)).max(1) as u32;
-                for start in (0..32).step_by(turn as usize) {
+                let turn = 32 / each.max(1);
+                for start in (0..32).step_by(turn) {
                     let part = mask & (u32::MAX >> (32 - turn)) << start;
                     let words = lanes(part).map(|lane| window::resolve(space, addresses[lane]).1 / 4);
                     count.conflicts += conflicts(words, each);
@@ -256,13 +245,45 @@ impl Machine<'_> {
     }
 }
 
+/// Sectors of 32 bytes that lanes touch, and bytes, each once.
+fn sectors(addresses: &Lanes, mask: u32, size: u64) -> (u64, u64) {
+    let (mut sorted, mut n) = ([0; 32], 0);
+    // An address that goes astray is a fault of its own.
+    for at in lanes(mask).map(|lane| addresses[lane]).filter(|at| at.checked_add(size).is_some()) {
+        sorted[n] = at;
+        n += 1;
+    }
+    let sorted = &mut sorted[..n];
+    if !sorted.is_sorted() {
+        sorted.sort_unstable();
+    }
+    // The first sector, and the first byte, that none before has touched.
+    let (mut sector, mut byte, mut sectors, mut bytes) = (0, 0, 0, 0);
+    for &at in sorted.iter() {
+        let end = at + size;
+        let beyond = end.div_ceil(32);
+        sectors += beyond.saturating_sub(sector.max(at / 32));
+        bytes += end.saturating_sub(byte.max(at));
+        (sector, byte) = (sector.max(beyond), byte.max(end));
+    }
+    (sectors, bytes)
+}
+
 /// Passes beyond the first that shared memory needs for words of a turn's lanes, `each` from the given ones on. It has 32 banks of 4 bytes; 8 bytes
 /// a lane take two turns of half a warp, 16 bytes four. (CUDA C++ Programming Guide, compute capability 5.x, shared memory)
-fn conflicts(words: impl Iterator<Item = u64>, each: u64) -> u64 {
-    let mut all: Vec<u64> = words.flat_map(|word| word..word.saturating_add(each)).collect();
-    all.sort_unstable();
-    all.dedup();
-    let mut banks = [0u64; 32];
-    all.iter().for_each(|word| banks[(word % 32) as usize] += 1);
+fn conflicts(words: impl Iterator<Item = u64>, each: usize) -> u64 {
+    let (mut all, mut n) = ([0; 32], 0);
+    for word in words.flat_map(|word| (0..each as u64).map(move |i| word.wrapping_add(i))) {
+        all[n] = word;
+        n += 1;
+    }
+    let all = &mut all[..n];
+    if !all.is_sorted() {
+        all.sort_unstable();
+    }
+    let (mut banks, mut last) = ([0u64; 32], None);
+    for &word in all.iter().filter(|&&word| last.replace(word) != Some(word)) {
+        banks[(word % 32) as usize] += 1;
+    }
     banks.into_iter().max().unwrap_or(0).saturating_sub(1)
 }

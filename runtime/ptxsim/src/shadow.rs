@@ -2,7 +2,8 @@
 //!
 //! Two accesses of a byte, not both of them reads or atomic, must be by one thread, or have a barrier between them that both threads wait at; blocks
 //! of a launch are never ordered. That is the definition of happens-before, so what is found does not depend on the order in which threads
-//! happened to run here. (Lamport, Time, Clocks, and the Ordering of Events, 1978; barriers make the clocks of a block one number.)
+//! happened to run here. (Lamport, Time, Clocks, and the Ordering of Events, 1978; barriers make the clocks of a block one number.) A word of four
+//! bytes has one history until a part of it is accessed.
 
 use crate::finding::Kind;
 
@@ -30,7 +31,7 @@ impl Access {
     }
 
     fn conflicts(&self, now: &Access) -> bool {
-        !self.is_before(now) && !(self.atomic && now.atomic)
+        !(self.is_before(now) || self.atomic && now.atomic)
     }
 }
 
@@ -205,5 +206,23 @@ impl Shadow {
     /// An asynchronous copy to bytes ends: it counts as a write of the thread that waited for it.
     pub fn end(&mut self, at: usize, size: usize, now: &Access) {
         self.each(at, size, now, Cell::end);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is found does not depend on the order of reads, some of which no order of warps gives here.
+    #[test]
+    fn all_orders_of_readers() {
+        let access = |thread: u16, warp_epoch: u32| Access { line: 1, thread, warp_epoch, ..Access::default() };
+        let readers = [access(0, 0), access(1, 0), access(32, 0), access(1, 1)];
+        for order in [[0, 1, 2, 3], [2, 0, 1, 3], [0, 2, 1, 3], [0, 1, 3, 2], [1, 3, 0, 2]] {
+            let mut shadow = Shadow::of_all(4, true);
+            assert!(order.iter().all(|&i| shadow.read(0, 4, &readers[i]).is_none()));
+            // Ordered with all of its own warp, but not with the other.
+            assert_eq!(shadow.write(0, 4, &access(0, 2)), Some((Kind::Race, 1)), "{order:?}");
+        }
     }
 }

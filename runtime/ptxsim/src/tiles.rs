@@ -36,7 +36,6 @@ impl Machine<'_> {
                 };
                 let now = self.access(warp, lane, line, false);
                 data = self.read(warp, lane, source, wanted, now);
-                data[wanted..].fill(0);
             }
             let now = self.access(warp, lane, line, false);
             let crate::memory::Place::Shared(at) = target else { continue };

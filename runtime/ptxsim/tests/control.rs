@@ -65,7 +65,7 @@ fn loops_of_different_lengths() {
     let steps = |mut n: u32| {
         let mut count = 0;
         while n != 1 {
-            n = if n % 2 == 0 { n / 2 } else { 3 * n + 1 };
+            n = if n.is_multiple_of(2) { n / 2 } else { 3 * n + 1 };
             count += 1;
         }
         count
@@ -235,8 +235,10 @@ fn shuffles() {
         for c in [0, 31, 0x1000, 0x101f, 0x181f, 0x1800, 0x1c1f, 0x1c03, 15, 7, 0x1f1f] {
             for b in ["0", "1", "2", "5", "16", "31", "33", "%r0"] {
                 let body = format!(
-                    "xor.b32 %r5, %r0, 0x5a; shfl.sync.{mode}.b32 %r1|%p0, %r5, {b}, {c}, -1; @%p0 add.s32 %r1, %r1, 1000;
-                     shfl.sync.{mode}.b32 %r6, %r5, {b}, {c}, 0xffffffff; xor.b32 %r6, %r6, %r5; shl.b32 %r6, %r6, 16; add.s32 %r1, %r1, %r6;"
+                    "xor.b32 %r5, %r0, 0x5a; shfl.sync.{mode}.b32 %r1|%p0, %r5, {b}, {c}, -1;
+                        @%p0 add.s32 %r1, %r1, 1000;
+                     shfl.sync.{mode}.b32 %r6, %r5, {b}, {c}, 0xffffffff; xor.b32 %r6, %r6, %r5;
+                     shl.b32 %r6, %r6, 16; add.s32 %r1, %r1, %r6;"
                 );
                 for (i, x) in threads(&body, &Config::new(1, 64)).into_iter().enumerate() {
                     let (i, lane) = (i as u32, i as i32 % 32);
@@ -254,13 +256,14 @@ fn shuffles() {
 fn votes() {
     let all = "setp.lt.u32 %p0, %r2, %r5; vote.sync.all.pred %p1, %p0, -1; vote.sync.any.pred %p2, %p0, -1;
         vote.sync.uni.pred %p3, !%p0, -1; vote.sync.ballot.b32 %r6, !%p0, -1;
-        @%p1 add.s32 %r1, %r1, 1; @%p2 add.s32 %r1, %r1, 2; @%p3 add.s32 %r1, %r1, 4; popc.b32 %r6, %r6; mad.lo.s32 %r1, %r6, 8, %r1;";
+        @%p1 add.s32 %r1, %r1, 1; @%p2 add.s32 %r1, %r1, 2; @%p3 add.s32 %r1, %r1, 4; popc.b32 %r6, %r6;
+        mad.lo.s32 %r1, %r6, 8, %r1;";
     for least in [0, 1, 16, 32, 40] {
         for (t, x) in threads(&format!("mov.u32 %r5, {least}; {all}"), &Config::new(1, 64)).into_iter().enumerate() {
             let warp = t as u32 / 32 * 32;
             let yes = (warp..warp + 32).filter(|&t| t < least).count() as u32;
             let expected =
-                u32::from(yes == 32) + 2 * u32::from(yes > 0) + 4 * u32::from(yes % 32 == 0) + 8 * (32 - yes);
+                u32::from(yes == 32) + 2 * u32::from(yes > 0) + 4 * u32::from(yes == 0 || yes == 32) + 8 * (32 - yes);
             assert_eq!(x, expected);
         }
     }
@@ -320,7 +323,8 @@ fn barriers() {
 /// Registers without `%` and blocks in braces, as in inline assembly.
 #[test]
 fn inner_blocks() {
-    let body = "{ .reg .pred odd; .reg .b32 t; and.b32 t, %r0, 1; setp.ne.b32 odd, t, 0; @odd add.s32 %r1, t, 5; @!odd mov.b32 %r1, t; }
+    let body = "{ .reg .pred odd; .reg .b32 t; and.b32 t, %r0, 1; setp.ne.b32 odd, t, 0;
+        @odd add.s32 %r1, t, 5; @!odd mov.b32 %r1, t; }
         { .reg .pred odd; setp.gt.u32 odd, %r0, 3; @odd add.s32 %r1, %r1, 10; }";
     each(body, |i| if i % 2 == 1 { 6 } else { 0 } + if i > 3 { 10 } else { 0 });
 }

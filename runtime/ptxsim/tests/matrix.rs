@@ -190,9 +190,19 @@ fn loads() {
             (0..9).for_each(|i| {
                 // 32 halves at a time: the one at 2j is j + 7.
                 if i < 8 {
-                    body += &format!("add.s32 %r5, %r0, {}; cvt.u16.u32 %h0, %r5; st.shared.b16 [%r4+{}], %h0;\n", 32 * i + 7, 64 * i);
+                    body += &format!(
+                        "add.s32 %r5, %r0, {}; cvt.u16.u32 %h0, %r5;
+                        st.shared.b16 [%r4+{}], %h0;\n",
+                        32 * i + 7,
+                        64 * i
+                    );
                 } else {
-                    body += &format!("setp.lt.u32 %p0, %r0, 16; add.s32 %r5, %r0, {}; cvt.u16.u32 %h0, %r5; @%p0 st.shared.b16 [%r4+{}], %h0;\n", 32 * i + 7, 64 * i);
+                    body += &format!(
+                        "setp.lt.u32 %p0, %r0, 16; add.s32 %r5, %r0, {}; cvt.u16.u32 %h0, %r5;
+                        @%p0 st.shared.b16 [%r4+{}], %h0;\n",
+                        32 * i + 7,
+                        64 * i
+                    );
                 }
             });
             body += "bar.warp.sync -1; mov.u32 %r10, 0; mov.u32 %r11, 0; mov.u32 %r12, 0; mov.u32 %r13, 0;\n";

@@ -15,7 +15,8 @@ fn error(text: &str) -> ParseError {
 fn kernel(body: &str) -> String {
     format!(
         ".version 8.7\n.target sm_89\n.address_size 64\n.visible .entry k(.param .u64 a)\n{{\n\
-         .reg .b16 %h<4>; .reg .b32 %r<9>; .reg .b64 %l<9>; .reg .pred %p<3>; .shared .align 16 .b8 s[64];\n{body}\nret;\n}}\n"
+         .reg .b16 %h<4>; .reg .b32 %r<9>; .reg .b64 %l<9>; .reg .pred %p<3>; \
+         .shared .align 16 .b8 s[64];\n{body}\nret;\n}}\n"
     )
 }
 
@@ -151,14 +152,19 @@ const EVERYTHING: &str = "
     shl.b32 %r3, %r3, 2; add.s32 %r3, %r3, %r2; st.shared.u32 [%r3], %r1; bar.sync 0;
 TOP:
     ld.shared.v2.u32 {%r4, %r5}, [s+8]; mov.b32 {%h1, %h2}, %r4; cvt.s32.s16 %r6, %h2; mul.hi.u32 %r4, %r4, %r6;
-    setp.lt.and.s32 %p1|%p2, %r4, 7, !%p2; selp.b32 %r4, %r5, -3, %p1; dp4a.s32.u32 %r4, %r4, %r5, %r6; lop3.b32 %r4, %r4, %r5, %r6, 0x96;
-    bfe.u32 %r5, %r4, 3, 9; bfi.b32 %r5, %r4, %r5, 1, 2; prmt.b32 %r6, %r4, %r5, 0x5410; shf.l.wrap.b32 %r6, %r4, %r5, 7;
-    cvt.rn.f32.s32 %r6, %r6; fma.rn.ftz.f32 %r6, %r6, 0f3F000000, %r6; cvt.rzi.s32.f32 %r6, %r6; cvt.rn.f16.f32 %h1, %r6;
-    @%p1 shfl.sync.bfly.b32 %r4|%p2, %r4, 1, 31, -1; vote.sync.ballot.b32 %r5, %p2, -1; redux.sync.add.s32 %r5, %r5, 0xffffffff;
+    setp.lt.and.s32 %p1|%p2, %r4, 7, !%p2; selp.b32 %r4, %r5, -3, %p1; dp4a.s32.u32 %r4, %r4, %r5, %r6;
+    lop3.b32 %r4, %r4, %r5, %r6, 0x96;
+    bfe.u32 %r5, %r4, 3, 9; bfi.b32 %r5, %r4, %r5, 1, 2; prmt.b32 %r6, %r4, %r5, 0x5410;
+    shf.l.wrap.b32 %r6, %r4, %r5, 7;
+    cvt.rn.f32.s32 %r6, %r6; fma.rn.ftz.f32 %r6, %r6, 0f3F000000, %r6; cvt.rzi.s32.f32 %r6, %r6;
+    cvt.rn.f16.f32 %h1, %r6;
+    @%p1 shfl.sync.bfly.b32 %r4|%p2, %r4, 1, 31, -1; vote.sync.ballot.b32 %r5, %p2, -1;
+    redux.sync.add.s32 %r5, %r5, 0xffffffff;
     cp.async.cg.shared.global [s+16], [%l1], 16; cp.async.commit_group; cp.async.wait_group 0; bar.warp.sync -1;
     ldmatrix.sync.aligned.m8n8.x2.shared.b16 {%r4, %r5}, [s]; div.s32 %r5, %r4, %r6; rem.u32 %r5, %r5, 7;
     mma.sync.aligned.m16n8k16.row.col.s32.s8.s8.s32 {%r4, %r5, %r6, %r7}, {%r4, %r5}, {%r6}, {%r4, %r5, %r6, %r7};
-    atom.global.add.u32 %r5, [%l1+128], %r4; red.shared.max.s32 [s+60], %r4; cvta.shared.u64 %l4, %l3; st.u8 [%l4+3], %r4;
+    atom.global.add.u32 %r5, [%l1+128], %r4; red.shared.max.s32 [s+60], %r4; cvta.shared.u64 %l4, %l3;
+    st.u8 [%l4+3], %r4;
     t: .branchtargets DONE, TOP; and.b32 %r5, %r5, 1; @%p1 brx.idx %r5, t; @!%p2 bra TOP;
 DONE:
     st.global.u32 [%l2], %r4; sad.u32 %r4, %r4, %r5, 1; abs.s32 %r4, %r4; neg.s64 %l3, %l3; popc.b64 %r4, %l3;";

@@ -35,7 +35,8 @@ fn sectors_of_loads() {
     assert_eq!(loaded("v4.u32", "{%r2, %r3, %r4, %r5}", 16, 0), (16, 512));
     assert_eq!(loaded("v4.u64", "{%l2, %l3, %l4, %l5}", 32, 0), (32, 1024));
     let some = stats(
-        "setp.lt.u32 %p0, %r0, 3; mad.wide.u32 %l1, %r0, 64, %l0; @%p0 ld.global.u32 %r2, [%l1]; @%p0 st.global.u32 [%l1], 1;",
+        "setp.lt.u32 %p0, %r0, 3; mad.wide.u32 %l1, %r0, 64, %l0; @%p0 ld.global.u32 %r2, [%l1];
+            @%p0 st.global.u32 [%l1], 1;",
         64,
     );
     assert_eq!((some.loaded_sectors, some.loaded_bytes, some.stored_sectors, some.stored_bytes), (3, 12, 3, 12));
@@ -71,7 +72,8 @@ fn bank_conflicts() {
     let broadcast = "setp.eq.u32 %p0, %r0, 0; @%p0 st.shared.u32 [s], 1; bar.sync 0; ld.shared.u32 %r2, [s];";
     assert_eq!(stats(broadcast, 32).conflicts, 0);
     // Turns are of neighbouring lanes: here each has but half of its own, all in two banks.
-    let half = "and.b32 %r2, %r0, 1; setp.eq.u32 %p0, %r2, 0; mad.lo.s32 %r2, %r0, 128, %r1; @%p0 st.shared.v2.u32 [%r2], {%r0, %r0};";
+    let half = "and.b32 %r2, %r0, 1; setp.eq.u32 %p0, %r2, 0; mad.lo.s32 %r2, %r0, 128, %r1;
+        @%p0 st.shared.v2.u32 [%r2], {%r0, %r0};";
     assert_eq!(stats(half, 32).conflicts, 14);
     // The 8 rows of a matrix: apart by 16 bytes, by 128, by 144.
     for (stride, expected) in [(16, 0), (128, 14), (144, 0)] {
@@ -90,7 +92,8 @@ fn instructions_by_class() {
     let mma = "mma.sync.aligned.m16n8k16.row.col.s32.s8.s8.s32 {%r2, %r3, %r4, %r5}, {%r0, %r0}, {%r0}, {%r0, %r0, %r0, %r0};";
     let mut all = stats(
         &format!(
-            "{mma}{mma} setp.lt.u32 %p0, %r0, 5; @%p0 add.s32 %r2, %r2, 1; @!%p0 bra A; fma.rn.f32 %f0, %f0, %f0, %f0; A:"
+            "{mma}{mma} setp.lt.u32 %p0, %r0, 5; @%p0 add.s32 %r2, %r2, 1; @!%p0 bra A;
+                fma.rn.f32 %f0, %f0, %f0, %f0; A:"
         ),
         64,
     );

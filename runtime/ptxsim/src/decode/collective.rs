@@ -13,9 +13,13 @@ impl Decoder<'_> {
         Ok(match (words, operands) {
             (["bar", "warp", "sync"], [mask]) => Some((Class::Sync, Op::WarpBarrier { mask: self.src(mask)? })),
             // With a number of threads it waits for some of the block only.
-            (["bar" | "barrier", rest @ ..], [id])
-                if matches!(rest, ["sync"] | ["sync", "aligned"] | ["cta", "sync"] | ["cta", "sync", "aligned"]) =>
-            {
+            (
+                ["bar" | "barrier", "sync"]
+                | ["bar" | "barrier", "sync", "aligned"]
+                | ["bar" | "barrier", "cta", "sync"]
+                | ["bar" | "barrier", "cta", "sync", "aligned"],
+                [id],
+            ) => {
                 if matches!(id, Operand::Int(id) if !(0..16).contains(id)) {
                     return Err("there are 16 barriers".to_owned());
                 }

@@ -6,8 +6,9 @@ mod convert;
 mod memory;
 
 use crate::{
+    meets::meets,
     parse::{Operand, ParseError, Parsed, Space, Statement, size_of},
-    program::{Address, Class, Inst, Kernel, Logic, Op, Pred, Special, Src, meets},
+    program::{Address, Class, Inst, Kernel, Logic, Op, Pred, Special, Src},
     window,
 };
 use std::{collections::HashMap, sync::Arc};

@@ -159,7 +159,7 @@ fn permutations() {
 fn packing() {
     let rows = operands(&[64], 40);
     let halves = "mov.b64 {%r0, %r1}, %a0; mov.b64 %d0, {%r1, %r0};";
-    check_text(halves, &["b64"], "b64", &rows, |row| row[0] << 32 | row[0] >> 32);
+    check_text(halves, &["b64"], "b64", &rows, |row| row[0].rotate_left(32));
     let quarters = "mov.b64 {%h0, %h1, %h2, %h3}, %a0; mov.b64 %d0, {%h3, %h2, %h1, %h0};";
     let part = |x: u64, i: u32| x >> (16 * i) & 0xffff;
     check_text(quarters, &["b64"], "b64", &rows, |row| (0..4).map(|i| part(row[0], i) << (48 - 16 * i)).sum());

@@ -32,7 +32,7 @@ fn upper_halves_of_products() {
     // Of 64 bits without sign by halves, as on paper.
     let high = |a: u64, b: u64| {
         let (a1, a0, b1, b0) = (a >> 32, a & 0xffff_ffff, b >> 32, b & 0xffff_ffff);
-        let middle = a1 * b0 + (a0 * b0 >> 32);
+        let middle = a1 * b0 + ((a0 * b0) >> 32);
         let other = a0 * b1 + (middle & 0xffff_ffff);
         a1 * b1 + (middle >> 32) + (other >> 32)
     };

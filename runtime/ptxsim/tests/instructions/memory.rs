@@ -23,7 +23,8 @@ fn extension() {
                 // Each thread has 8 bytes of its own.
                 let at = match space {
                     "shared" => {
-                        "mov.u32 %r0, %tid.x; shl.b32 %r0, %r0, 3; mov.u32 %r1, s; add.s32 %r1, %r1, %r0; cvt.u64.u32 %l0, %r1;"
+                        "mov.u32 %r0, %tid.x; shl.b32 %r0, %r0, 3; mov.u32 %r1, s; add.s32 %r1, %r1, %r0;
+                            cvt.u64.u32 %l0, %r1;"
                     }
                     "local" => "mov.u64 %l0, l;",
                     "generic" => "mov.u64 %l0, l; cvta.local.u64 %l0, %l0; add.s64 %l0, %l0, 0;",
@@ -31,7 +32,8 @@ fn extension() {
                 };
                 let dot = if space == "generic" { String::new() } else { format!(".{space}") };
                 let text = format!(
-                    ".local .align 8 .b8 l[8]; .shared .align 8 .b8 s[512]; {at} st{dot}.b{width} [%l0], %a0; ld{dot}.{name} %d0, [%l0];"
+                    ".local .align 8 .b8 l[8]; .shared .align 8 .b8 s[512]; {at} st{dot}.b{width} [%l0], %a0;
+                        ld{dot}.{name} %d0, [%l0];"
                 );
                 check_text(&text, &[&format!("b{wide}")], &format!("b{register}"), &rows, |row| {
                     let value = if signed { sign(width, row[0]) } else { row[0].into() };
@@ -81,7 +83,8 @@ fn vectors() {
 fn forms_of_operands() {
     let body = "ld.param.u64 %l0, [p0]; st.global.v2.u32 [%l0+8], {7, -1}; add.s64 %l0, %l0, 16;
         ld.global.v2.u32 {_, %r0}, [%l0+-8]; ld.global.v2.u32 {%r1, _}, [%l0-8]; st.global.u32 [%l0], %r0;
-        st.global.u32 [%l0+4], %r1; st.global.f32 [%l0+8], 0f40000000; st.global.f32 [%l0+12], 0d3FF0000000000000; ret;";
+        st.global.u32 [%l0+4], %r1; st.global.f32 [%l0+8], 0f40000000;
+        st.global.f32 [%l0+12], 0d3FF0000000000000; ret;";
     assert_eq!(words(body, &Config::new(1, 1), 8), [0, 0, 7, u32::MAX, u32::MAX, 7, 0x4000_0000, 0x3f80_0000]);
 }
 
@@ -111,17 +114,20 @@ fn parameters_and_tables() {
         .extern .shared .align 16 .b8 dynamic[];
         .visible .entry k(.param .u8 a, .param .u16 b, .param .u32 c, .param .u64 .ptr .global .align 16 out, .param .align 4 .b8 d[12])
         .reqntid 1, 1, 1 {
-            .reg .b32 %r<20>; .reg .b64 %l<20>; .shared .b32 fixed[3];
+            .reg .b32 %r<20>; .reg .b64 %l<20>; .shared .b32 fixed[5];
             ld.param.u64 %l0, [out];
-            ld.param.u8 %r0, [a]; ld.param.s16 %r1, [b]; ld.param.u32 %r2, [c]; ld.param.u32 %r3, [d+8]; ld.param.u8 %r4, [d+1];
+            ld.param.u8 %r0, [a]; ld.param.s16 %r1, [b]; ld.param.u32 %r2, [c]; ld.param.u32 %r3, [d+8];
+            ld.param.u8 %r4, [d+1];
             st.global.v4.u32 [%l0], {%r0, %r1, %r2, %r3}; st.global.u32 [%l0+16], %r4;
             ld.const.u8 %r5, [bytes+1]; mov.u64 %l1, bytes; ld.const.s8 %r6, [%l1+3]; ld.const.u8 %r7, [bytes+5];
             st.global.v2.u32 [%l0+24], {%r5, %r6}; st.global.u32 [%l0+32], %r7;
             ld.global.u64 %l2, [wide]; mov.u64 %l3, wide; ld.global.nc.u64 %l4, [%l3+8]; ld.u64 %l5, [%l3];
             st.global.u64 [%l0+40], %l2; st.global.u64 [%l0+48], %l4; st.global.u64 [%l0+56], %l5;
-            cvta.global.u64 %l6, narrow; cvta.to.global.u64 %l7, %l6; ld.global.s16 %r8, [%l7]; ld.const.u32 %r9, [reals+4];
+            cvta.global.u64 %l6, narrow; cvta.to.global.u64 %l7, %l6; ld.global.s16 %r8, [%l7];
+            ld.const.u32 %r9, [reals+4];
             st.global.v2.u32 [%l0+64], {%r8, %r9};
-            mov.u32 %r10, dynamic; mov.u32 %r11, fixed; mov.u32 %r12, %dynamic_smem_size; mov.u32 %r13, %total_smem_size;
+            mov.u32 %r10, dynamic; mov.u32 %r11, fixed; mov.u32 %r12, %dynamic_smem_size;
+            mov.u32 %r13, %total_smem_size;
             st.global.v4.u32 [%l0+80], {%r10, %r11, %r12, %r13};
             ret;
         }";
@@ -141,7 +147,7 @@ fn parameters_and_tables() {
     assert_eq!([10, 11, 12, 13, 14, 15].map(word), wide);
     assert_eq!([16, 17].map(word), [-3i32 as u32, 0xc000_0000]);
     // What the launch adds comes after what the kernel declares, at its alignment.
-    assert_eq!([20, 21, 22, 23].map(word), [16, 0, 32, 48]);
+    assert_eq!([20, 21, 22, 23].map(word), [32, 0, 32, 64]);
 }
 
 #[test]
@@ -156,7 +162,8 @@ fn special_registers() {
         let linear = |x: &str| {
             format!(
                 "mov.u32 %r1, %{x}id.x; mov.u32 %r2, %{x}id.y; mov.u32 %r3, %{x}id.z;
-                 mov.u32 %r4, %n{x}id.x; mov.u32 %r5, %n{x}id.y; mad.lo.s32 %r6, %r3, %r5, %r2; mad.lo.s32 %r6, %r6, %r4, %r1;"
+                 mov.u32 %r4, %n{x}id.x; mov.u32 %r5, %n{x}id.y; mad.lo.s32 %r6, %r3, %r5, %r2;
+                 mad.lo.s32 %r6, %r6, %r4, %r1;"
             )
         };
         let threads: u32 = block.iter().product();
@@ -206,7 +213,8 @@ fn atomics() {
         for (how, d) in [("red", ""), ("atom", "%r9, ")] {
             for space in ["", ".global"] {
                 let body = format!(
-                    "ld.param.u64 %l0, [p0]; mov.u32 %r1, %tid.x; mov.u32 %r2, %ctaid.x; mad.lo.s32 %r1, %r2, {threads}, %r1;
+                    "ld.param.u64 %l0, [p0]; mov.u32 %r1, %tid.x; mov.u32 %r2, %ctaid.x;
+                        mad.lo.s32 %r1, %r2, {threads}, %r1;
                      mul.lo.s32 %r3, %r1, 0x9e3779b9; xor.b32 %r3, %r3, %r1; {how}{space}.{name} {d}[%l0], %r3; ret;"
                 );
                 let mut buffers = [buffer(start.to_le_bytes().to_vec(), Access::ReadWrite)];
