@@ -229,3 +229,19 @@ impl Memory {
         outcome
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn results_are_compared_by_bits() {
+        let bytes = |values: &[f32]| values.iter().flat_map(|x| x.to_le_bytes()).collect::<Vec<u8>>();
+        let wanted = bytes(&[1.0, 0.0, f32::NAN, 4.0]);
+        assert_eq!(Mismatch::of(Elem::F32, &wanted, &wanted), None);
+        let found = Mismatch::of(Elem::F32, &bytes(&[1.0, -0.0, f32::NAN, 5.0]), &wanted).unwrap();
+        assert_eq!((found.elements, found.first, found.found, found.wanted), (2, 1, 0.0, 0.0));
+        let found = Mismatch::of(Elem::I16, &[1, 0, 2, 0xff], &[1, 0, 2, 0]).unwrap();
+        assert_eq!(found, Mismatch { elements: 1, first: 1, found: -254.0, wanted: 2.0 });
+    }
+}

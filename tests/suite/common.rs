@@ -1,11 +1,15 @@
 //! What the whole-program tests share.
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+};
 use swint_compiler::{
     frontend::{Checkpoint, Spec, import},
     pipeline::{Activation, Calibration, Options, Precision, compile},
+    plan::{Launch, plan},
 };
-use swint_ir::{Data, Module, Tensor};
+use swint_ir::{Data, Module, Tensor, random};
 
 /// A file of the repository.
 pub fn repo(path: &str) -> PathBuf {
@@ -60,4 +64,19 @@ pub fn compiled_with(name: &str, options: &Options<'_>) -> Module {
     let module = imported(name);
     let calibration = calibration(&module);
     compile(&module, &Options { calibration: Some(&calibration), ..options.clone() }, |_| {}).unwrap().0
+}
+
+/// Runs on random programs that have a plan: name, module, inputs. The names of their kernels.
+pub fn random_programs(seeds: std::ops::Range<u64>, mut run: impl FnMut(&str, &Module, &[Tensor])) -> BTreeSet<String> {
+    let mut kernels = BTreeSet::new();
+    for seed in seeds {
+        let graph = random::graph(seed, 10);
+        let module = Module { weights: random::weights(&graph, seed), graph };
+        let Ok(plan) = plan(&module.graph) else { continue };
+        let name = |launch: &Launch| launch.kernel.to_string().split('[').next().unwrap().to_owned();
+        kernels.extend(plan.launches.iter().map(name));
+        let inputs = random::inputs(&module.graph, &mut random::Rng::with_seed(seed));
+        run(&format!("seed {seed}"), &module, &inputs);
+    }
+    kernels
 }

@@ -2,14 +2,14 @@
 
 use crate::{
     cli::{fail, model, succeed, swint, text},
-    common::{compiled, compiled_with, noise},
+    common::{compiled, compiled_with, noise, random_programs},
 };
-use std::{collections::BTreeSet, fs};
+use std::fs;
 use swint_compiler::{
     pipeline::{Activation, Options, Precision},
     plan::plan,
 };
-use swint_ir::{Module, Tensor, random};
+use swint_ir::{Module, Tensor};
 use swint_runtime::{inputs::stack, offline::Sm, verify::simulate};
 
 /// Every launch is exact and without fault, on all targets.
@@ -70,16 +70,7 @@ fn the_bundled_model_is_exact() {
 /// Kernels of shapes, widths and types that no model has.
 #[test]
 fn random_programs_are_exact() {
-    let mut kernels = BTreeSet::new();
-    for seed in 0..100 {
-        let graph = random::graph(seed, 10);
-        let module = Module { weights: random::weights(&graph, seed), graph };
-        let Ok(plan) = plan(&module.graph) else { continue };
-        kernels
-            .extend(plan.launches.iter().map(|launch| launch.kernel.to_string().split('[').next().unwrap().to_owned()));
-        let inputs = random::inputs(&module.graph, &mut random::Rng::with_seed(seed));
-        is_exact(&format!("seed {seed}"), &module, 1, &inputs);
-    }
+    let kernels = random_programs(0..100, |name, module, inputs| is_exact(name, module, 1, inputs));
     for fused in ["norm_linear", "linear_residual", "mlp", "window_attention"] {
         assert!(kernels.contains(fused), "{fused} is in no program: {kernels:?}");
     }
