@@ -1,7 +1,7 @@
 //! How fast kernels run here: millions of thread-instructions a second on one core.
 //!
 //! ```text
-//! cargo run --release -p swint-ptxsim --example speed
+//! cargo run --release -p swint-ptxsim --example throughput
 //! ```
 
 use std::time::Instant;
