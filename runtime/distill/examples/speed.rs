@@ -28,7 +28,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     };
     let mut trainer = Trainer::new(&spec, checkpoint, config, &[Device::flex()])?;
     let pixels = (0..128 * 32 * 32 * 3).map(|i| (i * 7919 % 256) as u8).collect();
-    let batch = Batch { indices: vec![], pixels, labels: vec![0; 128], skipped: 0 };
+    let batch = Batch { indices: (0..128).collect(), pixels, labels: vec![0; 128], skipped: 0 };
     for _ in 0..4 {
         let clock = Instant::now();
         let gradients = trainer.gradients(&batch)?;
