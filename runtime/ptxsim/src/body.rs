@@ -40,11 +40,12 @@ impl Parser {
         if end > MOST_PARAMS {
             return self.fail("the parameters are too large");
         }
-        let reqntid = self.attributes()?;
+        let (reqntid, most_threads) = self.attributes()?;
         let mut kernel = Parsed {
             name,
             params,
             reqntid,
+            most_threads,
             registers: Registers::default(),
             variables,
             local: 0,
@@ -76,9 +77,9 @@ impl Parser {
         Ok(kernel)
     }
 
-    /// What is between parameters and body: the block that the kernel demands, if it does.
-    fn attributes(&mut self) -> Result<Option<[u32; 3]>, ParseError> {
-        let mut reqntid = None;
+    /// What is between parameters and body: the block that the kernel demands, and most threads of one.
+    fn attributes(&mut self) -> Result<(Option<[u32; 3]>, Option<u64>), ParseError> {
+        let (mut reqntid, mut most) = (None, None);
         while !self.is('{') {
             let word = self.word()?;
             if !matches!(&*word, ".reqntid" | ".maxntid" | ".minnctapersm" | ".maxnreg") {
@@ -87,6 +88,9 @@ impl Parser {
             let mut values = vec![self.int()?];
             while self.take(',') {
                 values.push(self.int()?);
+            }
+            if word == ".maxntid" {
+                most = Some(values.iter().fold(1, |all: u64, &n| all.saturating_mul(n)));
             }
             if word == ".reqntid" {
                 if values.len() > 3 {
@@ -99,7 +103,7 @@ impl Parser {
                 reqntid = Some([x, y, z]);
             }
         }
-        Ok(reqntid)
+        Ok((reqntid, most))
     }
 
     /// A declaration, a label or a statement.

@@ -115,11 +115,22 @@ impl Machine<'_> {
                     warp.set(*part, mask, &each(|lane| a[lane].unbounded_shr(i as u32 * width) & low));
                 }
             }
-            Op::Load { d, address, bytes, signed, masks } => {
+            Op::Load { d, address, bytes, signed, frozen, masks } => {
                 let (at, size) = (self.addresses(warp, address), *bytes as usize * d.len());
                 self.count(pc, address.space, &at, mask, size as u64);
                 for lane in lanes(mask) {
                     let Some(place) = self.locate(warp, lane, address.space, at[lane], size, line) else { continue };
+                    if *frozen && self.memory.may_change(place) {
+                        self.fault(
+                            (Kind::ReadOnly, 0),
+                            warp,
+                            lane,
+                            line,
+                            place,
+                            size,
+                            "read as if nothing wrote there",
+                        );
+                    }
                     let now = self.access(warp, lane, line, false);
                     let data = self.read(warp, lane, place, size, now);
                     for (i, (&register, all)) in d.iter().zip(masks).enumerate() {
@@ -291,7 +302,7 @@ impl Machine<'_> {
         let narrow = matches!(address.space, Space::Shared | Space::Local | Space::Param);
         let base = warp.get(address.base);
         let at = |lane: usize| base[lane].wrapping_add(address.offset as u64);
-        each(|lane| if narrow && matches!(at(lane) >> 60, 0 | 15) { at(lane) & 0xffff_ffff } else { at(lane) })
+        each(|lane| if narrow && matches!(at(lane) >> 32, 0 | 0xffff_ffff) { at(lane) & 0xffff_ffff } else { at(lane) })
     }
 
     /// Whether an instruction that needs all lanes that have not ended is reached by a part of them.

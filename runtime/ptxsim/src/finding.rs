@@ -13,7 +13,7 @@ pub enum Kind {
     OutOfBounds,
     /// An address that is no multiple of what is accessed.
     Misaligned,
-    /// A buffer is written that the kernel may only read.
+    /// A buffer is written that the kernel may only read; or one that it may write is read by `ld.global.nc`, which wants it to stay as it is.
     ReadOnly,
     /// Threads wait at a barrier that others never reach.
     Barrier,
@@ -35,7 +35,7 @@ impl Kind {
             Kind::Uninitialised => "uninitialised read",
             Kind::OutOfBounds => "out of bounds",
             Kind::Misaligned => "misaligned",
-            Kind::ReadOnly => "write to a read-only buffer",
+            Kind::ReadOnly => "read-only",
             Kind::Barrier => "barrier not reached by all",
             Kind::NotWaited => "asynchronous copy not waited for",
             Kind::Diverged => "diverged",

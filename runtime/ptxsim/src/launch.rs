@@ -49,14 +49,14 @@ pub struct Config {
     pub block: [u32; 3],
     /// Bytes of shared memory beside those that the kernel declares.
     pub dynamic_shared: u64,
-    /// Instructions of warps after which the launch is stopped.
+    /// Instructions of a warp after which the launch is stopped.
     pub limit: u64,
 }
 
 impl Config {
-    /// Blocks and threads in one dimension; no dynamic shared memory, and at most 2^36 instructions of warps.
+    /// Blocks and threads in one dimension; no dynamic shared memory, and at most 2^26 instructions of a warp.
     pub fn new(blocks: u32, threads: u32) -> Config {
-        Config { grid: [blocks, 1, 1], block: [threads, 1, 1], dynamic_shared: 0, limit: 1 << 36 }
+        Config { grid: [blocks, 1, 1], block: [threads, 1, 1], dynamic_shared: 0, limit: 1 << 26 }
     }
 }
 
@@ -67,6 +67,8 @@ pub struct Outcome {
     pub findings: Vec<Finding>,
     /// What it counted.
     pub stats: Stats,
+    /// Of each buffer with [`Access::Write`], how many of its bytes the kernel has not written.
+    pub unwritten: Vec<usize>,
 }
 
 /// Faults after which a launch is stopped: the rest would follow from them.
@@ -85,7 +87,6 @@ pub(crate) struct Machine<'a> {
     pub block: [u32; 3],
     pub number: u32,
     pub epoch: u32,
-    executed: u64,
 }
 
 /// Why a warp does not go on.
@@ -100,7 +101,7 @@ pub fn run(kernel: &Kernel, config: &Config, params: &[Param], buffers: &mut [Bu
     let fail = |message: String| {
         let kernel = kernel.name.clone();
         let finding = Finding { kind: Kind::Launch, kernel, line: 0, other: None, thread: None, message };
-        Outcome { findings: vec![finding], stats: Stats::default() }
+        Outcome { findings: vec![finding], stats: Stats::default(), unwritten: Vec::new() }
     };
     let threads = config.block.iter().fold(1u64, |all, &n| all.saturating_mul(n.into()));
     let fits = |sizes: [u32; 3], most: [u32; 3]| sizes.iter().zip(most).all(|(&n, most)| (1..=most).contains(&n));
@@ -109,6 +110,9 @@ pub fn run(kernel: &Kernel, config: &Config, params: &[Param], buffers: &mut [Bu
     }
     if kernel.block.is_some_and(|demanded| demanded != config.block) {
         return fail(format!("the kernel demands blocks of {:?} threads, not {:?}", kernel.block, config.block));
+    }
+    if kernel.most_threads.is_some_and(|most| threads > most) {
+        return fail(format!("the kernel allows blocks of {:?} threads, not {threads}", kernel.most_threads));
     }
     let shared = kernel.shared.saturating_add(config.dynamic_shared);
     if shared > MOST_SHARED {
@@ -132,8 +136,7 @@ pub fn run(kernel: &Kernel, config: &Config, params: &[Param], buffers: &mut [Bu
         bytes[offset as usize..][..given.len()].copy_from_slice(&given);
     }
     let memory = Memory::new(kernel, bytes, shared, buffers);
-    let mut machine =
-        Machine { kernel, config, memory, findings: Vec::new(), block: [0; 3], number: 0, epoch: 0, executed: 0 };
+    let mut machine = Machine { kernel, config, memory, findings: Vec::new(), block: [0; 3], number: 0, epoch: 0 };
     let [x, y, z] = config.grid;
     let blocks = (0..z).flat_map(|k| (0..y).flat_map(move |j| (0..x).map(move |i| [i, j, k])));
     for (number, block) in blocks.enumerate() {
@@ -143,7 +146,8 @@ pub fn run(kernel: &Kernel, config: &Config, params: &[Param], buffers: &mut [Bu
         }
     }
     let stats = Stats::of(kernel, &machine.memory.counts);
-    Outcome { findings: machine.findings, stats }
+    let unwritten = machine.memory.unwritten();
+    Outcome { findings: machine.findings, stats, unwritten }
 }
 
 impl Machine<'_> {
@@ -195,10 +199,10 @@ impl Machine<'_> {
                 );
                 return Pause::Stop;
             }
-            self.executed += 1;
-            if self.executed > self.config.limit {
+            warp.executed += 1;
+            if warp.executed > self.config.limit {
                 let line = self.kernel.insts[pc].line;
-                let message = format!("stopped after {} instructions of warps", self.config.limit);
+                let message = format!("stopped after {} instructions of a warp", self.config.limit);
                 self.find(Kind::TooLong, line, None, 32 * warp.index, message);
                 return Pause::Stop;
             }

@@ -32,13 +32,35 @@ pub(crate) fn meets(insts: &[Inst]) -> Vec<usize> {
     let exit = starts.len() - 1;
     let after: Vec<Vec<usize>> =
         (0..exit).map(|b| successors(starts[b + 1] - 1).into_iter().map(block_of).collect()).collect();
-    let mut before = vec![Vec::new(); starts.len()];
+    let whole = postdominators(&after);
+    // Lanes that end meet nobody: for the others, where they part counts only if they go on. An edge to the end has to stay, the last one.
+    let ends = |b: usize| b == exit || matches!(insts[starts[b]], Inst { op: Op::Exit, guard: Pred::Const(true), .. });
+    let last = (0..exit).filter(|&b| !ends(b) && after[b].iter().any(|&s| ends(s))).max();
+    let mut going = after;
+    going
+        .iter_mut()
+        .enumerate()
+        .filter(|(b, _)| !ends(*b) && Some(*b) != last)
+        .for_each(|(_, next)| next.retain(|&s| !ends(s)));
+    let going = postdominators(&going);
+    let meet = |i: usize| match (going[block_of(i)], whole[block_of(i)]) {
+        // A loop without end has none.
+        (usize::MAX, usize::MAX) => n,
+        (usize::MAX, b) | (b, _) => starts[b],
+    };
+    (0..n).map(meet).collect()
+}
+
+/// Immediate postdominators of blocks, by their successors; the exit comes after all blocks. `usize::MAX` where a block does not reach it.
+fn postdominators(after: &[Vec<usize>]) -> Vec<usize> {
+    let (n, exit) = (after.len() + 1, after.len());
+    let mut before = vec![Vec::new(); n];
     for (b, next) in after.iter().enumerate() {
         next.iter().for_each(|&s| before[s].push(b));
     }
     // Postorder of the reversed graph from the exit.
-    let (mut order, mut number, mut stack) = (Vec::new(), vec![usize::MAX; starts.len()], vec![(exit, 0)]);
-    let mut seen = vec![false; starts.len()];
+    let (mut order, mut number, mut stack) = (Vec::new(), vec![usize::MAX; n], vec![(exit, 0)]);
+    let mut seen = vec![false; n];
     seen[exit] = true;
     while let Some((b, i)) = stack.pop() {
         match before[b].get(i) {
@@ -54,7 +76,7 @@ pub(crate) fn meets(insts: &[Inst]) -> Vec<usize> {
             }
         }
     }
-    let mut idom = vec![usize::MAX; starts.len()];
+    let mut idom = vec![usize::MAX; n];
     idom[exit] = exit;
     let mut changed = true;
     while changed {
@@ -78,10 +100,5 @@ pub(crate) fn meets(insts: &[Inst]) -> Vec<usize> {
             }
         }
     }
-    let meet = |i: usize| match idom[block_of(i)] {
-        // A loop without end has none.
-        usize::MAX => n,
-        b => starts[b],
-    };
-    (0..n).map(meet).collect()
+    idom
 }

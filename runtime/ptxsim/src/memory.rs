@@ -40,6 +40,21 @@ impl Memory<'_> {
     }
 }
 
+impl Memory<'_> {
+    /// Of each buffer, how many bytes have no value.
+    pub fn unwritten(&self) -> Vec<usize> {
+        let of = |(buffer, history): (&Buffer, &Option<Shadow>)| {
+            history.as_ref().map_or(0, |history| history.unwritten(buffer.bytes.len()))
+        };
+        self.buffers.iter().zip(&self.histories).map(of).collect()
+    }
+
+    /// Whether a place is in a buffer that the launch may write.
+    pub fn may_change(&self, place: Place) -> bool {
+        matches!(place, Place::Global(index, _) if self.histories[index].is_some())
+    }
+}
+
 /// A place in memory.
 #[derive(Clone, Copy)]
 pub(crate) enum Place {

@@ -109,6 +109,7 @@ pub(crate) struct Parsed {
     /// Offset and size of each parameter, in order.
     pub params: Vec<(u64, u64)>,
     pub reqntid: Option<[u32; 3]>,
+    pub most_threads: Option<u64>,
     pub registers: Registers,
     pub variables: HashMap<String, Variable>,
     /// Bytes that variables take.

@@ -152,6 +152,8 @@ pub(crate) enum Op {
         address: Address,
         bytes: u32,
         signed: bool,
+        /// Whether nothing may write there while the kernel runs.
+        frozen: bool,
         masks: Vec<u64>,
     },
     Store {
@@ -348,6 +350,8 @@ pub struct Kernel {
     pub params: Vec<(u64, u64)>,
     /// Threads of a block in each dimension, where the kernel demands them.
     pub block: Option<[u32; 3]>,
+    /// Most threads of a block that the kernel allows.
+    pub most_threads: Option<u64>,
     /// Bytes of shared memory that it declares.
     pub shared: u64,
     /// Bytes of local memory of each thread.

@@ -42,6 +42,9 @@ struct Cell {
     /// Two readers of different threads, where there were two; of different warps and blocks, where there were such. Atomics before the last
     /// are here too.
     readers: [Access; 2],
+    /// The last write and the last read that were not atomic, where an atomic access has come after: another thread's atomic access is a race
+    /// with them, though not with what came after.
+    plain: [Access; 2],
     /// Line of an asynchronous copy that is on its way here.
     pending: u32,
     /// The block whose memory it is, where each has its own.
@@ -63,7 +66,9 @@ impl Cell {
             return Err((Kind::Uninitialised, 0));
         }
         let atomics = self.readers.iter().filter(|reader| reader.atomic);
-        if let Some(other) = [&self.writer].into_iter().chain(atomics).find(|access| access.conflicts(now)) {
+        if let Some(other) =
+            [&self.writer, &self.plain[0]].into_iter().chain(atomics).find(|access| access.conflicts(now))
+        {
             return Err((Kind::Race, other.line));
         }
         self.keep(*now);
@@ -72,6 +77,9 @@ impl Cell {
 
     /// Remembers an access beside the last write.
     fn keep(&mut self, now: Access) {
+        if now.atomic {
+            self.keep_plain(&now);
+        }
         let [a, b] = &mut self.readers;
         let place = |x: &Access| (x.block, x.thread / 32);
         if a.is_before(&now) {
@@ -84,11 +92,21 @@ impl Cell {
         }
     }
 
+    /// Remembers what an atomic access is about to supersede.
+    fn keep_plain(&mut self, now: &Access) {
+        if self.writer.line != 0 && !self.writer.atomic {
+            self.plain[0] = self.writer;
+        }
+        if let Some(reader) = self.readers.iter().find(|r| r.line != 0 && !r.atomic && r.is_before(now)) {
+            self.plain[1] = *reader;
+        }
+    }
+
     fn write(&mut self, now: &Access) -> Result<(), Fault> {
         if self.pending != 0 {
             return Err((Kind::NotWaited, self.pending));
         }
-        let all = [&self.writer, &self.readers[0], &self.readers[1]];
+        let all = [&self.writer, &self.readers[0], &self.readers[1], &self.plain[0], &self.plain[1]];
         if let Some(other) = all.into_iter().find(|access| access.conflicts(now)) {
             return Err((Kind::Race, other.line));
         }
@@ -103,6 +121,11 @@ impl Cell {
 
     /// The value is this access's; of others those are remembered that it is not ordered with.
     fn set(&mut self, now: &Access) {
+        if now.atomic {
+            self.keep_plain(now);
+        } else {
+            self.plain = [Access::default(); 2];
+        }
         self.readers.iter_mut().filter(|reader| reader.is_before(now)).for_each(|reader| *reader = Access::default());
         (self.writer, self.written, self.pending) = (*now, true, 0);
     }
@@ -141,6 +164,15 @@ impl Shadow {
     pub fn of_all(bytes: usize, written: bool) -> Shadow {
         let cells = vec![Cell { written, ..Cell::default() }; bytes.div_ceil(4)];
         Shadow { cells, bytes: Vec::new(), free: Vec::new(), per_block: false }
+    }
+
+    /// How many of the first bytes nothing has written.
+    pub fn unwritten(&self, bytes: usize) -> usize {
+        let of = |i: &usize| {
+            let cell = &self.cells[i / 4];
+            if cell.split == 0 { cell.written } else { self.bytes[cell.split as usize - 1][i % 4].written }
+        };
+        (0..bytes).filter(|i| !of(i)).count()
     }
 
     /// Does something to all bytes of an access, and gives the first fault.

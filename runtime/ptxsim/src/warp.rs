@@ -38,6 +38,8 @@ pub(crate) struct Warp {
     pub live: u32,
     /// Barriers of the warp that it has passed.
     pub epoch: u32,
+    /// Instructions that it has executed.
+    pub executed: u64,
     /// The barrier that it waits at, and the line.
     pub waits: Option<(u64, u32)>,
     pub local: Vec<u8>,
@@ -48,7 +50,11 @@ pub(crate) struct Warp {
 impl Warp {
     pub fn new(kernel: &Kernel, index: u32, lanes: u32, special: impl Fn(Special, u32) -> u64) -> Warp {
         let live = if lanes >= 32 { u32::MAX } else { (1 << lanes) - 1 };
-        let mut registers = vec![[0; 32]; kernel.registers];
+        // What nothing has written has no value: something that no kernel can take for one.
+        let unset = |register: usize| -> Lanes {
+            std::array::from_fn(|lane| (register as u64 * 32 + lane as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15))
+        };
+        let mut registers: Vec<Lanes> = (0..kernel.registers).map(unset).collect();
         for &(which, register) in &kernel.specials {
             for lane in 0..32 {
                 registers[register as usize][lane as usize] = special(which, lane);
@@ -58,7 +64,8 @@ impl Warp {
         Warp {
             index,
             registers,
-            predicates: vec![0; kernel.predicates],
+            predicates: vec![0x5a3c_96e1; kernel.predicates],
+            executed: 0,
             stack: vec![Entry { pc: 0, meet: kernel.insts.len(), mask: live }],
             live,
             epoch: 0,

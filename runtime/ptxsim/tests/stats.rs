@@ -108,7 +108,8 @@ fn instructions_by_class() {
     // Guarded and divergent ones count the lanes that take part.
     assert_eq!(of(&all, Class::Integer), (1, 5));
     assert_eq!(of(&all, Class::Float), (1, 5));
-    assert_eq!(of(&all, Class::Branch), (2 + 2, 59 + 64));
+    // Lanes that go straight to the end do not wait for the others there: a return more.
+    assert_eq!(of(&all, Class::Branch), (2 + 3, 59 + 64));
     assert_eq!(all.instructions(), all.threads.values().sum::<u64>());
     let once = all.clone();
     all.add(&once);

@@ -97,7 +97,8 @@ impl Decoder<'_> {
                 };
                 let d = self.list(d)?;
                 let fits = d.len() == vector;
-                let op = Op::Load { address, bytes, signed: ty.starts_with('s'), masks, d };
+                let op =
+                    Op::Load { address, bytes, signed: ty.starts_with('s'), frozen: words.contains(&"nc"), masks, d };
                 Ok(fits.then_some((class, op)))
             }
             ("st", [address, value]) => {

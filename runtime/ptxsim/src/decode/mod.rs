@@ -34,6 +34,7 @@ pub(crate) fn decode(parsed: Parsed, constants: Arc<[u8]>) -> Result<Kernel, Par
         name: parsed.name,
         params: parsed.params,
         block: parsed.reqntid,
+        most_threads: parsed.most_threads,
         shared: parsed.shared,
         local: parsed.local,
         constants,

@@ -94,3 +94,31 @@ fn writes_to_what_may_be_read_only() {
     let findings = launch(&table, &config, &mut [buffer(vec![], Access::Read)]).findings;
     assert_eq!(findings.iter().map(|f| (f.kind, f.line)).collect::<Vec<_>>(), [(Kind::ReadOnly, 2)]);
 }
+
+/// `ld.global.nc` may find what was there before the kernel wrote it.
+#[test]
+fn reads_that_want_memory_to_stay() {
+    let config = Config::new(1, 1);
+    is_found_in(Kind::ReadOnly, "ld.global.nc.u32 %r3, [%l0]; // here", &config, Access::ReadWrite);
+    is_fine_in("ld.global.nc.u32 %r3, [%l0];", &config, Access::Read);
+}
+
+/// A global address is none of shared memory, though its lower bits might be.
+#[test]
+fn addresses_of_another_space() {
+    is_found(Kind::OutOfBounds, "ld.shared.u32 %r3, [%l1]; // here", 1);
+    is_found(Kind::OutOfBounds, "cvta.to.shared.u64 %l1, %l1;\nst.shared.u32 [%l1], 1; // here", 1);
+    is_fine("mov.u64 %l1, s;\ncvta.shared.u64 %l1, %l1;\ncvta.to.shared.u64 %l1, %l1;\nst.shared.u32 [%l1], 1;", 1);
+}
+
+/// What is not written has no value to count on; and of a result it is known how much of it is missing.
+#[test]
+fn values_that_were_never_given() {
+    let config = Config::new(1, 32);
+    let (_, buffers) = outcome("st.global.u32 [%l1], %r9;", &config, Access::Write);
+    let words: std::collections::BTreeSet<&[u8]> = buffers[0].bytes[..128].chunks(4).collect();
+    assert_eq!(words.len(), 32);
+    let (found, _) = outcome("setp.gt.u32 %p0, %r0, 2;\n@%p0 st.global.u16 [%l1], 1;", &config, Access::Write);
+    assert_eq!(found.unwritten, [4096 - 29 * 2]);
+    assert_eq!(outcome("", &config, Access::ReadWrite).0.unwritten, [0]);
+}

@@ -169,3 +169,28 @@ fn asynchronous_copies() {
     let outcome = launch(&uneven, &Config::new(1, 1), &mut [buffer(vec![1, 2, 3, 4, 5, 6], Access::Read)]);
     assert!(outcome.findings.is_empty(), "{:?}", outcome.findings);
 }
+
+/// An atomic access orders nothing: what its thread did before, not atomically, is a race with others' all the same, whoever comes first.
+#[test]
+fn atomics_after_accesses_that_are_not() {
+    let counter = |sync: &str| {
+        format!(
+            "setp.eq.u32 %p0, %r0, 0;\n@%p0 st.shared.u32 [s], 0; // there\n{sync}\natom.shared.add.u32 %r3, [s], 1; // here"
+        )
+    };
+    is_found(Kind::Race, &counter(""), 64);
+    is_fine(&counter("bar.sync 0;"), 64);
+    for reader in [0, 32] {
+        let body = format!(
+            "setp.eq.u32 %p0, %r0, {reader};\n@%p0 ld.global.u32 %r3, [%l0];\nand.b32 %r4, %r0, 31;\nsetp.eq.u32 %p1, %r4, 0;\n\
+             @%p1 red.global.add.u32 [%l0], 1;"
+        );
+        let (found, _) = outcome(&body, &Config::new(1, 64), Access::ReadWrite);
+        assert_eq!(found.findings.iter().map(|f| f.kind).collect::<Vec<_>>(), [Kind::Race], "thread {reader} reads");
+    }
+    // Blocks have no barrier in common.
+    let blocks = "mad.lo.s32 %r3, %r2, 1024, %r0;\nsetp.eq.u32 %p0, %r3, 0;\n@%p0 st.global.u32 [%l0], 0; // there\nbar.sync 0;\n\
+                  red.global.add.u32 [%l0], 1; // here";
+    is_found_in(Kind::Race, blocks, &Config::new(2, 32), Access::ReadWrite);
+    is_fine_in(blocks, &Config::new(1, 32), Access::ReadWrite);
+}

@@ -44,7 +44,7 @@ fn instructions_of_whole_warps() {
     // Lanes name those that exchange, and they must be there.
     let shuffle = |mask: u32, most: u32| {
         format!(
-            "setp.gt.u32 %p0, %r0, {most};\n@%p0 bra OUT;\nshfl.sync.bfly.b32 %r3, %r0, 1, 31, {mask:#x}; // here\nOUT:"
+            "setp.gt.u32 %p0, %r0, {most};\n@%p0 bra OUT;\nshfl.sync.bfly.b32 %r3, %r0, 1, 31, {mask:#x}; // here\nOUT: mov.u32 %r4, %r0;"
         )
     };
     is_found(Kind::Diverged, &shuffle(u32::MAX, 15), 32);
@@ -123,4 +123,29 @@ fn launches_that_do_not_fit() {
         let config = Config { block, ..Config::new(1, 1) };
         assert_eq!(run(free, &config, &[], &mut []).findings[0].kind, Kind::Launch, "{block:?}");
     }
+}
+
+/// Where lanes end in between, the others still meet: those that have ended, and those that never do, keep nobody from the barrier.
+#[test]
+fn lanes_that_end_early() {
+    let branch = |inner: &str, after: &str| {
+        format!(
+            "and.b32 %r3, %r0, 1;\nsetp.eq.u32 %p0, %r3, 0;\n@%p0 bra EVEN;\nsetp.gt.u32 %p1, %r0, 1000;\n{inner}\nadd.s32 %r4, %r0, 1;\n\
+             EVEN:\n{after}\nDONE:"
+        )
+    };
+    let shuffle = "shfl.sync.bfly.b32 %r3, %r0, 1, 31, 0xffffffff;";
+    for inner in ["@%p1 ret;", "@%p1 bra DONE;"] {
+        for after in ["bar.sync 0;", shuffle] {
+            is_fine(&branch(inner, after), 64);
+            is_fine(&branch(&inner.replace("p1", "p0"), after), 64);
+        }
+    }
+    // A loop that each lane may leave for good.
+    is_fine(
+        &format!(
+            "mov.u32 %r3, 0;\nTOP:\nadd.s32 %r3, %r3, 1;\nsetp.gt.u32 %p0, %r3, 100;\n@%p0 ret;\nsetp.lt.u32 %p1, %r3, %r0;\n@%p1 bra TOP;\n{shuffle}"
+        ),
+        32,
+    );
 }
