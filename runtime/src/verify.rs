@@ -1,5 +1,5 @@
-//! Proves kernels without a GPU: runs the very PTX of a plan in the simulator, launch by launch, and compares each result with the interpreter's,
-//! bit for bit; or does the same on a device that there is.
+//! Checks kernels without a GPU: runs the PTX of a plan in the simulator, launch by launch, and compares each result with the interpreter's, bit for
+//! bit; or does the same on a device that there is, where a wrong result makes those that follow from it wrong, too.
 
 use crate::{
     device::Device,
@@ -37,6 +37,22 @@ pub enum VerifyError {
         /// What it cannot read.
         error: ParseError,
     },
+    /// Buffers of a launch overlap.
+    #[error("launch {launch}: {a} and {b} overlap")]
+    Overlap {
+        /// The launch, from 0.
+        launch: usize,
+        /// One buffer.
+        a: Buffer,
+        /// The other.
+        b: Buffer,
+    },
+    /// Two kernels have one entry.
+    #[error("two kernels have the entry {0}")]
+    Entry(String),
+    /// A text that replaces a kernel's cannot be had.
+    #[error("{0}")]
+    Replace(String),
     /// The device fails.
     #[error(transparent)]
     Device(#[from] ExecError),
@@ -75,6 +91,8 @@ impl Mismatch {
 
 /// A launch in the simulator.
 pub struct Simulated<'a> {
+    /// Its place in the plan, from 0.
+    pub index: usize,
     /// The launch.
     pub launch: &'a Launch,
     /// Its kernel.
@@ -83,10 +101,19 @@ pub struct Simulated<'a> {
     pub findings: Vec<Finding>,
     /// Where its result differs from the interpreter's.
     pub mismatch: Option<Mismatch>,
+    /// Bytes of its result that it has not written.
+    pub unwritten: usize,
     /// What it counted.
     pub stats: Stats,
     /// Bytes that any kernel of its specification moves: its inputs and its result, each once.
     pub ideal: u64,
+}
+
+impl Simulated<'_> {
+    /// Whether its result has the interpreter's bits, and there is nothing wrong with it.
+    pub fn is_exact(&self) -> bool {
+        self.findings.is_empty() && self.mismatch.is_none() && self.unwritten == 0
+    }
 }
 
 /// Results of all nodes, as bytes.
@@ -96,8 +123,8 @@ fn wanted(graph: &Graph, module: &Module, inputs: &[Tensor]) -> Result<Vec<Vec<u
     Ok(results)
 }
 
-/// Runs a module's plan on inputs in the simulator, and shows each launch as soon as it has run. `replace` may give another text for a kernel
-/// than it compiles to, by its entry.
+/// Runs a module's plan on inputs in the simulator, and shows each launch as soon as it has run; the next ones go on from what is right. `replace`
+/// may give another text for a kernel than it compiles to, by its entry.
 ///
 /// # Errors
 /// When there is no plan, a kernel does not compile, or the simulator does not know one of its instructions.
@@ -106,7 +133,7 @@ pub fn simulate(
     inputs: &[Tensor],
     batch: usize,
     sm: Sm,
-    replace: impl Fn(&str) -> Option<String>,
+    replace: impl Fn(&str) -> Result<Option<String>, String>,
     mut observe: impl FnMut(Simulated<'_>),
 ) -> Result<(), VerifyError> {
     let graph = module.graph.with_batch(batch)?;
@@ -114,27 +141,46 @@ pub fn simulate(
     let plan = plan(&graph)?;
     let mut memory = Memory::new(&plan, module, inputs);
     let (mut offline, mut kernels) = (Offline::new(sm), HashMap::new());
-    for launch in &plan.launches {
-        let (ptx, call) = offline.kernel(&launch.kernel, launch.items).map_err(VerifyError::Compile)?;
-        let (ptx, kernel) = match kernels.entry(ptx.entry.clone()) {
+    for (index, launch) in plan.launches.iter().enumerate() {
+        distinct(index, launch)?;
+        let (compiled, call) = offline.kernel(&launch.kernel, launch.items).map_err(VerifyError::Compile)?;
+        let (known, ptx, kernel) = match kernels.entry(compiled.entry.clone()) {
             Entry::Occupied(known) => known.into_mut(),
             Entry::Vacant(new) => {
-                let text = replace(&ptx.entry).unwrap_or_else(|| ptx.text.clone());
-                let ptx = Ptx { text, entry: ptx.entry.clone() };
+                let text = replace(&compiled.entry).map_err(VerifyError::Replace)?;
+                let ptx = Ptx { text: text.unwrap_or_else(|| compiled.text.clone()), entry: compiled.entry.clone() };
                 let kernel = parse(&ptx)?;
-                new.insert((ptx, kernel))
+                new.insert((compiled.clone(), ptx, kernel))
             }
         };
-        let outcome = memory.run(kernel, &call, launch);
-        let node = &graph.nodes[launch.node.index()];
-        let found = memory.bytes(launch.output);
-        let mismatch = Mismatch::of(node.ty.elem, found, &wanted[launch.node.index()]);
+        if *known != compiled {
+            return Err(VerifyError::Entry(compiled.entry.clone()));
+        }
+        let (Outcome { findings, stats, .. }, unwritten) = memory.run(kernel, &call, launch);
+        let (node, wanted) = (&graph.nodes[launch.node.index()], &wanted[launch.node.index()]);
+        let mismatch = Mismatch::of(node.ty.elem, memory.bytes(launch.output), wanted);
         let mut read = launch.inputs.clone();
         read.sort_by_key(|buffer| buffer.to_string());
         read.dedup();
         let ideal = read.iter().chain([&launch.output]).map(|&buffer| memory.bytes(buffer).len() as u64).sum();
-        let Outcome { findings, stats } = outcome;
-        observe(Simulated { launch, ptx, findings, mismatch, stats, ideal });
+        // What is wrong here must not make the next launches wrong, too.
+        memory.set(launch.output, wanted);
+        observe(Simulated { index, launch, ptx, findings, mismatch, unwritten, stats, ideal });
+    }
+    Ok(())
+}
+
+/// Refuses a launch whose buffers overlap: here each is alone, so that it would not be seen.
+fn distinct(index: usize, launch: &Launch) -> Result<(), VerifyError> {
+    let range = |buffer: &Buffer| match *buffer {
+        Buffer::Arena { offset, bytes } => Some(offset..offset + bytes),
+        _ => None,
+    };
+    for a in &launch.inputs {
+        let (Some(x), Some(y)) = (range(a), range(&launch.output)) else { continue };
+        if x.start < y.end && y.start < x.end {
+            return Err(VerifyError::Overlap { launch: index, a: *a, b: launch.output });
+        }
     }
     Ok(())
 }
@@ -191,9 +237,15 @@ impl Memory {
         }
     }
 
-    /// Runs a launch; what it writes is in the arena.
-    fn run(&mut self, kernel: &ptxsim::Kernel, call: &Call, launch: &Launch) -> Outcome {
-        let mut places: Vec<Buffer> = Vec::new();
+    fn set(&mut self, buffer: Buffer, bytes: &[u8]) {
+        if let Buffer::Arena { offset, .. } = buffer {
+            self.arena[offset..offset + bytes.len()].copy_from_slice(bytes);
+        }
+    }
+
+    /// Runs a launch; what it writes is in the arena. Also how many bytes of its result it has not written.
+    fn run(&mut self, kernel: &ptxsim::Kernel, call: &Call, launch: &Launch) -> (Outcome, usize) {
+        let mut places: Vec<Buffer> = vec![launch.output];
         let mut params: Vec<Param> = Vec::new();
         for &i in &call.buffers {
             let buffer = launch.inputs.get(i).copied().unwrap_or(launch.output);
@@ -204,29 +256,17 @@ impl Memory {
             }
         }
         params.push(Param::Bytes(call.info.clone()));
-        let mut buffers: Vec<ptxsim::Buffer> = places
-            .iter()
-            .map(|&place| {
-                let (mut bytes, low) = (self.bytes(place).to_vec(), 0);
-                let access = match (place == launch.output, launch.inputs.contains(&place)) {
-                    (false, _) => Access::Read,
-                    (true, true) => Access::ReadWrite,
-                    (true, false) => {
-                        // What was there before must not pass for a result.
-                        bytes.fill(0xa5);
-                        Access::Write
-                    }
-                };
-                ptxsim::Buffer { bytes, access, low }
-            })
-            .collect();
+        let buffer = |&place: &Buffer| match place == launch.output {
+            // What was there before must not pass for a result.
+            true => ptxsim::Buffer { bytes: vec![0xa5; self.bytes(place).len()], access: Access::Write, low: 0 },
+            false => ptxsim::Buffer { bytes: self.bytes(place).to_vec(), access: Access::Read, low: 0 },
+        };
+        let mut buffers: Vec<ptxsim::Buffer> = places.iter().map(buffer).collect();
         let outcome = ptxsim::run(kernel, &Config::new(call.cubes, call.units), &params, &mut buffers);
-        if let (Some(at), Buffer::Arena { offset, bytes }) =
-            (places.iter().position(|place| *place == launch.output), launch.output)
-        {
-            self.arena[offset..offset + bytes].copy_from_slice(&buffers[at].bytes);
-        }
-        outcome
+        self.set(launch.output, &buffers[0].bytes);
+        // A launch that does not fit its kernel has written nothing.
+        let unwritten = outcome.unwritten.first().copied().unwrap_or(buffers[0].bytes.len());
+        (outcome, unwritten)
     }
 }
 

@@ -3,7 +3,14 @@
 use super::{DeviceArg, data::resolve, print, print_json, say, source::read_artifact};
 use miette::{IntoDiagnostic, miette};
 use serde_json::{Value, json};
-use std::{collections::BTreeMap, fs, path::PathBuf, process::ExitCode, time::Instant};
+use std::{
+    cell::Cell,
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    time::Instant,
+};
 use swint::{
     ir::{Data, Elem, Tensor, Type, random::Rng},
     runtime::{
@@ -27,7 +34,8 @@ pub struct Args {
     /// Run on this device instead of the simulator, and compare each result all the same.
     #[arg(long, value_enum, conflicts_with_all = ["target", "stats", "ptx"])]
     device: Option<DeviceArg>,
-    /// Inputs: `pixel_values` (f32, normalised), `pixels` (u8) or a picture, whichever the model takes. [default: one of random values]
+    /// Inputs: `pixel_values` (f32, normalised), `pixels` (u8) or a picture, whichever the model takes; all together are a batch. [default: a batch
+    /// of three: random values, the least, the largest]
     #[arg(long)]
     input: Option<PathBuf>,
     /// What the random values follow from.
@@ -86,7 +94,12 @@ impl Args {
                 launches - wrong
             ))?;
         } else {
+            let mut seen = Vec::new();
             for &target in &self.target {
+                if seen.contains(&target) {
+                    continue;
+                }
+                seen.push(target);
                 let (report, failures) = self.simulate(&artifact, &input, batch, target)?;
                 reports.push(report);
                 wrong += failures;
@@ -107,7 +120,14 @@ impl Args {
     ) -> miette::Result<(Value, usize)> {
         let (clock, mut rows, mut entries) = (Instant::now(), BTreeMap::<String, Row>::new(), Vec::new());
         let mut findings: Vec<String> = Vec::new();
-        let replaced = |entry: &str| fs::read_to_string(self.ptx.as_ref()?.join(format!("{entry}.ptx"))).ok();
+        let (taken, folder) = (Cell::new(0), self.ptx.as_deref());
+        let replaced = |entry: &str| match folder.map(|folder| replacement(folder, entry, target)) {
+            None | Some(Ok(None)) => Ok(None),
+            Some(text) => {
+                taken.set(taken.get() + 1);
+                text
+            }
+        };
         let result = simulate(&artifact.module, std::slice::from_ref(input), batch, target, replaced, |run| {
             let row = rows.entry(run.ptx.entry.clone()).or_insert_with(|| {
                 entries.push(run.ptx.entry.clone());
@@ -116,10 +136,20 @@ impl Args {
             row.launches += 1;
             row.stats.add(&run.stats);
             row.ideal += run.ideal;
-            row.wrong += usize::from(!run.findings.is_empty() || run.mismatch.is_some());
-            findings.extend(faults(&run));
+            row.wrong += usize::from(!run.is_exact());
+            for fault in faults(&run) {
+                say(&fault);
+                findings.push(fault);
+            }
         });
         result.map_err(|e| miette!("{target}: {e}"))?;
+        match (folder, taken.get()) {
+            (Some(folder), 0) => {
+                return Err(miette!("--ptx {}: no file there is named after a kernel, ENTRY.ptx", folder.display()));
+            }
+            (Some(_), n) => say(format_args!("{target}: {n} kernels replaced")),
+            (None, _) => {}
+        }
         let (seconds, mut all) = (clock.elapsed().as_secs_f64(), Row::default());
         for row in rows.values() {
             all.launches += row.launches;
@@ -127,7 +157,6 @@ impl Args {
             all.ideal += row.ideal;
             all.stats.add(&row.stats);
         }
-        findings.iter().for_each(say);
         if self.stats && !self.json {
             print(table(&entries, &rows, &all))?;
         }
@@ -155,7 +184,7 @@ impl Args {
         let ty = &artifact.module.graph.inputs[0].ty;
         match &self.input {
             Some(path) => read_inputs(&resolve(path)?, ty, artifact.manifest.preprocess.as_ref()).into_diagnostic(),
-            None => Ok(vec![random(ty, self.seed)]),
+            None => Ok(vec![random(ty, self.seed), extreme(ty, false), extreme(ty, true)]),
         }
     }
 }
@@ -169,10 +198,38 @@ fn random(ty: &Type, seed: u64) -> Tensor {
     }
 }
 
+/// The least or the largest of all pictures; normalised pixels rarely lie beyond ±3.
+fn extreme(ty: &Type, largest: bool) -> Tensor {
+    let n = ty.elements();
+    match ty.elem {
+        Elem::U8 => Tensor::new(ty.shape.clone(), Data::U8(vec![if largest { 255 } else { 0 }; n])),
+        _ => Tensor::f32(ty.shape.clone(), vec![if largest { 3.0 } else { -3.0 }; n]),
+    }
+}
+
 fn describe(mismatch: &Mismatch) -> String {
     let Mismatch { elements, first, found, wanted } = mismatch;
     format!("{elements} elements differ from the interpreter's, the first is {first}: {found}, not {wanted}")
 }
+
+/// The text that replaces a kernel's, if there is one.
+fn replacement(folder: &Path, entry: &str, target: Sm) -> Result<Option<String>, String> {
+    let path = folder.join(format!("{entry}.ptx"));
+    let text = match fs::read_to_string(&path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        text => text.map_err(|error| format!("cannot read {}: {error}", path.display()))?,
+    };
+    // Hopper's kernels are for sm_90a.
+    let name = target.to_string();
+    let is_for = |line: &str| line.trim().strip_prefix(".target").is_some_and(|of| of.trim().starts_with(&name));
+    match text.lines().any(is_for) {
+        true => Ok(Some(text)),
+        false => Err(format!("{}: its .target is not {name}", path.display())),
+    }
+}
+
+/// Most findings of a launch that are told.
+const TOLD: usize = 5;
 
 /// What is wrong with a launch, with the lines of PTX that take part.
 fn faults(run: &Simulated<'_>) -> Vec<String> {
@@ -180,10 +237,17 @@ fn faults(run: &Simulated<'_>) -> Vec<String> {
         Some(text) => format!("\n  {n}: {}", text.trim()),
         None => String::new(),
     };
-    let shown = run.findings.iter().map(|f| format!("{f}{}{}", line(f.line), f.other.map(line).unwrap_or_default()));
     let place = run.launch.locs.first().map(|loc| format!(" ({loc})")).unwrap_or_default();
-    let mismatch = run.mismatch.iter().map(|m| format!("{}{place}: {}", run.ptx.entry, describe(m)));
-    shown.chain(mismatch).collect()
+    let launch = format!("launch {}{place}: ", run.index);
+    let shown = run.findings.iter().take(TOLD);
+    let shown = shown.map(|f| format!("{launch}{f}{}{}", line(f.line), f.other.map(line).unwrap_or_default()));
+    let more = run.findings.len().saturating_sub(TOLD);
+    let more = (more > 0).then(|| format!("{launch}{}: {more} findings more", run.ptx.entry));
+    let unwritten = run.unwritten;
+    let unwritten =
+        (unwritten > 0).then(|| format!("{launch}{}: {unwritten} bytes of the result are not written", run.ptx.entry));
+    let mismatch = run.mismatch.iter().map(|m| format!("{launch}{}: {}", run.ptx.entry, describe(m)));
+    shown.chain(more).chain(unwritten).chain(mismatch).collect()
 }
 
 fn table(entries: &[String], rows: &BTreeMap<String, Row>, all: &Row) -> String {

@@ -21,12 +21,12 @@ fn is_exact(name: &str, module: &Module, batch: usize, inputs: &[Tensor]) {
             inputs,
             batch,
             Sm::from_name(target).unwrap(),
-            |_| None,
+            |_| Ok(None),
             |run| {
                 launches += 1;
                 let kernel = &run.ptx.entry;
                 assert_eq!(run.findings, [], "{name} {target} {kernel}");
-                assert_eq!(run.mismatch, None, "{name} {target} {kernel}");
+                assert_eq!((&run.mismatch, run.unwritten), (&None, 0), "{name} {target} {kernel}");
                 assert!(run.stats.instructions() > 0);
             },
         )
@@ -76,30 +76,33 @@ fn random_programs_are_exact() {
     }
 }
 
-/// Each kernel of an integer model with one instruction changed: the result is wrong, or there is a finding.
+/// Each kernel of an integer model with one kind of instruction changed: the result is wrong, or there is a finding.
 #[test]
 fn a_changed_instruction_is_caught() {
     let module = compiled("timm_micro", Precision::Int8, Activation::Lut);
     let sm = Sm::from_name("sm_89").unwrap();
-    for (what, by) in [("st.global", "add of an address"), ("min.s64", "max.s64"), ("ld.global.nc", "next element")] {
+    for (what, by) in [
+        ("st.global", "a byte further"),
+        ("min.s64", "max.s64"),
+        ("ld.global.nc", "a byte further"),
+        (", 0;", "nothing"),
+    ] {
         let (mut wrong, mut all, mut texts) = (0, 0, Vec::new());
-        simulate(&module, &noise(&module, 1), 1, sm, |_| None, |run| texts.push(run.ptx.clone())).unwrap();
+        simulate(&module, &noise(&module, 1), 1, sm, |_| Ok(None), |run| texts.push(run.ptx.clone())).unwrap();
         let changed = |entry: &str| {
             let text = &texts.iter().find(|ptx| ptx.entry == entry).unwrap().text;
-            let at = text.find(what)?;
-            let (before, rest) = text.split_at(at);
-            let (line, after) = rest.split_once('\n').unwrap();
-            let line = match what {
+            let line = |line: &str| match what {
+                _ if !line.contains(what) => line.to_owned(),
                 "min.s64" => line.replace(what, by),
                 // A byte further: misaligned, out of bounds, or another element.
                 _ => line.replacen(']', "+1]", 1),
             };
-            Some(format!("{before}{line}\n{after}"))
+            Ok(Some(text.lines().map(line).collect::<Vec<_>>().join("\n") + "\n"))
         };
         simulate(&module, &noise(&module, 1), 1, sm, changed, |run| {
             if texts.iter().any(|ptx| ptx.entry == run.ptx.entry && ptx.text != run.ptx.text) {
                 all += 1;
-                wrong += usize::from(!run.findings.is_empty() || run.mismatch.is_some());
+                wrong += usize::from(!run.is_exact());
             }
         })
         .unwrap();
@@ -152,10 +155,19 @@ fn verify_takes_changed_kernels() {
     let out = run();
     let said = text(&out.stderr);
     assert_eq!(out.status.code(), Some(1));
-    assert!(said.contains("differ from the interpreter's") && text(&out.stdout).contains("of 80 launches"), "{said}");
+    // The kernel alone is wrong, not those that read its results.
+    let launches = said.matches("differ from the interpreter's").count();
+    assert!(said.contains("launch ") && said.contains("add_") && said.contains("24 kernels replaced"), "{said}");
+    assert!(text(&out.stdout).contains(&format!("{} of 80 launches", 80 - launches)), "{said}");
     fs::write(&path, ptx.replacen("add.f32", "frob.f32", 1)).unwrap();
     let said = fail(&["verify", &compiled, "--ptx", &folder]);
     assert!(said.contains("frob.f32") && said.contains("PTX line"), "{said}");
+    fs::write(&path, b"\xff\xfe").unwrap();
+    assert!(fail(&["verify", &compiled, "--ptx", &folder]).contains("cannot read"));
+    fs::write(&path, ptx.replace("sm_89", "sm_20")).unwrap();
+    assert!(fail(&["verify", &compiled, "--ptx", &folder]).contains(".target is not sm_89"));
+    let said = fail(&["verify", &compiled, "--ptx", m.spec.rsplit_once('/').unwrap().0]);
+    assert!(said.contains("no file there is named after a kernel"), "{said}");
     let said = fail(&["verify", &compiled, "--ptx", &m.file("none")]);
     assert!(said.contains("no such folder"), "{said}");
     assert!(fail(&["verify", &compiled, "--target", "sm_75"]).contains("sm_89, sm_90"));
