@@ -6,7 +6,7 @@
 //! GRID     blocks, 4 or 4x2
 //! PARAM    in:BYTES (random bytes), out:BYTES (what is compared), u32:VALUE
 //!
-//! cargo run -p swint-runtime --example ptx_device -- runtime/ptxsim/tests/kernels/gemm_s8.ptx 1x2 128 \
+//! cargo run -p swint-runtime --example ptx_device -- runtime/ptxsim/tests/isa/kernels/gemm_s8.ptx 1x2 128 \
 //!     in:32768 in:16384 out:32768 u32:128 u32:64 u32:256
 //! ```
 

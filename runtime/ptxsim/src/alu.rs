@@ -65,9 +65,8 @@ macro_rules! by_type {
         }
     };
     (@arm $t:ty, $T:ident, ($($arg:ident),*), $body:expr) => {{
-        #[allow(dead_code)]
         type $T = $t;
-        let f: fn($(by_type!(@bits $arg)),*) -> u64 = |$($arg),*| { $(let $arg = <$t>::of($arg);)* Value::bits($body) };
+        let f: fn($(by_type!(@bits $arg)),*) -> u64 = |$($arg),*| { $(let $arg = <$T>::of($arg);)* Value::bits($body) };
         Some(f)
     }};
     (@bits $arg:ident) => { u64 };

@@ -1,8 +1,6 @@
 //! What is no PTX, or none that is known, is an error with its line, and nothing worse.
 
-mod common;
-
-use common::{Random, buffer};
+use crate::common::{Random, buffer};
 use swint_ptxsim::{Access, Buffer, Config, Module, Param, ParseError, run};
 
 fn error(text: &str) -> ParseError {

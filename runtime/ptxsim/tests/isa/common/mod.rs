@@ -1,5 +1,4 @@
 //! What tests share: kernels around a few instructions, operands, floats by their definition.
-#![allow(dead_code)]
 
 pub mod float;
 

@@ -1,6 +1,6 @@
 //! What warps and lanes must do together, and launches.
 
-use crate::*;
+use super::*;
 
 #[test]
 fn barriers_that_not_all_reach() {

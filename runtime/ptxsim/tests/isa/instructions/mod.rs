@@ -1,8 +1,5 @@
 //! Each instruction against its definition in the PTX ISA.
 
-#[path = "../common/mod.rs"]
-mod common;
-
 mod bits;
 mod convert;
 mod float;

@@ -1,6 +1,6 @@
 //! Accesses that nothing orders, and copies that are not waited for.
 
-use crate::*;
+use super::*;
 
 #[test]
 fn races_in_shared_memory() {

@@ -1,8 +1,6 @@
 //! Branches, divergence and what lanes do together, against the same in Rust.
 
-mod common;
-
-use common::{Random, words};
+use crate::common::{Random, words};
 use swint_ptxsim::Config;
 
 /// What each thread stores at its place: `%r1` of a body that finds its number in `%r0`.

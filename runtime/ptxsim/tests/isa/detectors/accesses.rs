@@ -1,6 +1,6 @@
 //! Where memory is accessed, and what is there.
 
-use crate::*;
+use super::*;
 
 #[test]
 fn uninitialised_reads() {

@@ -1,13 +1,10 @@
 //! Each kind of fault has a kernel that has it, found at its line, and a sibling that has not.
 
-#[path = "../common/mod.rs"]
-mod common;
-
 mod accesses;
 mod races;
 mod warps;
 
-use common::{buffer, launch, module};
+use crate::common::{buffer, launch, module};
 use swint_ptxsim::{Access, Buffer, Config, Finding, Kind, Module, Outcome, Param, run};
 
 /// A kernel starts with its thread's number in `%r0`, its address in shared memory in `%r1`, that of its word of `p0` in `%l1`.

@@ -1,8 +1,6 @@
 //! Counts: sectors, bank conflicts, instructions by class.
 
-mod common;
-
-use common::{buffer, launch, module};
+use crate::common::{buffer, launch, module};
 use swint_ptxsim::{Access, Class, Config, Stats};
 
 fn stats(body: &str, threads: u32) -> Stats {

@@ -1,8 +1,6 @@
 //! Matrices over the lanes of a warp: fragments by the ISA's tables, products in plain loops. (PTX ISA 8.7, section 9.7.14.5)
 
-mod common;
-
-use common::{
+use crate::common::{
     Random, buffer,
     float::{Exact, F16, F32, Mode},
     launch, module,
@@ -208,7 +206,7 @@ fn loads() {
             body += "bar.warp.sync -1; mov.u32 %r10, 0; mov.u32 %r11, 0; mov.u32 %r12, 0; mov.u32 %r13, 0;\n";
             body += &format!("ldmatrix.sync.aligned.m8n8.x{n}{trans}.shared.b16 {{{list}}}, [%r2+16];\n");
             body += "st.global.v4.b32 [%l0], {%r10, %r11, %r12, %r13}; ret;";
-            let given = common::words(&body, &Config::new(1, 32), 128);
+            let given = crate::common::words(&body, &Config::new(1, 32), 128);
             for (lane, words) in given.chunks(4).enumerate() {
                 for (i, word) in words.iter().enumerate() {
                     let element = |e: usize| {
@@ -243,7 +241,7 @@ fn stores() {
                 8 * n
             );
             body += "st.global.v4.b32 [%l0], {%r10, %r11, %r12, %r13}; ret;";
-            let given = common::words(&body, &Config::new(1, 32), 128);
+            let given = crate::common::words(&body, &Config::new(1, 32), 128);
             for (lane, words) in given.chunks(4).enumerate() {
                 for c in 0..8 {
                     let half = words[c / 2] >> (16 * (c % 2)) & 0xffff;
