@@ -6,7 +6,7 @@ use crate::{
 };
 use cubecl::{future::block_on, prelude::Client};
 use cubecl_core::server::Handle;
-use swint_compiler::plan::{Buffer, Launch, Plan, PlanError, plan};
+use swint_compiler::plan::{Buffer, Launch, Plan, PlanError, plan_for};
 use swint_ir::{Data, Module, Tensor, Type, TypeError, interp};
 
 /// Why a module cannot run on a device.
@@ -65,13 +65,13 @@ impl Session {
     /// When the device is missing, or the module cannot run.
     pub fn new(module: &Module, device: Device, batch: usize) -> Result<Session, ExecError> {
         let graph = module.graph.with_batch(batch).map_err(|error| ExecError::Batch { batch, error })?;
-        let plan = plan(&graph)?;
+        let client = device.open()?;
+        let (graph, plan) = plan_for(&graph, &module.weights, device.machine(&client))?;
         let constants: usize = module.weights.0.values().map(|t| t.data.len() * t.data.elem().bytes()).sum();
         let wanted = (plan.arena + constants) as u64;
         if let Some(available) = device.available_memory().filter(|&available| available < wanted) {
             return Err(ExecError::Memory { batch, device, wanted, available });
         }
-        let client = device.open()?;
         let upload = |data: Data| client.create_from_slice(&data.to_bytes());
         let consts = plan.consts.iter().map(|source| upload(source.materialize(&module.weights))).collect();
         let arena = client.empty(plan.arena);
@@ -145,7 +145,7 @@ impl Session {
         let buffers: Vec<Handle> =
             launch.inputs.iter().chain([&launch.output]).map(|&b| self.handle(b, inputs)).collect();
         let target = Target::Launch { client: &self.client, buffers: &buffers };
-        kernels::dispatch(&launch.kernel, launch.items, self.work, target);
+        kernels::dispatch(launch, self.work, target);
     }
 
     fn handle(&self, buffer: Buffer, inputs: &[Handle]) -> Handle {

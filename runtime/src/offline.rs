@@ -5,7 +5,8 @@ use cubecl::prelude::*;
 use cubecl_core::{
     Compiler, InfoBuilder, ScalarBuilder,
     ir::{
-        AddressType, DeviceIdentity, HardwareProperties, MemoryDeviceProperties, TargetProperties, features::Features,
+        AddressType, DeviceIdentity, HardwareProperties, MemoryDeviceProperties, TargetProperties,
+        features::{Features, MmaConfig},
         nvidia::SmArch,
     },
     profile::TimingMethod,
@@ -14,7 +15,7 @@ use cubecl_llvm::{LlvmTarget, PlironArtifact, PlironCompiler, PlironOptions, nvp
 use cubecl_runtime::{id::KernelId, kernel::CubeKernel};
 use cubecl_server::runtime::Runtime;
 use std::{collections::HashMap, ffi::CStr, fmt, sync::Arc};
-use swint_compiler::plan::{Kernel, Plan};
+use swint_compiler::plan::{Launch, Machine, Plan};
 
 /// A CUDA target by its compute capability.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -36,6 +37,13 @@ impl Sm {
     }
 }
 
+impl Sm {
+    /// What plans are made for: the GPU that [`swint_compiler::Target`] of the same name describes.
+    pub fn machine(self) -> Machine {
+        Machine::Cuda { processors: if self.0 >= 90 { 132 } else { 128 } }
+    }
+}
+
 impl fmt::Display for Sm {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "sm_{}", self.0)
@@ -49,6 +57,8 @@ pub struct Ptx {
     pub entry: String,
     /// The text.
     pub text: String,
+    /// Bytes of shared memory that a cube is launched with.
+    pub shared: usize,
 }
 
 /// How a kernel is called: what [`crate::kernels::dispatch`] would launch it with.
@@ -121,20 +131,20 @@ impl Offline {
             Ok(PlironArtifact::NvptxCode(module)) => {
                 // SAFETY: the module's PTX is NUL-terminated.
                 let text = unsafe { CStr::from_ptr(module.ptx.as_ptr()) }.to_string_lossy().into_owned();
-                Ok(Ptx { entry: module.entrypoint.clone(), text })
+                Ok(Ptx { entry: module.entrypoint.clone(), text, shared: module.shared_memory_size })
             }
             Ok(_) => Err("the NVPTX target gave no PTX".to_owned()),
             Err(error) => Err(format!("{error:?}")),
         }
     }
 
-    /// The kernel of a specification, and how it is called on `items` items.
+    /// The kernel of a launch, and how it is called.
     ///
     /// # Errors
     /// When it does not compile, by name.
-    pub(crate) fn kernel(&mut self, kernel: &Kernel, items: usize) -> Result<(Arc<Ptx>, Call), String> {
-        kernels::dispatch(kernel, items, Work::gpu(), Target::Offline(self));
-        self.result.take().expect("dispatch compiles one kernel").map_err(|e| format!("{kernel}: {e}"))
+    pub(crate) fn kernel(&mut self, launch: &Launch) -> Result<(Arc<Ptx>, Call), String> {
+        kernels::dispatch(launch, Work::gpu(), Target::Offline(self));
+        self.result.take().expect("dispatch compiles one kernel").map_err(|e| format!("{}: {e}", launch.kernel))
     }
 }
 
@@ -145,13 +155,12 @@ impl Offline {
 /// At the first kernel that does not compile, by name.
 pub fn compile(plan: &Plan, sm: Sm) -> Result<Vec<Ptx>, String> {
     let (mut all, mut offline): (Vec<Ptx>, _) = (Vec::new(), Offline::new(sm));
-    for kernel in plan.kernels() {
-        // Extents that shape code are in the specification; the number of items is an argument.
-        let (ptx, _) = offline.kernel(kernel, 1)?;
+    for launch in &plan.launches {
+        let (ptx, _) = offline.kernel(launch)?;
         match all.iter().find(|known| known.entry == ptx.entry) {
             None => all.push((*ptx).clone()),
             Some(known) if *known == *ptx => {}
-            Some(_) => return Err(format!("{kernel}: another kernel has the entry {}, too", ptx.entry)),
+            Some(_) => return Err(format!("{}: another kernel has the entry {}, too", launch.kernel, ptx.entry)),
         }
     }
     Ok(all)
@@ -180,5 +189,10 @@ fn device_properties() -> Arc<DeviceProperties> {
     let name = "offline".to_owned();
     let identity = DeviceIdentity { name: name.clone(), fingerprint: name, physical: None };
     let memory = MemoryDeviceProperties::new(u64::MAX, 256);
-    Arc::new(DeviceProperties::new(Features::default(), memory, hardware, TimingMethod::Device, identity))
+    let mut features = Features::default();
+    for (a_type, b_type) in [(i8::cube_type(), i8::cube_type()), (u8::cube_type(), i8::cube_type())] {
+        let cd_type = i32::cube_type();
+        features.matmul.mma.insert(MmaConfig { a_type, b_type, cd_type, m: 16, n: 8, k: 32 });
+    }
+    Arc::new(DeviceProperties::new(features, memory, hardware, TimingMethod::Device, identity))
 }

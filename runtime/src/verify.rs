@@ -7,7 +7,7 @@ use crate::{
     offline::{Call, Offline, Ptx, Sm},
 };
 use std::collections::{HashMap, hash_map::Entry};
-use swint_compiler::plan::{Buffer, Launch, Plan, PlanError, plan};
+use swint_compiler::plan::{Buffer, Launch, Plan, PlanError, plan_for};
 use swint_ir::{
     Data, Elem, Graph, Module, Tensor, TypeError,
     interp::{self, InterpError},
@@ -137,18 +137,18 @@ pub fn simulate(
     mut observe: impl FnMut(Simulated<'_>),
 ) -> Result<(), VerifyError> {
     let graph = module.graph.with_batch(batch)?;
+    let (graph, plan) = plan_for(&graph, &module.weights, Some(sm.machine()))?;
     let wanted = wanted(&graph, module, inputs)?;
-    let plan = plan(&graph)?;
     let mut memory = Memory::new(&plan, module, inputs);
     let (mut offline, mut kernels) = (Offline::new(sm), HashMap::new());
     for (index, launch) in plan.launches.iter().enumerate() {
         distinct(index, launch)?;
-        let (compiled, call) = offline.kernel(&launch.kernel, launch.items).map_err(VerifyError::Compile)?;
+        let (compiled, call) = offline.kernel(launch).map_err(VerifyError::Compile)?;
         let (known, ptx, kernel) = match kernels.entry(compiled.entry.clone()) {
             Entry::Occupied(known) => known.into_mut(),
             Entry::Vacant(new) => {
                 let text = replace(&compiled.entry).map_err(VerifyError::Replace)?;
-                let ptx = Ptx { text: text.unwrap_or_else(|| compiled.text.clone()), entry: compiled.entry.clone() };
+                let ptx = Ptx { text: text.unwrap_or_else(|| compiled.text.clone()), ..(*compiled).clone() };
                 let kernel = parse(&ptx)?;
                 new.insert((compiled.clone(), ptx, kernel))
             }
@@ -156,7 +156,7 @@ pub fn simulate(
         if *known != compiled {
             return Err(VerifyError::Entry(compiled.entry.clone()));
         }
-        let (Outcome { findings, stats, .. }, unwritten) = memory.run(kernel, &call, launch);
+        let (Outcome { findings, stats, .. }, unwritten) = memory.run(kernel, compiled.shared, &call, launch);
         let (node, wanted) = (&graph.nodes[launch.node.index()], &wanted[launch.node.index()]);
         let mismatch = Mismatch::of(node.ty.elem, memory.bytes(launch.output), wanted);
         let mut read = launch.inputs.clone();
@@ -244,7 +244,7 @@ impl Memory {
     }
 
     /// Runs a launch; what it writes is in the arena. Also how many bytes of its result it has not written.
-    fn run(&mut self, kernel: &ptxsim::Kernel, call: &Call, launch: &Launch) -> (Outcome, usize) {
+    fn run(&mut self, kernel: &ptxsim::Kernel, shared: usize, call: &Call, launch: &Launch) -> (Outcome, usize) {
         let mut places: Vec<Buffer> = vec![launch.output];
         let mut params: Vec<Param> = Vec::new();
         for &i in &call.buffers {
@@ -262,7 +262,8 @@ impl Memory {
             false => ptxsim::Buffer { bytes: self.bytes(place).to_vec(), access: Access::Read, low: 0 },
         };
         let mut buffers: Vec<ptxsim::Buffer> = places.iter().map(buffer).collect();
-        let outcome = ptxsim::run(kernel, &Config::new(call.cubes, call.units), &params, &mut buffers);
+        let config = Config { dynamic_shared: shared as u64, ..Config::new(call.cubes, call.units) };
+        let outcome = ptxsim::run(kernel, &config, &params, &mut buffers);
         self.set(launch.output, &buffers[0].bytes);
         // A launch that does not fit its kernel has written nothing.
         let unwritten = outcome.unwritten.first().copied().unwrap_or(buffers[0].bytes.len());

@@ -19,7 +19,7 @@ use swint::{
         egraph::Target,
         frontend,
         pipeline::{Activation, ActivationPolicy, FloatOps, Options, PASSES, Precision, Report},
-        plan::plan,
+        plan::{plan, plan_for},
     },
     ir::{Module, text},
     runtime::{
@@ -185,8 +185,9 @@ impl Args {
             Emit::Ir => vec![(format!("{name}.ir"), text::print(&module.graph))],
             Emit::Plan => vec![(format!("{name}.plan"), plan(&module.graph)?.to_string())],
             Emit::Ptx => {
-                let plan = plan(&module.graph)?;
-                let compiled = offline::compile(&plan, sm(target)?).map_err(|e| miette!("{e}"))?;
+                let sm = sm(target)?;
+                let (_, plan) = plan_for(&module.graph, &module.weights, Some(sm.machine()))?;
+                let compiled = offline::compile(&plan, sm).map_err(|e| miette!("{e}"))?;
                 compiled.into_iter().map(|ptx| (format!("{}.ptx", ptx.entry), ptx.text)).collect()
             }
         };

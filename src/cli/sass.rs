@@ -1,11 +1,12 @@
 //! `swint sass`: what the kernels are in machine code.
 
-use super::{print, print_json, source::read_program};
+use super::{print, print_json, source::read_module};
 use miette::miette;
 use serde_json::json;
 use std::{path::PathBuf, process::ExitCode};
 use swint::{
-    compiler::plan::plan,
+    compiler::plan::plan_for,
+    ir::Module,
     runtime::sass::{Kernel, Target, Tools, Widths, report},
 };
 
@@ -18,6 +19,9 @@ pub struct Args {
     #[arg(long, value_name = "TARGET", value_delimiter = ',', default_value = "sm_89,sm_90a",
           value_parser = Target::from_name)]
     target: Vec<Target>,
+    /// Inputs at once: kernels depend on it.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    batch: usize,
     /// Fail where there is a floating-point instruction.
     #[arg(long)]
     fail_on_float: bool,
@@ -35,15 +39,18 @@ const LISTED: usize = 8;
 impl Args {
     /// Reports; an error where what must not be is there.
     pub fn run(mut self) -> miette::Result<ExitCode> {
-        let graph = read_program(&self.program)?;
-        let plan = plan(&graph)?;
+        let Module { graph, weights } = read_module(&self.program)?;
+        let graph = graph.with_batch(self.batch).map_err(|e| miette!("--batch {}: {e}", self.batch))?;
         let tools = Tools::find()?;
         let version = tools.version()?;
         self.target.sort_by_key(|target| target.name);
         self.target.dedup();
         let (mut machines, mut failures) = (Vec::new(), Vec::new());
         for &target in &self.target {
-            let machine = Machine { target, kernels: report(&plan, target, &tools)? };
+            let machine = Machine {
+                target,
+                kernels: report(&plan_for(&graph, &weights, Some(target.sm.machine()))?.1, target, &tools)?,
+            };
             let broken = [(self.fail_on_float, machine.floats()), (self.fail_on_spill, machine.spills())];
             failures.extend(broken.into_iter().filter_map(|(wanted, found)| found.filter(|_| wanted)));
             machines.push(machine);
@@ -141,17 +148,16 @@ const HEAD: [&str; 16] = [
 ];
 
 fn row(kernel: &Kernel) -> [String; HEAD.len()] {
-    let Kernel { entry, resources, dynamic_shared, occupancy, code, .. } = kernel;
+    let Kernel { entry, resources, occupancy, code, .. } = kernel;
     let accesses = |widths: &Widths| widths.map(|n| n.to_string()).join("/");
-    let [more, most] = if *dynamic_shared { ["+launch", "<="] } else { ["", ""] };
     let cell = |n: usize| n.to_string();
     [
         entry.clone(),
         resources.registers.to_string(),
         resources.stack.to_string(),
         format!("{}/{}", resources.spill_stores, resources.spill_loads),
-        format!("{}{more}", resources.shared),
-        format!("{most}{}/{}", occupancy.warps, occupancy.max_warps),
+        resources.shared.to_string(),
+        format!("{}/{}", occupancy.warps, occupancy.max_warps),
         cell(code.instructions),
         cell(code.imma),
         cell(code.hmma),

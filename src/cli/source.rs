@@ -5,7 +5,7 @@ use std::{fs, io::Read, path::Path, sync::Arc};
 use swint::{
     compiler::frontend::Checkpoint,
     ir::{
-        Code, Graph, SourceError, SourceErrors, Weights,
+        Code, Graph, Module, SourceError, SourceErrors, Weights,
         diagnostic::Source,
         text::{self, SourceMap},
     },
@@ -37,10 +37,15 @@ pub fn read_ir(path: &Path) -> miette::Result<(Graph, SourceMap)> {
 
 /// The graph of a compiled model or of an IR text.
 pub fn read_program(path: &Path) -> miette::Result<Graph> {
+    Ok(read_module(path)?.graph)
+}
+
+/// A compiled model, or an IR text, which does not have the values of its constants.
+pub fn read_module(path: &Path) -> miette::Result<Module> {
     if path.extension().is_some_and(|e| e == "swint") || Artifact::is_one(path) {
-        return Ok(read_artifact(path)?.module.graph);
+        return Ok(read_artifact(path)?.module);
     }
-    Ok(read_ir(path)?.0)
+    Ok(Module { graph: read_ir(path)?.0, weights: Weights::default() })
 }
 
 /// Reads a compiled model.

@@ -1,8 +1,8 @@
 //! Fused ops: what their kernels read, from their bodies.
 
 use super::{
-    Buffer, ConstSource, Kernel, Rows,
-    lower::{Lowering, map_shape},
+    ConstSource, Kernel, Rows,
+    lower::{Operand, map_shape, multipliers},
 };
 use swint_ir::{
     Elem, F32, Type,
@@ -20,19 +20,13 @@ struct Facts {
 }
 
 /// The kernel of a fused op and its inputs: x, then what each step takes in order, then the index map.
-pub(super) fn lower(
-    lowering: &mut Lowering<'_>,
-    op: &Op,
-    types: &[&Type],
-    y: &Type,
-    operands: &[Buffer],
-) -> (Kernel, Vec<Buffer>) {
+pub(super) fn lower(op: &Op, types: &[&Type], y: &Type, operands: &[Operand]) -> (Kernel, Vec<Operand>) {
     let steps = body(op, types.len()).expect("fused ops have bodies");
     let inner = step_types(op, types).expect("the graph is verified");
-    let mut inputs = vec![operands[0]];
+    let mut inputs = vec![operands[0].clone()];
     let mut facts = Facts::default();
     for (step, (from, _)) in steps.iter().zip(&inner) {
-        step_inputs(lowering, step, from, operands, &mut inputs, &mut facts);
+        step_inputs(step, from, operands, &mut inputs, &mut facts);
     }
     let (x, epsilon) = (types[0], facts.epsilon);
     let mut rows = Rows { chunk: x.last(), parts: 1, period: 0 };
@@ -41,7 +35,7 @@ pub(super) fn lower(
         if let Op::SpaceToDepth { block, .. } = map {
             rows.parts = block * block;
         }
-        inputs.push(lowering.constant(ConstSource::Map(facts.maps)));
+        inputs.push(Operand::Const(ConstSource::Map(facts.maps)));
     }
     let elem_of = |i: usize| types.get(i).map(|ty| ty.elem);
     let kernel = match *op {
@@ -79,38 +73,31 @@ pub(super) fn items(kernel: &Kernel, y: &Type) -> usize {
 }
 
 /// What a step takes beside the results of others.
-fn step_inputs(
-    lowering: &mut Lowering<'_>,
-    step: &Step,
-    from: &[Type],
-    operands: &[Buffer],
-    inputs: &mut Vec<Buffer>,
-    facts: &mut Facts,
-) {
-    let outer = |source: &Source| if let Source::Operand(i) = source { Some(operands[*i]) } else { None };
+fn step_inputs(step: &Step, from: &[Type], operands: &[Operand], inputs: &mut Vec<Operand>, facts: &mut Facts) {
+    let outer = |source: &Source| if let Source::Operand(i) = source { Some(operands[*i].clone()) } else { None };
     match &step.op {
         op if op.kind().class() == Class::Index => facts.maps.push((op.clone(), map_shape(op, &from[0].shape))),
         Op::QLayerNorm { eps, scale, .. } => {
             let epsilon = layer_norm::epsilon(eps.get(), from[0].scale.factor.get(), from[0].last());
             facts.epsilon = epsilon.expect("the graph is verified");
             inputs.extend(step.operands[1..].iter().filter_map(outer));
-            inputs.extend(lowering.multipliers(&Type::int(Elem::I32, from[2].scale.clone(), [1]), *scale));
+            inputs.extend(multipliers(&Type::int(Elem::I32, from[2].scale.clone(), [1]), *scale));
         }
         Op::QLinear { scale, .. } => {
             let from: Vec<&Type> = from.iter().collect();
             let sums = infer(&Op::Linear {}, &from).expect("the graph is verified");
             inputs.extend(step.operands[1..].iter().filter_map(outer));
-            inputs.extend(lowering.multipliers(&sums, *scale));
+            inputs.extend(multipliers(&sums, *scale));
         }
         Op::Requantize { scale, .. } => {
             inputs.extend(outer(&step.operands[0]));
             // One scale serves every channel, but a residual is requantized by vectors of channels.
             let ty = if outer(&step.operands[0]).is_some() { from[0].clone() } else { from[0].with_shape([1]) };
-            inputs.extend(lowering.multipliers(&ty, *scale));
+            inputs.extend(multipliers(&ty, *scale));
         }
         Op::QSoftmax {} => {
-            inputs.push(lowering.constant(ConstSource::Powers));
-            inputs.extend(lowering.multipliers(&from[0].with_shape([1]), F32::new(softmax::EXPONENT_SCALE)));
+            inputs.push(Operand::Const(ConstSource::Powers));
+            inputs.extend(multipliers(&from[0].with_shape([1]), F32::new(softmax::EXPONENT_SCALE)));
         }
         Op::AttnBias { .. } | Op::Lut {} => inputs.extend(step.operands[1..].iter().filter_map(outer)),
         Op::AttnScores { .. } | Op::AttnValues {} | Op::MeanPool {} | Op::Add {} => {}

@@ -1,5 +1,6 @@
 //! Kernel specifications: what a kernel computes, as plain data.
 
+use super::pack;
 use std::{fmt, sync::Arc};
 use swint_ir::{Data, Elem, F32, Tensor, Type, Weights, arith::softmax, index_map::IndexMap, op::Op};
 
@@ -170,6 +171,12 @@ pub enum ConstSource {
     Weight(Arc<str>),
     /// A matrix `[n,k]` of the graph as `[k,n]`.
     Transposed(Arc<str>),
+    /// A matrix `[n,k]` of the graph as fragments, for blocks of so many: [`pack::weights`].
+    Fragments(Arc<str>, usize),
+    /// Biases of scores `[count,tokens,tokens]` of the graph as fragments: [`pack::scores`].
+    Scores(Arc<str>),
+    /// How a score's distance from the largest becomes an exponent, for the type of scores: [`pack::exponent`].
+    Exponent(Type),
     /// The scales of a type.
     Scales(Type),
     /// Mantissas of the multipliers from a type to a scale, one for each of so many channels.
@@ -194,6 +201,17 @@ impl ConstSource {
         match self {
             ConstSource::Weight(name) => weight(name).data.clone(),
             ConstSource::Transposed(name) => transposed(weight(name)),
+            ConstSource::Fragments(name, frags) => {
+                let matrix = weight(name);
+                let Data::I8(values) = &matrix.data else { panic!("fragments are i8, not {}", matrix.data.elem()) };
+                Data::I8(pack::weights(values, matrix.shape[0], matrix.shape[1], *frags))
+            }
+            ConstSource::Scores(name) => {
+                let biases = weight(name);
+                let Data::I32(values) = &biases.data else { panic!("biases are i32, not {}", biases.data.elem()) };
+                Data::I32(pack::scores(values, biases.shape[1]))
+            }
+            ConstSource::Exponent(ty) => Data::I32(pack::exponent(weights.multipliers(ty, softmax::EXPONENT_SCALE)[0])),
             ConstSource::Scales(ty) => Data::F32(weights.scales(ty)),
             ConstSource::Mantissas(ty, to, n) => {
                 let all = weights.multipliers(ty, to.get());
@@ -232,6 +250,9 @@ impl fmt::Display for ConstSource {
         match self {
             ConstSource::Weight(name) => write!(f, "@{name}"),
             ConstSource::Transposed(name) => write!(f, "transpose @{name}"),
+            ConstSource::Fragments(name, frags) => write!(f, "fragments by {frags} @{name}"),
+            ConstSource::Scores(name) => write!(f, "fragments of scores @{name}"),
+            ConstSource::Exponent(ty) => write!(f, "exponent {ty}"),
             ConstSource::Scales(ty) => write!(f, "scales {ty}"),
             ConstSource::Mantissas(ty, to, n) => write!(f, "{n} mantissas {ty} to {to}"),
             ConstSource::Shifts(ty, to, n) => write!(f, "{n} shifts {ty} to {to}"),

@@ -1,9 +1,10 @@
 //! Lowers a verified graph to a plan: one kernel an op.
 
 use super::{
-    Buffer, ConstSource, Kernel, Launch, Plan,
+    Buffer, ConstSource, Kernel, Launch, Machine, Plan,
     arena::{Lifetime, allocate},
-    fused,
+    blueprint, fused,
+    split::split,
 };
 use petgraph::{
     algo::toposort,
@@ -11,7 +12,7 @@ use petgraph::{
 };
 use std::collections::HashMap;
 use swint_ir::{
-    Elem, F32, Graph, Node, NodeId, Type, Value,
+    Elem, F32, Graph, Node, NodeId, Type, Value, Weights,
     arith::{layer_norm, softmax},
     fused::linear_weights,
     infer,
@@ -31,11 +32,27 @@ pub enum PlanError {
     ComputedWeights(NodeId),
 }
 
-/// Plans a graph that [`swint_ir::verify()`] accepts.
+/// Plans a graph that [`swint_ir::verify()`] accepts, for no machine in particular: see [`Blueprint::Plain`](super::Blueprint::Plain).
 ///
 /// # Errors
 /// When the graph runs no op, or computes the weights of a linear.
 pub fn plan(graph: &Graph) -> Result<Plan, PlanError> {
+    plan_with(graph, None)
+}
+
+/// Plans a graph for a machine: which kernels there are and how they are made depends on it, on how many rows there are, and on
+/// the values of constants. Also the graph whose nodes the launches name: that of [`split`]. Without a machine, [`plan`].
+///
+/// # Errors
+/// As [`plan`].
+pub fn plan_for(graph: &Graph, weights: &Weights, machine: Option<Machine>) -> Result<(Graph, Plan), PlanError> {
+    let Some(machine) = machine else { return Ok((graph.clone(), plan(graph)?)) };
+    let graph = split(graph, machine);
+    let plan = plan_with(&graph, Some((weights, machine)))?;
+    Ok((graph, plan))
+}
+
+fn plan_with(graph: &Graph, machine: Option<(&Weights, Machine)>) -> Result<Plan, PlanError> {
     let Value::Node(output) = graph.output else { return Err(PlanError::Empty) };
     let computed = |n: &Node| {
         let weights = linear_weights(&n.op, n.operands.len());
@@ -52,7 +69,7 @@ pub fn plan(graph: &Graph) -> Result<Plan, PlanError> {
         let i = position[&id];
         Buffer::Arena { offset: offsets[i], bytes: lifetimes[i].bytes }
     };
-    let mut lowering = Lowering { graph, consts: Vec::new(), known: HashMap::new() };
+    let mut lowering = Lowering { graph, machine, consts: Vec::new(), known: HashMap::new() };
     let launches = order.iter().map(|&id| lowering.launch(id, &buffer)).collect();
     Ok(Plan {
         name: graph.name.clone(),
@@ -114,25 +131,39 @@ fn lifetimes(graph: &Graph, order: &[NodeId], output: NodeId) -> Vec<Lifetime> {
     order.iter().enumerate().map(lifetime).collect()
 }
 
-pub(super) struct Lowering<'a> {
+/// What a kernel reads.
+#[derive(Clone, PartialEq, Debug)]
+pub(super) enum Operand {
+    /// A buffer that is there.
+    Buffer(Buffer),
+    /// A constant of the plan.
+    Const(ConstSource),
+}
+
+/// Mantissas and shifts that requantize values of a type, one for each of its channels.
+pub(super) fn multipliers(from: &Type, to: F32) -> [Operand; 2] {
+    let (ty, n) = (scale_only(from), from.last());
+    [ConstSource::Mantissas(ty.clone(), to, n), ConstSource::Shifts(ty, to, n)].map(Operand::Const)
+}
+
+struct Lowering<'a> {
     graph: &'a Graph,
+    machine: Option<(&'a Weights, Machine)>,
     consts: Vec<ConstSource>,
     known: HashMap<ConstSource, usize>,
 }
 
 impl Lowering<'_> {
-    pub(super) fn constant(&mut self, source: ConstSource) -> Buffer {
+    fn buffer(&mut self, operand: Operand) -> Buffer {
+        let source = match operand {
+            Operand::Buffer(buffer) => return buffer,
+            Operand::Const(source) => source,
+        };
         let consts = &mut self.consts;
         Buffer::Const(*self.known.entry(source).or_insert_with_key(|source| {
             consts.push(source.clone());
             consts.len() - 1
         }))
-    }
-
-    /// Mantissas and shifts that requantize values of a type, one for each of its channels.
-    pub(super) fn multipliers(&mut self, from: &Type, to: F32) -> [Buffer; 2] {
-        let (ty, n) = (scale_only(from), from.last());
-        [ConstSource::Mantissas(ty.clone(), to, n), ConstSource::Shifts(ty, to, n)].map(|source| self.constant(source))
     }
 
     fn launch(&mut self, id: NodeId, buffer: &dyn Fn(NodeId) -> Buffer) -> Launch {
@@ -141,22 +172,22 @@ impl Lowering<'_> {
         let types: Vec<&Type> = node.operands.iter().map(|&v| graph.ty(v)).collect();
         let (x, y) = (types[0], &node.ty);
         let weights = linear_weights(&node.op, node.operands.len());
-        let mut inputs: Vec<Buffer> = Vec::new();
+        let mut inputs: Vec<Operand> = Vec::new();
         for (i, &operand) in node.operands.iter().enumerate() {
             inputs.push(match operand {
-                Value::Input(input) => Buffer::Input(input.index()),
-                Value::Node(n) => buffer(n),
+                Value::Input(input) => Operand::Buffer(Buffer::Input(input.index())),
+                Value::Node(n) => Operand::Buffer(buffer(n)),
                 Value::Const(c) => {
                     let name = graph.consts[c.index()].name.clone();
                     let transposed = weights.contains(&i);
-                    self.constant(if transposed { ConstSource::Transposed(name) } else { ConstSource::Weight(name) })
+                    Operand::Const(if transposed { ConstSource::Transposed(name) } else { ConstSource::Weight(name) })
                 }
             });
         }
         let channels = |ty: &Type| ty.scale.channels.as_ref().map_or(1, |c| ty.shape[c.axis]);
         let (kernel, items) = match &node.op {
             op if op.kind().is_fused() => {
-                let (kernel, all) = fused::lower(self, op, &types, y, &inputs);
+                let (kernel, all) = fused::lower(op, &types, y, &inputs);
                 inputs = all;
                 let items = fused::items(&kernel, y);
                 (kernel, items)
@@ -164,14 +195,14 @@ impl Lowering<'_> {
             op if op.kind().class() == Class::Index => {
                 let (shape, chunk) = (map_shape(op, &x.shape), x.last());
                 let period = shape.iter().product::<usize>() / chunk;
-                inputs.push(self.constant(ConstSource::Map(vec![(op.clone(), shape)])));
+                inputs.push(Operand::Const(ConstSource::Map(vec![(op.clone(), shape)])));
                 (Kernel::Move { elem: x.elem, chunk, period }, y.elements() / chunk)
             }
             Op::Linear {} | Op::QLinear { .. } => {
                 let mut requantize = None;
                 if let Op::QLinear { elem, scale } = &node.op {
                     let sums = infer(&Op::Linear {}, &types).expect("the graph is verified");
-                    inputs.extend(self.multipliers(&sums, *scale));
+                    inputs.extend(multipliers(&sums, *scale));
                     requantize = Some(*elem);
                 }
                 let bias = types.len() > 2;
@@ -195,22 +226,22 @@ impl Lowering<'_> {
             }
             Op::BiasAdd {} => (Kernel::BiasAdd { elem: x.elem, n: x.last() }, y.elements()),
             Op::Normalize { mean, std } => {
-                inputs.push(self.constant(ConstSource::Floats(mean.clone())));
-                inputs.push(self.constant(ConstSource::Floats(std.clone())));
+                inputs.push(Operand::Const(ConstSource::Floats(mean.clone())));
+                inputs.push(Operand::Const(ConstSource::Floats(std.clone())));
                 (Kernel::Normalize { channels: mean.len() }, y.elements())
             }
             Op::LayerNorm { eps } => (Kernel::LayerNorm { channels: x.last(), eps: *eps }, y.rows()),
             Op::QLayerNorm { eps, elem, scale } => {
                 let sums = Type::int(Elem::I32, types[2].scale.clone(), [1]);
-                inputs.extend(self.multipliers(&sums, *scale));
+                inputs.extend(multipliers(&sums, *scale));
                 let epsilon = layer_norm::epsilon(eps.get(), x.scale.factor.get(), x.last());
                 let epsilon = epsilon.expect("the graph is verified");
                 (Kernel::QLayerNorm { x: x.elem, channels: x.last(), epsilon, to: *elem }, y.rows())
             }
             Op::Softmax {} => (Kernel::Softmax { n: x.last() }, y.rows()),
             Op::QSoftmax {} => {
-                inputs.push(self.constant(ConstSource::Powers));
-                inputs.extend(self.multipliers(&x.with_shape([1]), F32::new(softmax::EXPONENT_SCALE)));
+                inputs.push(Operand::Const(ConstSource::Powers));
+                inputs.extend(multipliers(&x.with_shape([1]), F32::new(softmax::EXPONENT_SCALE)));
                 (Kernel::QSoftmax { n: x.last() }, y.rows())
             }
             Op::Gelu {} => (Kernel::Gelu, y.elements()),
@@ -222,12 +253,12 @@ impl Lowering<'_> {
             }
             Op::Quantize { elem, scale } => (Kernel::Quantize { elem: *elem, scale: *scale }, y.elements()),
             Op::Dequantize {} => {
-                inputs.push(self.constant(ConstSource::Scales(scale_only(x))));
+                inputs.push(Operand::Const(ConstSource::Scales(scale_only(x))));
                 let kernel = Kernel::Dequantize { elem: x.elem, channels: channels(x), stride: channel_stride(x) };
                 (kernel, y.elements())
             }
             Op::Requantize { elem, scale } => {
-                inputs.extend(self.multipliers(x, *scale));
+                inputs.extend(multipliers(x, *scale));
                 (Kernel::Requantize { from: x.elem, to: *elem, n: x.last() }, y.rows())
             }
             Op::Lut {} => (Kernel::Lut { from: x.elem, to: y.elem }, y.elements()),
@@ -236,7 +267,12 @@ impl Lowering<'_> {
             }
             _ => unreachable!("fused ops are handled above"),
         };
-        Launch { kernel, items, inputs, output: buffer(id), node: id, locs: node.locs.clone() }
+        let blueprint = match self.machine {
+            Some((values, machine)) => blueprint::choose(&kernel, items, &mut inputs, values, machine),
+            None => super::Blueprint::Plain,
+        };
+        let inputs = inputs.into_iter().map(|operand| self.buffer(operand)).collect();
+        Launch { kernel, blueprint, items, inputs, output: buffer(id), node: id, locs: node.locs.clone() }
     }
 }
 

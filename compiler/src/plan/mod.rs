@@ -1,12 +1,16 @@
 //! Graph → kernels, launch order, buffers. A plan is plain data: what to run, not how.
 
 mod arena;
+mod blueprint;
 mod fused;
 mod kernel;
 mod lower;
+pub mod pack;
+mod split;
 
+pub use blueprint::{Attention, Blueprint, Gemm, Machine};
 pub use kernel::{ConstSource, Kernel, Rows};
-pub use lower::{PlanError, plan};
+pub use lower::{PlanError, plan, plan_for};
 
 use std::{fmt, sync::Arc};
 use swint_ir::{NodeId, Type};
@@ -51,6 +55,8 @@ pub enum Buffer {
 pub struct Launch {
     /// What it computes.
     pub kernel: Kernel,
+    /// How.
+    pub blueprint: Blueprint,
     /// Units of work: what one is, the kernel says.
     pub items: usize,
     /// What it reads, in the kernel's order.
@@ -91,7 +97,7 @@ impl fmt::Display for Plan {
             writeln!(f, "  const{i} = {c}")?;
         }
         for (i, launch) in self.launches.iter().enumerate() {
-            write!(f, "  {i:>3} {} x{} (", launch.kernel, launch.items)?;
+            write!(f, "  {i:>3} {}{} x{} (", launch.kernel, launch.blueprint, launch.items)?;
             for (j, input) in launch.inputs.iter().enumerate() {
                 write!(f, "{}{input}", if j > 0 { ", " } else { "" })?;
             }

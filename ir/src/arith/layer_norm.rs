@@ -26,7 +26,7 @@ pub fn epsilon(eps: f32, scale: f32, channels: usize) -> Option<i64> {
 pub struct RowNorm {
     channels: i32,
     sum: i32,
-    /// `2^(61 − half)/√(V + ε)`, in `(2^30, 2^31]`.
+    /// `2^(61 − half)/√(V + ε)`, in `(2^30, 2^31)`: of a root of 2^30, one less, so that it fits in 32 bits.
     reciprocal: i64,
     half: u32,
 }
@@ -45,7 +45,8 @@ impl RowNorm {
             v <<= 2;
             half += 1;
         }
-        RowNorm { channels: channels as i32, sum: sum as i32, reciprocal: ((1u64 << 61) / root(v)) as i64, half }
+        let reciprocal = ((1u64 << 61) / root(v)).min(i32::MAX as u64) as i64;
+        RowNorm { channels: channels as i32, sum: sum as i32, reciprocal, half }
     }
 
     /// `⌊2^10·(x − μ)/√(σ² + ε) + 1/2⌋`, within ±32767.

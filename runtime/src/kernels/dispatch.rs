@@ -3,12 +3,12 @@
 use super::{
     attention, convert, dispatch_fused as fused, integer,
     linear::{self, ROWS},
-    movement, norm, pointwise,
+    movement, norm, pointwise, tensor,
 };
 use crate::offline::{Call, Offline};
 use cubecl::prelude::*;
 use cubecl_core::{ScalarBuilder, server::Handle};
-use swint_compiler::plan::Kernel;
+use swint_compiler::plan::{Blueprint, Kernel, Launch};
 use swint_ir::Elem;
 
 /// What becomes of a chosen kernel.
@@ -71,6 +71,17 @@ macro_rules! kernel {
         let items: usize = $items;
         let (per_unit, count) = $work.split(items, $block);
         let dim = CubeDim::new_1d($work.units);
+        kernel!(
+            @launch $target, $module::$function::$kernel<$($ty),*>, count: count, dim: dim, sizes: [$($size),*],
+            buffers: [$($buffer),*], scalars: [$($scalar,)* items as u32], comptime: [$($comptime,)* per_unit]
+        )
+    }};
+    (
+        @launch $target:ident, $module:ident :: $function:ident :: $kernel:ident < $($ty:ty),* >,
+        count: $count:expr, dim: $dim:expr, sizes: [$($size:expr),*], buffers: [$($buffer:expr),*],
+        scalars: [$($scalar:expr),*], comptime: [$($comptime:expr),*]
+    ) => {{
+        let (count, dim): (CubeCount, CubeDim) = ($count, $dim);
         match $target {
             Target::Launch { client, buffers } => {
                 let argument = |i: usize| -> BufferArg {
@@ -79,23 +90,21 @@ macro_rules! kernel {
                     // SAFETY: the handle is a live allocation of this client.
                     unsafe { BufferArg::from_raw_parts(handle.clone(), bytes) }
                 };
-                // SAFETY: buffers have the extents that the plan gave them, and units stay within `items`.
+                // SAFETY: buffers have the extents that the plan gave them, and units stay within what they are launched for.
                 unsafe {
                     $module::$function::launch_unchecked::<$($ty),*>(
-                        client, count, dim, $($size,)* $(argument($buffer),)* $($scalar,)* items as u32,
-                        $($comptime,)* per_unit,
+                        client, count, dim, $($size,)* $(argument($buffer),)* $($scalar,)* $($comptime),*
                     );
                 }
             }
             Target::Offline(offline) => {
-                let (settings, properties, target) = offline.environment($work.units);
+                let (settings, properties, target) = offline.environment(dim.num_elems());
                 let kernel = $module::$function::$kernel::<$($ty),*>::new(
-                    settings, properties, target, $(kernel!(@buffer $buffer),)* $(kernel!(@scalar $scalar),)* (),
-                    $($size,)* $($comptime,)* per_unit,
+                    settings, properties, target, $(kernel!(@buffer $buffer),)* $(kernel!(@scalar $scalar),)*
+                    $($size,)* $($comptime),*
                 );
                 let mut scalars = ScalarBuilder::default();
                 $(scalars.push($scalar);)*
-                scalars.push(items as u32);
                 offline.add(kernel, Call::new(&[$($buffer),*], scalars, count, dim));
             }
         }
@@ -119,8 +128,18 @@ macro_rules! with_elem {
 
 pub(super) use with_elem;
 
-/// Launches or compiles the kernel of a specification on `items` items.
-pub(crate) fn dispatch(kernel: &Kernel, items: usize, work: Work, target: Target<'_>) {
+/// Launches or compiles a launch's kernel on its items.
+pub(crate) fn dispatch(launch: &Launch, work: Work, target: Target<'_>) {
+    let (kernel, items) = (&launch.kernel, launch.items);
+    match launch.blueprint {
+        Blueprint::Plain => plain(kernel, items, work, target),
+        Blueprint::Gemm(tiles) => tensor::gemm(kernel, tiles, items, target),
+        Blueprint::Attention(blueprint) => tensor::attention(kernel, blueprint, items, target),
+    }
+}
+
+/// Launches or compiles the plain kernel of a specification.
+fn plain(kernel: &Kernel, items: usize, work: Work, target: Target<'_>) {
     let range = |elem: Elem| elem.range().expect("an integer type");
     match *kernel {
         Kernel::Linear { x, k, n, bias, requantize } => {

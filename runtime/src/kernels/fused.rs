@@ -4,7 +4,7 @@
 //! [`sums`] for why).
 
 use super::{
-    integer::{chunk_start, divide, normalised, requantize as requantize_one, row_norm, shift_rounded, term},
+    integer::{chunk_start, normalised, requantize as requantize_one, row_norm, share, shift_rounded, term},
     linear::{ROWS, sums},
     math::requantize,
     unit_items,
@@ -392,7 +392,7 @@ pub(crate) fn window_attention<Y: Int, N: Size>(
             scores[j] = e;
             sum += u64::cast_from(e);
         }
-        let reciprocal = i64::cast_from(divide(comptime!(255u64 << 30).runtime(), sum, 23u32));
+        let reciprocal = i64::cast_from(share(u32::cast_from(sum)));
         for j in 0..tokens {
             scores[j] = i32::cast_from(shift_rounded(i64::cast_from(scores[j]) * reciprocal, 30u64));
         }

@@ -21,39 +21,65 @@ pub(super) fn requantize(acc: i32, mantissa: i32, shift: i32, #[comptime] low: i
     i32::cast_from(min(max(q, comptime!(low as i64)), comptime!(high as i64)))
 }
 
-/// `swint_ir::arith::layer_norm::root`.
+/// `⌊√v⌋` for v in `[2^60, 2^62)` and `min(⌊2^61 / ⌊√v⌋⌋, 2^31 − 1)`.
+///
+/// Newton's iteration `y ← y·(3 − m·y²)/2` towards `1/√m`, for `m = v/2^62`, then for each of the two one step from its exact
+/// residual, which leaves an error of at most 1, and the exact residual again. (Integer division and root by Newton's iteration:
+/// Brent & Zimmermann, *Modern Computer Arithmetic*, 1.5.) NVIDIA's machine code for `/` goes through a floating-point reciprocal.
 #[cube]
-fn root(v: u64) -> u64 {
-    let mut rest = v;
-    let mut root = 0u64;
-    let mut bit = comptime!(1u64 << 60).runtime();
-    for _ in 0..31u32 {
-        let trial = root + bit;
-        root >>= 1u64;
-        if rest >= trial {
-            rest -= trial;
-            root += bit;
-        }
-        bit >>= 2u64;
+pub(super) fn root_and_reciprocal(v: u64) -> (u64, i32) {
+    // m with 32 bits of fraction; y in (1, 2] with 30. The line is off by less than 9 %, and three steps square that thrice.
+    let m = u32::cast_from(v >> 30u64);
+    let mut y = 2_287_070_085u32 - m.mul_hi(1_299_227_607u32);
+    #[unroll]
+    for _ in 0..3 {
+        let rest = comptime!(3u32 << 28) - m.mul_hi(y.mul_hi(y));
+        y = y.mul_hi(rest << 2u32) << 1u32;
     }
-    root
+    let y = i32::cast_from(min(y, comptime!(i32::MAX as u32)));
+    let mut root = i64::cast_from(m.mul_hi(u32::cast_from(y)) << 1u32);
+    let wide = i64::cast_from(v);
+    root += i64::cast_from(i32::cast_from((wide - root * root) >> 8i64).mul_hi(y) >> 22i32);
+    if root * root > wide {
+        root -= 1i64;
+    }
+    if (root + 1i64) * (root + 1i64) <= wide {
+        root += 1i64;
+    }
+    let one = comptime!(1i64 << 61).runtime();
+    let mut reciprocal = u32::cast_from(y);
+    reciprocal += u32::cast_from(i32::cast_from((one - root * i64::cast_from(y)) >> 8i64).mul_hi(y) >> 21i32);
+    let rest = one - root * i64::cast_from(reciprocal);
+    if rest < 0i64 {
+        reciprocal -= 1u32;
+    }
+    if rest >= root {
+        reciprocal += 1u32;
+    }
+    (u64::cast_from(root), i32::cast_from(min(reciprocal, comptime!(i32::MAX as u32))))
 }
 
-/// `⌊n / d⌋` where it has at most `bits` bits and `d·2^bits` fits in 64; a bit at a time. NVIDIA's machine code for `/` goes
-/// through a floating-point reciprocal.
+/// `⌊255·2^30 / sum⌋` for a sum in `[2^15, 2^31)`, by Newton's iteration `y ← y·(2 − m·y)` towards `1/m`, for m the sum as a
+/// fraction in `[1/2, 1)`, and the exact residual.
 #[cube]
-pub(super) fn divide(n: u64, d: u64, #[comptime] bits: u32) -> u64 {
-    let mut rest = n;
-    let mut quotient = 0u64;
-    for i in 0..bits {
-        let bit = u64::cast_from(bits - 1 - i);
-        let part = d << bit;
-        if rest >= part {
-            rest -= part;
-            quotient += 1u64 << bit;
-        }
+pub(super) fn share(sum: u32) -> i32 {
+    let zeros = sum.leading_zeros();
+    let m = sum << zeros;
+    // 48/17 − 32/17·m is off by at most 1/17.
+    let mut y = 3_031_741_620u32 - m.mul_hi(2_021_161_080u32);
+    #[unroll]
+    for _ in 0..3 {
+        y = y.mul_hi(comptime!(2u32 << 30) - m.mul_hi(y)) << 2u32;
     }
-    quotient
+    let mut quotient = y.mul_hi(255u32 << zeros);
+    let rest = comptime!(255i64 << 30) - i64::cast_from(quotient) * i64::cast_from(sum);
+    if rest < 0i64 {
+        quotient -= 1u32;
+    }
+    if rest >= i64::cast_from(sum) {
+        quotient += 1u32;
+    }
+    i32::cast_from(quotient)
 }
 
 /// Where the rows of a kernel begin: chunk `c` of a tensor, or the one that an index map of `period` chunks an image takes for
@@ -67,40 +93,48 @@ pub(super) fn chunk_start(c: usize, map: &[i32], chunk: usize, #[comptime] perio
     source * chunk
 }
 
-/// `swint_ir::arith::layer_norm::RowNorm`.
+/// `swint_ir::arith::layer_norm::RowNorm`, for products of which only the upper 32 bits are taken.
 #[derive(CubeType, Clone, Copy)]
 pub(super) struct RowNorm {
     sum: i32,
-    reciprocal: i64,
-    by: u64,
+    reciprocal: i32,
+    lift: i32,
+    shift: i32,
 }
 
 /// `RowNorm::of` for a row from its sum and its sum of squares.
+///
+/// With `half` as there, the normalised value is `d·reciprocal / 2^(51 − half)`, and `V·2^(2·half) < 2^62` bounds
+/// `|d| ≤ √(C·V) < 2^(38 − half)`: lifted by `half − 7` bits, d still fits in 32, and the product is shifted by at least 33.
 #[cube]
 pub(super) fn row_norm(sum: i32, squares: i64, epsilon: i64, #[comptime] channels: usize) -> RowNorm {
     let wide = i64::cast_from(sum);
     let variance = comptime!(channels as i64) * squares - wide * wide;
     let mut v = u64::cast_from(variance) + (u64::cast_from(epsilon) >> 16u64);
-    let mut half = 0u64;
+    let mut half = 0i32;
     if variance < comptime!(1i64 << 44) {
         v = (u64::cast_from(variance) << 16u64) + u64::cast_from(epsilon);
-        half = 8u64;
+        half = 8i32;
     }
-    while v < comptime!(1u64 << 60) {
-        v <<= 2u64;
-        half += 1u64;
+    // Even, so that the root is shifted by half as much.
+    let mut zeros = u32::cast_from(v >> 32u64).leading_zeros();
+    if zeros == 32u32 {
+        zeros += u32::cast_from(v).leading_zeros();
     }
-    // The root is at least 2^30.
-    let reciprocal = i64::cast_from(divide(comptime!(1u64 << 61).runtime(), root(v), 32u32));
-    RowNorm { sum, reciprocal, by: comptime!(61 - NORM_BITS as u64) - half }
+    let pairs = (zeros - 2u32) >> 1u32;
+    v <<= u64::cast_from(pairs << 1u32);
+    half += i32::cast_from(pairs);
+    let (_, reciprocal) = root_and_reciprocal(v);
+    let lift = max(half - 7i32, 0i32);
+    RowNorm { sum, reciprocal, lift, shift: comptime!(29 - NORM_BITS as i32) - half + lift }
 }
 
 /// `RowNorm::apply`, times γ, plus β.
 #[cube]
 pub(super) fn normalised(norm: &RowNorm, x: i32, gamma: i16, beta: i32, #[comptime] channels: usize) -> i32 {
-    let d = i64::cast_from(x * comptime!(channels as i32) - norm.sum);
-    let n = shift_rounded(d * norm.reciprocal, norm.by);
-    let n = i32::cast_from(min(max(n, -32767i64), 32767i64));
+    let d = (x * comptime!(channels as i32) - norm.sum) << norm.lift;
+    let n = (d.mul_hi(norm.reciprocal) + (1i32 << (norm.shift - 1i32))) >> norm.shift;
+    let n = min(max(n, -32767i32), 32767i32);
     n * i32::cast_from(gamma) + beta
 }
 
@@ -163,8 +197,8 @@ pub(crate) fn q_softmax(
         for i in 0..n {
             sum += u64::cast_from(term(x[start + i], largest, table, mantissa[0], shift[0]));
         }
-        // The largest term is 2^15.
-        let reciprocal = i64::cast_from(divide(comptime!(255u64 << 30).runtime(), sum, 23u32));
+        // The largest term is 2^15, and a row has at most 2^15.
+        let reciprocal = i64::cast_from(share(u32::cast_from(sum)));
         for i in 0..n {
             // The terms are made a second time rather than kept: 8 bits of the result do not hold them.
             let e = i64::cast_from(term(x[start + i], largest, table, mantissa[0], shift[0]));

@@ -19,6 +19,7 @@ mod math;
 mod movement;
 mod norm;
 mod pointwise;
+mod tensor;
 
 pub(crate) use dispatch::{Target, Work, dispatch};
 

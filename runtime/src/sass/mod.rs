@@ -30,7 +30,8 @@ pub struct Target {
     pub name: &'static str,
     /// What a multiprocessor has room for.
     pub limits: Limits,
-    sm: Sm,
+    /// What its PTX is compiled for.
+    pub sm: Sm,
 }
 
 impl Target {
@@ -58,8 +59,6 @@ pub struct Kernel {
     /// What it takes.
     #[serde(flatten)]
     pub resources: Resources,
-    /// Whether it takes shared memory whose size only the launch says, too. Then occupancy is an upper bound.
-    pub dynamic_shared: bool,
     /// How many of it fit.
     #[serde(flatten)]
     pub occupancy: Occupancy,
@@ -135,13 +134,14 @@ fn assemble(ptx: &Ptx, target: Target, tools: &Tools, folder: &Path) -> Result<K
     fs::write(&source, &ptx.text)?;
     let said = tools.assemble(entry, target.name, &source, &cubin)?;
     let listing = tools.disassemble(entry, &cubin)?;
-    let resources = resources(&said).ok_or_else(|| output(format!("ptxas says nothing of registers: {said}")))?;
+    let mut resources = resources(&said).ok_or_else(|| output(format!("ptxas says nothing of registers: {said}")))?;
+    // What the launch asks for ptxas does not know.
+    resources.shared += ptx.shared as u32;
     let threads = threads(&ptx.text).ok_or_else(|| output("its PTX does not say how large a block is".to_owned()))?;
     Ok(Kernel {
         entry: entry.clone(),
         threads,
         resources,
-        dynamic_shared: ptx.text.contains(".extern .shared"),
         occupancy: target.limits.occupancy(threads, resources.registers, resources.shared),
         code: code(&listing).map_err(output)?,
     })

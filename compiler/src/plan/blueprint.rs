@@ -1,0 +1,224 @@
+//! How a kernel is made for a machine: tiles, what is on the chip at a time, which instructions.
+
+use super::{
+    ConstSource, Kernel, Rows,
+    lower::Operand,
+    pack::{COLUMNS, STEP},
+};
+use std::{fmt, ops::RangeInclusive};
+use swint_ir::{Elem, Weights};
+
+/// What a plan is made for.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Machine {
+    /// An NVIDIA GPU with int8 tensor cores (compute capability 8.0 or more).
+    Cuda {
+        /// Its multiprocessors.
+        processors: usize,
+    },
+}
+
+/// How a kernel does what it is specified to do.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub enum Blueprint {
+    /// Each unit works alone on its items, by any processor's instructions.
+    #[default]
+    Plain,
+    /// A matrix product on tensor cores.
+    Gemm(Gemm),
+    /// Window attention on tensor cores.
+    Attention(Attention),
+}
+
+/// Tiles of a matrix product.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Gemm {
+    /// Fragments of 16 rows that a warp holds sums of.
+    pub row_frags: usize,
+    /// Fragments of 8 columns that a warp holds sums of; even.
+    pub column_frags: usize,
+    /// Warps of a cube that have the same columns and other rows.
+    pub row_warps: usize,
+    /// Warps of a cube that have the same rows and other columns.
+    pub column_warps: usize,
+    /// Cubes that have the same rows.
+    pub splits: usize,
+    /// 32-byte steps of a row that are on the chip at a time.
+    pub stage: usize,
+    /// Whether every requantization needs the upper half of a 64-bit product only.
+    pub narrow: bool,
+}
+
+/// How window attention is made.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Attention {
+    /// Windows of a head that a cube works on, one after the other.
+    pub windows: usize,
+    /// Whether the requantization of results needs the upper half of a 64-bit product only.
+    pub narrow: bool,
+}
+
+impl Gemm {
+    /// Rows of a cube.
+    pub fn rows(&self) -> usize {
+        16 * self.row_frags * self.row_warps
+    }
+
+    /// Warps of a cube.
+    pub fn warps(&self) -> usize {
+        self.row_warps * self.column_warps
+    }
+
+    /// Bytes between two rows on the chip: an odd number of steps, so that eight rows lie in different banks.
+    pub fn pitch(&self) -> usize {
+        (self.stage | 1) * STEP
+    }
+}
+
+/// Shared memory of a cube on every GPU from compute capability 8.6 on, in bytes.
+const ON_CHIP: usize = 99 << 10;
+
+/// Bytes of a table with a copy in every bank.
+const TABLE: usize = 8 << 10;
+
+/// What a matrix product needs to be tiled.
+struct Extents {
+    rows: usize,
+    k: usize,
+    n: usize,
+    /// Bytes of a result.
+    bytes: usize,
+    /// Whether rows must be on the chip as a whole.
+    whole: bool,
+    table: bool,
+}
+
+/// The blueprint of a kernel of so many items, whose constants are packed as it wants them.
+pub(super) fn choose(
+    kernel: &Kernel,
+    items: usize,
+    operands: &mut [Operand],
+    weights: &Weights,
+    machine: Machine,
+) -> Blueprint {
+    let Machine::Cuda { processors } = machine;
+    let eights = |rows: Rows, bytes: usize| (rows.chunk * bytes).is_multiple_of(16);
+    let (extents, position) = match *kernel {
+        Kernel::NormLinear { x: Elem::I16, rows, n, to, table, .. } if eights(rows, 2) && table.is_none_or(is_byte) => {
+            let bytes = table.unwrap_or(to).bytes();
+            (Extents { rows: items, k: rows.len(), n, bytes, whole: true, table: table.is_some() }, 5)
+        }
+        Kernel::LinearResidual { x, rows, n, r: Elem::I16 } if is_byte(x) && eights(rows, 1) => {
+            (Extents { rows: items, k: rows.len(), n, bytes: 2, whole: false, table: false }, 1)
+        }
+        Kernel::Linear { x, k, n, requantize, .. } if is_byte(x) && k.is_multiple_of(16) => {
+            let bytes = requantize.map_or(4, Elem::bytes);
+            (Extents { rows: items, k, n, bytes, whole: false, table: false }, 1)
+        }
+        Kernel::WindowAttention { heads, tokens, channels, masks, to } => {
+            return attention(heads, tokens, channels, masks, to, items, operands, weights, processors);
+        }
+        _ => return Blueprint::Plain,
+    };
+    let Operand::Const(ConstSource::Transposed(name)) = &operands[position] else { return Blueprint::Plain };
+    let Some(mut tiles) = tile(&extents, processors) else { return Blueprint::Plain };
+    tiles.narrow = operands.iter().enumerate().all(|(i, operand)| {
+        // The residual stream has 16 bits, sums have 32.
+        let known = if matches!(kernel, Kernel::LinearResidual { .. }) && i > 5 { 17..=47 } else { 33..=62 };
+        shifts_are(operand, weights, known)
+    });
+    operands[position] = Operand::Const(ConstSource::Fragments(name.clone(), tiles.column_frags));
+    Blueprint::Gemm(tiles)
+}
+
+/// Attention on tensor cores, where a head has 16 or 32 channels.
+#[allow(clippy::too_many_arguments)]
+fn attention(
+    heads: usize,
+    tokens: usize,
+    channels: usize,
+    masks: usize,
+    to: Elem,
+    items: usize,
+    operands: &mut [Operand],
+    weights: &Weights,
+    processors: usize,
+) -> Blueprint {
+    let head = channels / heads;
+    let (biases, softmax) = if masks > 0 { (1..3, 3) } else { (1..2, 2) };
+    let known = |i: usize| matches!(operands[i], Operand::Const(ConstSource::Weight(_)));
+    if !(is_byte(to) && matches!(head, 16 | 32) && tokens <= MOST_TOKENS && biases.clone().all(known)) {
+        return Blueprint::Plain;
+    }
+    let scores = operands[softmax + 1].clone();
+    let Operand::Const(ConstSource::Mantissas(ty, _, _)) = scores else { return Blueprint::Plain };
+    for operand in &mut operands[biases] {
+        if let Operand::Const(ConstSource::Weight(name)) = operand {
+            *operand = Operand::Const(ConstSource::Scores(name.clone()));
+        }
+    }
+    operands[softmax + 1] = Operand::Const(ConstSource::Exponent(ty));
+    let narrow = shifts_are(&operands[softmax + 4], weights, 33..=62);
+    // What the windows of a cube have in common is read once: biases, and the table of the exponential.
+    let pairs = items / tokens;
+    let windows = [8, 4, 2].into_iter().find(|n| pairs / n >= 4 * processors).unwrap_or(1);
+    Blueprint::Attention(Attention { windows, narrow })
+}
+
+/// Tokens of a window that one cube takes: 16 for each of its warps, and all scores of a query in the registers of four lanes.
+const MOST_TOKENS: usize = 160;
+
+fn is_byte(elem: Elem) -> bool {
+    matches!(elem, Elem::I8 | Elem::U8)
+}
+
+/// Whether an operand has no shifts but in a range; where values are not known it may have others.
+fn shifts_are(operand: &Operand, weights: &Weights, range: RangeInclusive<u32>) -> bool {
+    let Operand::Const(ConstSource::Shifts(ty, to, _)) = operand else { return true };
+    let known = ty.scale.channels.as_ref().is_none_or(|channels| weights.get(&channels.name).is_some());
+    known && weights.multipliers(ty, to.get()).iter().all(|m| range.contains(&m.shift))
+}
+
+/// Tiles for a matrix product: the largest of which there are enough to keep every processor busy, since a cube reads all
+/// weights of its columns.
+fn tile(e: &Extents, processors: usize) -> Option<Gemm> {
+    // What a lane holds of a row is one store of 16 bytes, if there is as much.
+    let wanted = if e.bytes == 1 { 8 } else { 4 };
+    let column_frags = [wanted, 4].into_iter().find(|frags| e.n.is_multiple_of(2 * frags))?;
+    let blocks = e.n.div_ceil(COLUMNS * column_frags);
+    let steps = e.k.div_ceil(STEP);
+    let stage =
+        if e.whole || steps <= 12 { steps } else { (6..=10).rev().find(|s| steps.is_multiple_of(*s)).unwrap_or(8) };
+    let fits = |gemm: &Gemm| {
+        let buffers = if stage < steps { 2 } else { 1 };
+        buffers * gemm.rows() * gemm.pitch() + if e.table { TABLE } else { 0 } <= ON_CHIP
+    };
+    let of = |row_frags: usize, row_warps: usize, most: usize| {
+        let splits = blocks.div_ceil(most / row_warps);
+        let column_warps = blocks.div_ceil(splits);
+        Gemm { row_frags, column_frags, row_warps, column_warps, splits, stage, narrow: false }
+    };
+    let cubes = |gemm: &Gemm| e.rows.div_ceil(gemm.rows()) * gemm.splits;
+    // Few sums a lane leave room for more warps; weights that stay near the processor need no tall tiles.
+    let tall = if e.k * e.n > 64 << 10 { 2 } else { 1 };
+    let candidates = [of(4, tall, 8), of(4, 1, 8), of(2, 1, 8), of(1, 1, 8), of(1, 1, 4)];
+    let usable = candidates.into_iter().filter(|gemm| fits(gemm));
+    usable.clone().find(|gemm| cubes(gemm) >= processors).or(usable.last())
+}
+
+impl fmt::Display for Blueprint {
+    /// Nothing where it is plain; else ` by gemm[tile=64x128,warps=1x4,splits=3,stage=12]`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Blueprint::Plain => Ok(()),
+            Blueprint::Gemm(g) => {
+                let columns = g.column_warps * g.column_frags * COLUMNS;
+                write!(f, " by gemm[tile={}x{columns},warps={}x{}", g.rows(), g.row_warps, g.column_warps)?;
+                write!(f, ",splits={},stage={}{}]", g.splits, g.stage, if g.narrow { "" } else { ",wide" })
+            }
+            Blueprint::Attention(a) => {
+                write!(f, " by attention[windows={}{}]", a.windows, if a.narrow { "" } else { ",wide" })
+            }
+        }
+    }
+}

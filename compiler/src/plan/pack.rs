@@ -1,0 +1,159 @@
+//! Constants in the order in which tensor-core kernels read them.
+//!
+//! A fragment is what the 32 lanes of a warp hold of one operand of `mma.m16n8k32` (PTX ISA, *Matrix Fragments for
+//! mma.m16n8k32*): lane `4g + t` holds of B, for its column g, four bytes from row 4t on and four from row 16 + 4t on, and of
+//! the sums two columns from 2t on, in rows g and g + 8. Which k is called which row is free as long as A and B agree, and
+//! so is which column is called which. Both are chosen such that what a lane holds is contiguous in memory: it takes the
+//! eight bytes of k from 8t on, and of a block of `8·frags` columns the `2·frags` from `2·frags·t` on.
+
+use swint_ir::arith::{Multiplier, softmax::EXPONENT_BITS};
+
+/// Columns of a fragment.
+pub const COLUMNS: usize = 8;
+
+/// Bytes of k that a fragment spans.
+pub const STEP: usize = 32;
+
+/// Lanes of a warp.
+const LANES: usize = 32;
+
+/// Weights `[n,k]` as fragments: for each block of `8·frags` columns, for each step of k, for each pair of fragments, 16
+/// bytes a lane, of the even fragment first. What is beyond n and k is 0. `frags` is even.
+pub fn weights(w: &[i8], n: usize, k: usize, frags: usize) -> Vec<i8> {
+    let (blocks, steps) = (n.div_ceil(COLUMNS * frags), k.div_ceil(STEP));
+    let mut packed = Vec::with_capacity(blocks * steps * frags * LANES * 8);
+    for (block, step) in (0..blocks).flat_map(|block| (0..steps).map(move |step| (block, step))) {
+        for (pair, lane) in (0..frags / 2).flat_map(|pair| (0..LANES).map(move |lane| (pair, lane))) {
+            for frag in [2 * pair, 2 * pair + 1] {
+                let column = block * COLUMNS * frags + column(lane / 4, frag, frags);
+                let first = step * STEP + lane % 4 * 8;
+                packed.extend((first..first + 8).map(|i| if column < n && i < k { w[column * k + i] } else { 0 }));
+            }
+        }
+    }
+    packed
+}
+
+/// The column of a block that is column `g` of fragment `frag`: lane `t = g / 2` of the sums holds `2·frags` in a row.
+fn column(g: usize, frag: usize, frags: usize) -> usize {
+    g / 2 * 2 * frags + 2 * frag + g % 2
+}
+
+/// Biases of scores `[count,tokens,tokens]` as fragments of sums: for each tile of 16 queries, for each 8 keys, four values a
+/// lane: of its two keys for query g, then for g + 8. What is beyond the tokens is 0.
+pub fn scores(biases: &[i32], tokens: usize) -> Vec<i32> {
+    let (tiles, frags, area) = (tokens.div_ceil(16), tokens.div_ceil(COLUMNS), tokens * tokens);
+    let mut packed = Vec::new();
+    for plane in biases.chunks_exact(area) {
+        for (tile, frag) in (0..tiles).flat_map(|tile| (0..frags).map(move |frag| (tile, frag))) {
+            for (lane, i) in (0..LANES).flat_map(|lane| (0..4).map(move |i| (lane, i))) {
+                let query = tile * 16 + lane / 4 + i / 2 * 8;
+                let key = frag * COLUMNS + lane % 4 * 2 + i % 2;
+                packed.push(if query < tokens && key < tokens { plane[query * tokens + key] } else { 0 });
+            }
+        }
+    }
+    packed
+}
+
+/// How the distance of a score from the largest of its row becomes an exponent, by the upper half of one product:
+/// `[limit, lift, mantissa, shift]`. For a distance d below the limit the exponent is
+/// `(⌊d·2^lift·mantissa / 2^32⌋ + 2^(shift−1)) >> shift`, as `multiplier` gives it; from there on 2^-exponent is 0.
+pub fn exponent(multiplier: Multiplier) -> Vec<i32> {
+    let Multiplier { mult, shift } = multiplier;
+    let end = 16i64 << EXPONENT_BITS;
+    // The exponent grows with the distance: the first that reaches the end.
+    let (mut low, mut high) = (0i64, i32::MAX as i64);
+    while low < high {
+        let middle = (low + high) / 2;
+        if multiplier.apply(middle as i32) >= end { high = middle } else { low = middle + 1 }
+    }
+    let lift = 33u32.saturating_sub(shift);
+    vec![low as i32, lift as i32, mult, (shift + lift - 32) as i32]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Multiplies as a warp would, from the ISA's definition of who holds what, and finds the product.
+    #[test]
+    fn fragments_multiply_to_the_product() {
+        for (n, k, frags) in [(64, 32, 8), (32, 64, 4), (40, 48, 4), (72, 96, 8), (8, 32, 2)] {
+            let (w, x): (Vec<i8>, Vec<i8>) = (
+                (0..n * k).map(|i| (i * 37 % 251) as u8 as i8).collect(),
+                (0..16 * k).map(|i| (i * 91 % 241) as u8 as i8).collect(),
+            );
+            let packed = weights(&w, n, k, frags);
+            let (blocks, steps) = (n.div_ceil(8 * frags), k.div_ceil(32));
+            assert_eq!(packed.len(), blocks * 8 * frags * steps * 32);
+            let mut y = vec![0i32; 16 * n];
+            for (block, frag, step) in
+                (0..blocks).flat_map(|b| (0..frags).flat_map(move |f| (0..steps).map(move |s| (b, f, s))))
+            {
+                // b[row][column], from the lanes that hold it.
+                let mut b = [[0i8; 8]; 32];
+                let mut a = [[0i8; 32]; 16];
+                for lane in 0..32 {
+                    let (g, t) = (lane / 4, lane % 4);
+                    let start = (((block * steps + step) * (frags / 2) + frag / 2) * 32 + lane) * 16 + frag % 2 * 8;
+                    for i in 0..8 {
+                        let row = i / 4 * 16 + t * 4 + i % 4;
+                        b[row][g] = packed[start + i];
+                        for tile in 0..2 {
+                            let at = step * 32 + t * 8 + i;
+                            a[g + 8 * tile][row] = if at < k { x[(g + 8 * tile) * k + at] } else { 0 };
+                        }
+                    }
+                }
+                for (row, column) in (0..16).flat_map(|row| (0..8).map(move |column| (row, column))) {
+                    let t = column / 2;
+                    let actual = block * 8 * frags + t * 2 * frags + 2 * frag + column % 2;
+                    if actual < n {
+                        let sum: i32 = (0..32).map(|i| a[row][i] as i32 * b[i][column] as i32).sum();
+                        y[row * n + actual] += sum;
+                    }
+                }
+            }
+            for (row, column) in (0..16).flat_map(|row| (0..n).map(move |column| (row, column))) {
+                let sum: i32 = (0..k).map(|i| x[row * k + i] as i32 * w[column * k + i] as i32).sum();
+                assert_eq!(y[row * n + column], sum, "{n} {k} {frags}: {row} {column}");
+            }
+        }
+    }
+
+    #[test]
+    fn exponents_are_the_multipliers() {
+        use swint_ir::arith::softmax::exp2;
+        let mut rng = swint_ir::random::Rng::with_seed(7);
+        for factor in [1e9, 300.0, 1.0, 0.3, 0.17, 1e-3, 1e-6, 3e-10, 1e-12] {
+            let multiplier = Multiplier::new(factor);
+            let p = exponent(multiplier);
+            let (limit, lift, mantissa, shift) = (p[0] as i64, p[1], p[2] as i64, p[3]);
+            let near = (0..2000).map(|i| limit - 1000 + i).filter(|d| (0..=i32::MAX as i64).contains(d));
+            let far = (0..2000).map(|_| (rng.u64(0..1 << 31) >> rng.u64(0..31)) as i64);
+            for d in near.chain(far).chain([0, 1, i32::MAX as i64]) {
+                let lifted = d.min(limit) << lift;
+                assert!(d >= limit || lifted < 1 << 31, "{factor}: {d}");
+                let u = if d >= limit { 1 << 20 } else { (((lifted * mantissa) >> 32) + (1 << (shift - 1))) >> shift };
+                assert_eq!(exp2(u), exp2(multiplier.apply(d as i32)), "{factor}: {d}");
+                assert!(d >= limit || u == multiplier.apply(d as i32), "{factor}: {d}");
+            }
+        }
+    }
+
+    #[test]
+    fn every_score_has_its_bias() {
+        let tokens = 49;
+        let biases: Vec<i32> = (1..=2 * tokens * tokens).map(|i| i as i32).collect();
+        let packed = scores(&biases, tokens);
+        assert_eq!(packed.len(), 2 * 4 * 7 * 32 * 4);
+        // Query 8·1 + 3 of the second tile's second half, key 6·8 of the second head: lane 4·3, register 2.
+        let at = (((4 + 1) * 7 + 6) * 32 + 12) * 4 + 2;
+        assert_eq!(packed[at], ((49 + 16 + 8 + 3) * 49 + 48 + 1) as i32);
+        assert_eq!(packed[at + 1], 0);
+        let mut values: Vec<i32> = packed.into_iter().filter(|&v| v != 0).collect();
+        values.sort();
+        assert_eq!(values, biases);
+    }
+}

@@ -1,0 +1,52 @@
+//! Fused ops of which a machine makes more than one kernel.
+
+use super::Machine;
+use swint_ir::{Graph, Node, NodeId, Value, infer, op::Op};
+
+/// The graph with every MLP as two ops: the two linears have more columns than a cube has warps, and a cube that made both would
+/// do all of it for its rows, while others have none. It computes the same, bit for bit.
+///
+/// # Panics
+/// When the graph is not verified.
+pub(super) fn split(graph: &Graph, machine: Machine) -> Graph {
+    let Machine::Cuda { .. } = machine;
+    let mut result = Graph { nodes: Vec::with_capacity(graph.nodes.len()), ..graph.clone() };
+    // Where each node's result is now.
+    let mut places: Vec<NodeId> = Vec::with_capacity(graph.nodes.len());
+    for node in &graph.nodes {
+        let moved = |value: &Value| match value {
+            Value::Node(id) => Value::Node(places[id.index()]),
+            other => *other,
+        };
+        let operands: Vec<Value> = node.operands.iter().map(moved).collect();
+        let parts = match node.op {
+            Op::Mlp { eps, norm, elem, hidden, scale } => {
+                let mut first: Vec<Value> = operands[..5].to_vec();
+                first.extend(operands.get(7));
+                let x = operands[0];
+                let up = Op::NormLinear { eps, norm, shift: 0, window: 0, elem, scale: hidden };
+                let hidden = push(&mut result, node, up, first, false);
+                let down = Op::LinearResidual { window: 0, height: 0, width: 0, shift: 0, scale };
+                push(&mut result, node, down, vec![Value::Node(hidden), operands[5], operands[6], x], true)
+            }
+            _ => {
+                result.nodes.push(Node { operands, ..node.clone() });
+                NodeId(result.nodes.len() as u32 - 1)
+            }
+        };
+        places.push(parts);
+    }
+    if let Value::Node(id) = graph.output {
+        result.output = Value::Node(places[id.index()]);
+    }
+    result
+}
+
+/// Adds a part of a node; the last has its names.
+fn push(graph: &mut Graph, of: &Node, op: Op, operands: Vec<Value>, last: bool) -> NodeId {
+    let types: Vec<_> = operands.iter().map(|&value| graph.ty(value)).collect();
+    let ty = infer(&op, &types).expect("the whole is verified");
+    let locs = if last { of.locs.clone() } else { Vec::new() };
+    graph.nodes.push(Node { op, operands, ty, locs, ..of.clone() });
+    NodeId(graph.nodes.len() as u32 - 1)
+}

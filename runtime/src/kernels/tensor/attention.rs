@@ -1,0 +1,321 @@
+//! Window attention on tensor cores.
+//!
+//! A cube takes one head of some windows, one after the other, and each of its warps 16 queries. Scores, their softmax and the
+//! probabilities stay in the registers of the warp: what a lane holds of the sums of scores are two keys of each eight, and if
+//! these are what the lane holds of A in the next product, and the values lie on the chip in the same order of keys, nothing has to
+//! be exchanged. Of 49 keys the product of values sees 64: those that are not there have the probability 0, and values 0.
+
+use super::{
+    epilogue::{Four, store},
+    fixed,
+    fragment::{LANES, Sums, multiply, word, zeros},
+};
+use crate::kernels::integer::share;
+use cubecl::prelude::*;
+use swint_compiler::plan::Attention;
+use swint_ir::arith::softmax::EXPONENT_BITS;
+
+/// Eight bytes.
+type Eight = Vector<u32, Const<2>>;
+
+/// Everything about an attention that shapes its code.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(crate) struct Window {
+    /// How it is made.
+    pub blueprint: Attention,
+    /// Heads.
+    pub heads: usize,
+    /// Tokens of a window.
+    pub tokens: usize,
+    /// Channels of a head: at most 32.
+    pub channels: usize,
+    /// Masks; 0 where there are none.
+    pub masks: usize,
+    /// The range of results.
+    pub range: (i32, i32),
+}
+
+impl Window {
+    /// Tiles of queries, a warp each.
+    pub(crate) fn warps(&self) -> usize {
+        self.tokens.div_ceil(16)
+    }
+
+    fn frags(&self) -> usize {
+        self.tokens.div_ceil(8)
+    }
+
+    fn steps(&self) -> usize {
+        self.tokens.div_ceil(32)
+    }
+
+    /// Words between two channels on the chip: as in a matrix product, eight of them lie in different banks.
+    fn pitch(&self) -> usize {
+        8 * (self.steps() | 1)
+    }
+
+    /// Words of a store: all that a lane holds of a row.
+    pub(crate) fn words(&self) -> usize {
+        self.channels / 16
+    }
+}
+
+/// Values of a head to the chip: of each channel all keys, in the order in which lanes hold probabilities.
+#[cube]
+fn stage_values(qkv: &[Eight], chip: &mut Shared<[u32]>, base: usize, start: usize, #[comptime] p: Window) {
+    let stride = comptime!(3 * p.heads * p.channels / 8);
+    let eighths = comptime!(p.channels / 8);
+    let sets = comptime!(8 * p.steps());
+    let units = comptime!(32 * p.warps());
+    #[unroll]
+    for i in 0..comptime!((sets * eighths).div_ceil(units)) {
+        let task = UNIT_POS as usize + comptime!(i * units);
+        if task < comptime!(sets * eighths) {
+            let (set, eighth) = (task % sets, task / sets);
+            let (step, b, t) = (set / 8, set % 8 / 4, set % 4);
+            let mut held = Array::<Eight>::new(4usize);
+            #[unroll]
+            for k in 0..4usize {
+                let key = step * 32 + b * 16 + t * 2 + comptime!(k / 2 * 8 + k % 2);
+                let mut eight = Eight::new(0u32);
+                if key < comptime!(p.tokens) {
+                    eight = qkv[start + key * stride + eighth];
+                }
+                held[k] = eight;
+            }
+            #[unroll]
+            for c in 0..8usize {
+                let (half, bits) = comptime!((c / 4, c as u32 % 4 * 8));
+                let mut keys = Array::<i32>::new(4usize);
+                #[unroll]
+                for k in 0..4usize {
+                    keys[k] = i32::cast_from(held[k].extract(half) >> bits);
+                }
+                // The channel is column g of fragment f, as weights are packed.
+                let channel = eighth * 8 + c;
+                let (f, g) =
+                    (channel % comptime!(p.channels / 4) / 2, channel / comptime!(p.channels / 4) * 2 + channel % 2);
+                let to = (f * 8 + g) * comptime!(p.pitch()) + step * 8 + t * 2 + b;
+                chip[base + to] = word(keys[0], keys[1], keys[2], keys[3]);
+            }
+        }
+    }
+}
+
+/// What lane `t` of a row holds of it: eight bytes, 0 past its end.
+#[cube]
+fn row_of(qkv: &[Eight], at: usize, t: usize, there: bool, #[comptime] p: Window) -> Eight {
+    let mut eight = Eight::new(0u32);
+    if there && t < comptime!(p.channels / 8) {
+        eight = qkv[at + t];
+    }
+    eight
+}
+
+/// Whether a key that a lane holds is one: two of fragment `f`, in all but the last all are.
+#[cube]
+fn is_key(t: usize, #[comptime] f: usize, #[comptime] e: usize, #[comptime] tokens: usize) -> bool {
+    let mut is = true.runtime();
+    if comptime!(8 * f + 8 > tokens) {
+        is = comptime!(8 * f + e) + 2 * t < tokens;
+    }
+    is
+}
+
+/// The powers of two of `swint_ir::arith::softmax`, a copy in every bank, two to a word.
+#[cube]
+fn stage_powers(table: &[i32], powers: &mut Shared<[u32]>, #[comptime] warps: usize) {
+    let (lane, warp) = (UNIT_POS % LANES, (UNIT_POS / LANES) as usize);
+    for i in 0..comptime!(128 / warps + 1) {
+        let at = i * warps + warp;
+        if at < 128 {
+            let both = u32::cast_from(table[2 * at]) | (u32::cast_from(table[2 * at + 1]) << 16u32);
+            powers[at * LANES as usize + lane as usize] = both;
+        }
+    }
+}
+
+/// Probabilities of a row from its scores, in their place: `half` 0 is row g, 1 is row g + 8.
+#[cube]
+fn softmax(
+    scores: &mut Sequence<Sums>,
+    powers: &Shared<[u32]>,
+    exponent: &[i32],
+    lane: usize,
+    #[comptime] half: usize,
+    #[comptime] p: Window,
+) {
+    let t = lane % 4;
+    let mut largest = i32::MIN.runtime();
+    #[unroll]
+    for f in 0..comptime!(p.frags()) {
+        #[unroll]
+        for e in 0..2usize {
+            let score = scores.index(f)[half].extract(e);
+            largest = max(largest, select(is_key(t, f, e, comptime!(p.tokens)), score, i32::MIN));
+        }
+    }
+    largest = max(largest, plane_shuffle_xor(largest, 1u32));
+    largest = max(largest, plane_shuffle_xor(largest, 2u32));
+    let (limit, lift, mantissa, shift) = (u32::cast_from(exponent[0]), exponent[1], exponent[2], exponent[3]);
+    let mut sum = 0u32;
+    #[unroll]
+    for f in 0..comptime!(p.frags()) {
+        let mut terms = Vector::<i32, Const<2>>::empty();
+        #[unroll]
+        for e in 0..2usize {
+            let score = scores.index(f)[half].extract(e);
+            // Up to 2^32: as unsigned it does not overflow.
+            let distance = u32::cast_from(largest) - u32::cast_from(score);
+            let lifted = i32::cast_from(min(distance, limit)) << lift;
+            let u = (lifted.mul_hi(mantissa) + (1i32 << (shift - 1i32))) >> shift;
+            let u = u32::cast_from(select(distance >= limit, comptime!(16i32 << EXPONENT_BITS), u));
+            let pair = powers[((u & 255u32) >> 1u32) as usize * LANES as usize + lane];
+            let entry = (pair >> ((u & 1u32) << 4u32)) & 65535u32;
+            let term = select(is_key(t, f, e, comptime!(p.tokens)), entry >> (u >> comptime!(EXPONENT_BITS)), 0u32);
+            sum += term;
+            terms.insert(e, i32::cast_from(term));
+        }
+        let sums = scores.index_mut(f);
+        sums[half] = terms;
+    }
+    sum += plane_shuffle_xor(sum, 1u32);
+    sum += plane_shuffle_xor(sum, 2u32);
+    let reciprocal = share(sum);
+    #[unroll]
+    for f in 0..comptime!(p.frags()) {
+        let mut shares = Vector::<i32, Const<2>>::empty();
+        #[unroll]
+        for e in 0..2usize {
+            // ⌊term·reciprocal / 2^30 + 1/2⌋ by the upper half of eight times the product.
+            let term = scores.index(f)[half].extract(e);
+            shares.insert(e, ((term << 3i32).mul_hi(reciprocal) + 1i32) >> 1i32);
+        }
+        let sums = scores.index_mut(f);
+        sums[half] = shares;
+    }
+}
+
+/// The probabilities of a row in the order of A, for a step of 32 keys.
+#[cube]
+fn probabilities(
+    shares: &Sequence<Sums>,
+    #[comptime] half: usize,
+    #[comptime] step: usize,
+    #[comptime] frags: usize,
+) -> Eight {
+    let mut eight = Eight::new(0u32);
+    #[unroll]
+    for w in 0..2usize {
+        let mut q = Array::<i32>::new(4usize);
+        #[unroll]
+        for i in 0..4usize {
+            let f = comptime!(4 * step + 2 * w + i / 2);
+            q[i] = 0i32;
+            if comptime!(f < frags) {
+                q[i] = shares.index(f)[half].extract(comptime!(i % 2));
+            }
+        }
+        eight.insert(w, word(q[0], q[1], q[2], q[3]));
+    }
+    eight
+}
+
+/// Attention of a head of some windows. `mask` may be any buffer where there is none.
+#[cube(launch_unchecked)]
+#[allow(clippy::too_many_arguments)]
+pub(crate) fn attention<S: Size>(
+    qkv: &[Eight],
+    bias: &[Four],
+    mask: &[Four],
+    table: &[i32],
+    exponent: &[i32],
+    mantissa: &[i32],
+    shift: &[i32],
+    y: &mut [Vector<u32, S>],
+    windows: u32,
+    #[comptime] p: Window,
+) {
+    let lane = (UNIT_POS % LANES) as usize;
+    let warp = (UNIT_POS / LANES) as usize;
+    let (g, t) = (lane / 4, lane % 4);
+    let (frags, tokens) = comptime!((p.frags(), p.tokens));
+    let head = CUBE_POS % comptime!(p.heads);
+    let first = CUBE_POS / comptime!(p.heads) * comptime!(p.blueprint.windows);
+    let end = min(first + comptime!(p.blueprint.windows), windows as usize);
+    let third = comptime!(p.heads * p.channels / 8);
+    let start = head * comptime!(p.channels / 8);
+
+    let mut powers = Shared::<[u32]>::new_aligned_slice(comptime!(128usize * 32), 16usize);
+    stage_powers(table, &mut powers, comptime!(p.warps()));
+    sync_cube();
+    let buffer = comptime!(p.channels * p.pitch());
+    let mut values = Shared::<[u32]>::new_aligned_slice(comptime!(2 * buffer), 16usize);
+
+    let biases = (head * comptime!(p.warps()) + warp) * comptime!(frags * 32) + lane;
+    let upper = warp * 16 + g;
+    let lower = upper + 8;
+    for window in first..end {
+        let rows = window * tokens * comptime!(3 * third) + start;
+        let base = (window - first) % 2 * buffer;
+        stage_values(qkv, &mut values, base, rows + comptime!(2 * third), p);
+
+        let q_upper = row_of(qkv, rows + upper * comptime!(3 * third), t, upper < tokens, p);
+        let q_lower = row_of(qkv, rows + lower * comptime!(3 * third), t, lower < tokens, p);
+        let mut scores = zeros(frags);
+        let masks = (window % comptime!(if p.masks > 0 { p.masks } else { 1 }) * comptime!(p.warps()) + warp)
+            * comptime!(frags * 32)
+            + lane;
+        #[unroll]
+        for f in 0..frags {
+            let key = comptime!(8 * f) + g;
+            let k = row_of(qkv, rows + key * comptime!(3 * third) + third, t, key < tokens, p);
+            let mut four = bias[biases + comptime!(f * 32)];
+            if comptime!(p.masks > 0) {
+                four += mask[masks + comptime!(f * 32)];
+            }
+            let sums = scores.index_mut(f);
+            #[unroll]
+            for half in 0..2usize {
+                let mut two = Vector::<i32, Const<2>>::empty();
+                two.insert(0usize, four.extract(comptime!(2 * half)));
+                two.insert(1usize, four.extract(comptime!(2 * half + 1)));
+                sums[half] = two;
+            }
+            multiply::<i8>(q_upper, q_lower, k.extract(0usize), k.extract(1usize), sums);
+        }
+        softmax(&mut scores, &powers, exponent, lane, 0usize, p);
+        softmax(&mut scores, &powers, exponent, lane, 1usize, p);
+        sync_cube();
+
+        let columns = comptime!(p.channels / 8);
+        let mut results = zeros(columns);
+        #[unroll]
+        for step in 0..comptime!(p.steps()) {
+            let a_upper = probabilities(&scores, 0usize, step, frags);
+            let a_lower = probabilities(&scores, 1usize, step, frags);
+            #[unroll]
+            for c in 0..columns {
+                let at = base + (comptime!(8 * c) + g) * comptime!(p.pitch()) + comptime!(step * 8) + t * 2;
+                multiply::<u8>(a_upper, a_lower, values[at], values[at + 1], results.index_mut(c));
+            }
+        }
+        #[unroll]
+        for half in 0..2usize {
+            let row = upper + comptime!(8 * half);
+            if row < tokens {
+                let mut q = Array::<i32>::new(comptime!(2 * columns));
+                #[unroll]
+                for c in 0..comptime!(2 * columns) {
+                    let sum = results.index(comptime!(c / 2))[half].extract(comptime!(c % 2));
+                    let (low, high) = comptime!(p.range);
+                    q[c] = fixed::requantize(sum, mantissa[0], shift[0], comptime!(p.blueprint.narrow), low, high);
+                }
+                let at = (window * tokens + row) * comptime!(8 * third)
+                    + head * comptime!(p.channels)
+                    + t * comptime!(2 * columns);
+                store::<S>(&q, y, at, comptime!(2 * columns), 1usize, comptime!(p.words()));
+            }
+        }
+    }
+}

@@ -1,0 +1,126 @@
+//! Launches or compiles the kernels of this folder.
+
+use super::{
+    attention::{self as window, Window},
+    gemm as product,
+    gemm::Product,
+};
+use crate::{
+    kernels::dispatch::{Target, kernel, with_elem},
+    offline::Call,
+};
+use cubecl::prelude::*;
+use cubecl_core::{ScalarBuilder, server::Handle};
+use swint_compiler::plan::{Attention, Gemm, Kernel, Rows};
+use swint_ir::Elem;
+
+/// A matrix product on `items` rows.
+pub(crate) fn gemm(kernel: &Kernel, tiles: Gemm, items: usize, target: Target<'_>) {
+    let range = |elem: Elem| elem.range().expect("an integer type");
+    let plain = |k: usize| Rows { chunk: k, parts: 1, period: 0 };
+    let of = |rows: Rows, n: usize, to: Elem| Product {
+        tiles,
+        rows,
+        n,
+        norm: false,
+        bias: true,
+        range: Some(range(to)),
+        table: false,
+        residual: false,
+        bytes: to.bytes(),
+    };
+    // The places of buffers, where those that are absent are the weights.
+    let mut places = Places::default();
+    let (a, product, epsilon) = match *kernel {
+        Kernel::NormLinear { rows, epsilon, n, bias, to, table, .. } => {
+            places.norm = Some(places.take(4));
+            places.linear(bias, true);
+            places.table = table.map(|_| places.take(1));
+            let bytes = table.unwrap_or(to).bytes();
+            let product = Product { norm: true, bias, table: table.is_some(), bytes, ..of(rows, n, to) };
+            (Elem::I8, product, epsilon)
+        }
+        Kernel::LinearResidual { x, rows, n, .. } => {
+            places.linear(true, true);
+            places.residual = Some(places.take(3));
+            (x, Product { residual: true, ..of(rows, n, Elem::I16) }, 0)
+        }
+        Kernel::Linear { x, k, n, bias, requantize } => {
+            places.linear(bias, requantize.is_some());
+            let range = requantize.map(range);
+            (x, Product { bias, range, ..of(plain(k), n, requantize.unwrap_or(Elem::I32)) }, 0)
+        }
+        _ => unreachable!("{kernel} is no matrix product"),
+    };
+    places.map = (product.rows.period > 0).then(|| places.take(1));
+    let w = places.weights;
+    let norm = places.norm.unwrap_or(w);
+    let norm = |i: usize| if places.norm.is_some() { norm + i } else { w };
+    let residual = |i: usize| places.residual.map_or(w, |first| first + i);
+    let cubes = items.div_ceil(tiles.rows()) * tiles.splits;
+    let dim = CubeDim::new_1d(tiles.warps() as u32 * 32);
+    let count = CubeCount::Static(cubes as u32, 1, 1);
+    with_elem!(a, [I8 => i8, U8 => u8], A => kernel!(
+        @launch target, product::gemm::Gemm<A>, count: count, dim: dim, sizes: [product.words()],
+        buffers: [
+            0, norm(0), norm(1), norm(2), norm(3), w, places.bias.unwrap_or(w), places.mantissas.unwrap_or(w),
+            places.mantissas.map_or(w, |m| m + 1), places.table.unwrap_or(w), residual(0), residual(1), residual(2),
+            places.map.unwrap_or(w), places.next
+        ],
+        scalars: [
+            epsilon, items as u32, product.passes() as u32, product.steps() as u32, product.stages() as u32
+        ],
+        comptime: [product]
+    ))
+}
+
+/// Where a specification has the buffers of a matrix product: its inputs in order, after x.
+struct Places {
+    next: usize,
+    norm: Option<usize>,
+    weights: usize,
+    bias: Option<usize>,
+    mantissas: Option<usize>,
+    table: Option<usize>,
+    residual: Option<usize>,
+    map: Option<usize>,
+}
+
+impl Default for Places {
+    fn default() -> Places {
+        let none = None;
+        Places { next: 1, norm: none, weights: 1, bias: none, mantissas: none, table: none, residual: none, map: none }
+    }
+}
+
+impl Places {
+    fn take(&mut self, count: usize) -> usize {
+        self.next += count;
+        self.next - count
+    }
+
+    fn linear(&mut self, bias: bool, scaled: bool) {
+        self.weights = self.take(1);
+        self.bias = bias.then(|| self.take(1));
+        self.mantissas = scaled.then(|| self.take(2));
+    }
+}
+
+/// Window attention on `items` tokens of heads.
+pub(crate) fn attention(kernel: &Kernel, blueprint: Attention, items: usize, target: Target<'_>) {
+    let Kernel::WindowAttention { heads, tokens, channels, masks, to } = *kernel else {
+        unreachable!("{kernel} is no window attention")
+    };
+    let range = to.range().expect("an integer type");
+    let p = Window { blueprint, heads, tokens, channels: channels / heads, masks, range };
+    let windows = items / (tokens * heads);
+    let count = CubeCount::Static((windows.div_ceil(blueprint.windows) * heads) as u32, 1, 1);
+    let dim = CubeDim::new_1d(p.warps() as u32 * 32);
+    let first = if masks > 0 { 3 } else { 2 };
+    let i = |offset: usize| first + offset;
+    kernel!(
+        @launch target, window::attention::Attention<>, count: count, dim: dim, sizes: [p.words()],
+        buffers: [0, 1, if masks > 0 { 2 } else { 1 }, i(0), i(1), i(3), i(4), i(5)],
+        scalars: [windows as u32], comptime: [p]
+    )
+}

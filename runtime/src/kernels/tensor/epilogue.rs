@@ -1,0 +1,153 @@
+//! What becomes of sums: bias, requantization, a table or the residual stream, and stores of what a lane holds of a row.
+
+use super::{
+    fixed,
+    fragment::{LANES, Sums, Words, halves, pair, word},
+    gemm::Product,
+};
+use cubecl::prelude::*;
+
+/// Constants of four columns.
+pub(super) type Four = Vector<i32, Const<4>>;
+
+/// The constants of the columns that a lane holds.
+#[cube]
+fn of_columns(all: &[Four], column: usize, #[comptime] count: usize) -> Array<Four> {
+    let mut held = Array::<Four>::new(count);
+    #[unroll]
+    for i in 0..count {
+        held[i] = all[column / 4 + i];
+    }
+    held
+}
+
+/// Writes results: of a lane those of `2·column_frags` columns from `column` on, in row `first`, those 8 rows further, and so on.
+#[cube]
+#[allow(clippy::too_many_arguments)]
+pub(super) fn finish<S: Size>(
+    sums: &Sequence<Sums>,
+    bias: &[Four],
+    mantissas: &[Four],
+    shifts: &[Four],
+    table: &Shared<[u32]>,
+    r: &[Words],
+    r_mantissas: &[Four],
+    r_shifts: &[Four],
+    y: &mut [Vector<u32, S>],
+    first: usize,
+    rows: usize,
+    column: usize,
+    lane: usize,
+    #[comptime] p: Product,
+) {
+    let frags = comptime!(p.tiles.column_frags);
+    let fours = comptime!(frags / 2);
+    let bias = of_columns(bias, column, comptime!(if p.bias { fours } else { 0 }));
+    let scaled = comptime!(if p.range.is_some() { fours } else { 0 });
+    let (mantissas, shifts) = (of_columns(mantissas, column, scaled), of_columns(shifts, column, scaled));
+    let added = comptime!(if p.residual { fours } else { 0 });
+    let (r_mantissas, r_shifts) = (of_columns(r_mantissas, column, added), of_columns(r_shifts, column, added));
+    #[unroll]
+    for i in 0..comptime!(2 * p.tiles.row_frags) {
+        let row = first + comptime!(8 * i);
+        if row < rows {
+            let mut q = Array::<i32>::new(comptime!(2 * frags));
+            #[unroll]
+            for c in 0..comptime!(2 * frags) {
+                let tile = sums.index(comptime!(i / 2 * frags + c / 2));
+                let mut sum = tile[comptime!(i % 2)].extract(comptime!(c % 2));
+                let (four, at) = comptime!((c / 4, c % 4));
+                if comptime!(p.bias) {
+                    sum += bias[four].extract(at);
+                }
+                if comptime!(p.range.is_some()) {
+                    let (low, high) = comptime!(p.range.unwrap_or((0, 0)));
+                    let (mantissa, shift) = (mantissas[four].extract(at), shifts[four].extract(at));
+                    sum = fixed::requantize(sum, mantissa, shift, comptime!(p.tiles.narrow), low, high);
+                }
+                if comptime!(p.table) {
+                    sum = looked_up(sum - comptime!(p.range.unwrap_or((0, 0)).0), table, lane);
+                }
+                q[c] = sum;
+            }
+            if comptime!(p.residual) {
+                let from = (row * comptime!(p.n) + column) / 8;
+                #[unroll]
+                for v in 0..comptime!(frags / 4) {
+                    let words = r[from + v];
+                    #[unroll]
+                    for w in 0..4usize {
+                        let (r0, r1) = halves(words.extract(w));
+                        let c = comptime!(8 * v + 2 * w);
+                        q[c] = added_to(r0, q[c], &r_mantissas, &r_shifts, c, comptime!(p.tiles.narrow));
+                        let d = comptime!(c + 1);
+                        q[d] = added_to(r1, q[d], &r_mantissas, &r_shifts, d, comptime!(p.tiles.narrow));
+                    }
+                }
+            }
+            store::<S>(
+                &q,
+                y,
+                row * comptime!(p.n) + column,
+                comptime!(2 * frags),
+                comptime!(p.bytes),
+                comptime!(p.words()),
+            );
+        }
+    }
+}
+
+/// The byte of a table that has a copy in every bank.
+#[cube]
+fn looked_up(index: i32, table: &Shared<[u32]>, lane: usize) -> i32 {
+    let index = u32::cast_from(index);
+    let word = table[(index >> 2u32) as usize * LANES as usize + lane];
+    i32::cast_from((word >> ((index & 3u32) << 3u32)) & 255u32)
+}
+
+/// `requantize(r) + y`, saturating at 16 bits.
+#[cube]
+fn added_to(
+    r: i32,
+    y: i32,
+    mantissas: &Array<Four>,
+    shifts: &Array<Four>,
+    #[comptime] c: usize,
+    #[comptime] narrow: bool,
+) -> i32 {
+    let (four, at) = comptime!((c / 4, c % 4));
+    let r = fixed::requantize_half(r, mantissas[four].extract(at), shifts[four].extract(at), narrow);
+    min(max(r + y, -32768i32), 32767i32)
+}
+
+/// Stores `count` results of `bytes` bytes each, `words` words at a time; `at` is the place of the first among all.
+#[cube]
+pub(super) fn store<S: Size>(
+    q: &Array<i32>,
+    y: &mut [Vector<u32, S>],
+    at: usize,
+    #[comptime] count: usize,
+    #[comptime] bytes: usize,
+    #[comptime] words: usize,
+) {
+    let width = comptime!(words);
+    // Results of a word.
+    let packed = comptime!(4 / bytes);
+    let to = at / comptime!(packed * width);
+    #[unroll]
+    for v in 0..comptime!(count / (packed * width)) {
+        let mut words = Vector::<u32, S>::empty();
+        #[unroll]
+        for w in 0..width {
+            let c = comptime!((v * width + w) * packed);
+            if comptime!(bytes == 1) {
+                words.insert(w, word(q[c], q[comptime!(c + 1)], q[comptime!(c + 2)], q[comptime!(c + 3)]));
+            } else if comptime!(bytes == 2) {
+                words.insert(w, pair(q[c], q[comptime!(c + 1)]));
+            } else {
+                words.insert(w, u32::cast_from(q[c]));
+            }
+        }
+        y[to + v] = words;
+    }
+}

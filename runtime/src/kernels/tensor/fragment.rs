@@ -1,0 +1,71 @@
+//! What a lane of a warp holds: see `swint_compiler::plan::pack` for which elements these are.
+
+use cubecl::{cmma, prelude::*};
+
+/// Lanes of a warp.
+pub(super) const LANES: u32 = 32;
+
+/// 16 bytes, as they are loaded.
+pub(super) type Words = Vector<u32, Const<4>>;
+
+/// Four sums of a tile of 16 rows and 8 columns: two in row g, two in row g + 8.
+pub(super) type Sums = Array<Vector<i32, Const<2>>>;
+
+/// `count` fragments of sums, all 0.
+#[cube]
+pub(super) fn zeros(#[comptime] count: usize) -> Sequence<Sums> {
+    let mut all = Sequence::<Sums>::new();
+    #[unroll]
+    for _ in 0..count {
+        let mut sums = Sums::new(2usize);
+        sums[0] = Vector::new(0i32);
+        sums[1] = Vector::new(0i32);
+        all.push(sums);
+    }
+    all
+}
+
+/// Adds the product of 16 rows of 32 bytes and 32 rows of 8 columns: of A, eight bytes of row g and eight of row g + 8; of B,
+/// eight bytes of column g.
+#[cube]
+pub(super) fn multiply<A: Int>(
+    upper: Vector<u32, Const<2>>,
+    lower: Vector<u32, Const<2>>,
+    b0: u32,
+    b1: u32,
+    sums: &mut Sums,
+) {
+    let mut a = Array::<Vector<A, Const<4>>>::new(4usize);
+    a[0] = Vector::reinterpret(upper.extract(0usize));
+    a[1] = Vector::reinterpret(lower.extract(0usize));
+    a[2] = Vector::reinterpret(upper.extract(1usize));
+    a[3] = Vector::reinterpret(lower.extract(1usize));
+    let mut b = Array::<Vector<i8, Const<4>>>::new(2usize);
+    b[0] = Vector::reinterpret(b0);
+    b[1] = Vector::reinterpret(b1);
+    let tile = cmma::MmaDefinition::<A, i8, i32>::new(16usize, 8usize, 32usize);
+    tile.execute_inplace(&a, &b, sums);
+}
+
+/// Four bytes as a word, the first in its lowest bits.
+#[cube]
+pub(super) fn word(a: i32, b: i32, c: i32, d: i32) -> u32 {
+    let byte = 255u32;
+    (u32::cast_from(a) & byte)
+        | ((u32::cast_from(b) & byte) << 8u32)
+        | ((u32::cast_from(c) & byte) << 16u32)
+        | (u32::cast_from(d) << 24u32)
+}
+
+/// Two 16-bit values as a word.
+#[cube]
+pub(super) fn pair(a: i32, b: i32) -> u32 {
+    (u32::cast_from(a) & 65535u32) | (u32::cast_from(b) << 16u32)
+}
+
+/// The two 16-bit values of a word.
+#[cube]
+pub(super) fn halves(w: u32) -> (i32, i32) {
+    // Not by shifts of what was unsigned: cubecl takes those for unsigned, too.
+    (i32::cast_from(i16::cast_from(w)), i32::cast_from(i16::cast_from(w >> 16u32)))
+}

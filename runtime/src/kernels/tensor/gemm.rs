@@ -1,0 +1,356 @@
+//! The int8 matrix product on tensor cores, with what comes before and after it.
+//!
+//! A cube takes a tile of rows on the chip, normalised or as they are, and its warps take blocks of columns each. Weights come
+//! straight from memory in the order of fragments, which no other warp of the cube reads, one step of k ahead. Rows that fit
+//! are on the chip with all of their k; others a stage at a time, the next one on its way while the present one is used.
+//!
+//! A row on the chip is an odd number of 32-byte steps long, so that the lanes of a warp, which read eight bytes of eight rows,
+//! meet in no bank.
+
+use super::{
+    epilogue::{Four, finish},
+    fixed::requantize,
+    fragment::{LANES, Words, halves, multiply, word, zeros},
+};
+use crate::kernels::integer::{chunk_start, normalised, row_norm};
+use cubecl::prelude::*;
+use swint_compiler::plan::{Gemm, Rows};
+
+/// Eight bytes of a row on the chip.
+type Eight = Vector<u32, Const<2>>;
+
+/// Everything about a matrix product that shapes its code.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(crate) struct Product {
+    /// How it is tiled.
+    pub tiles: Gemm,
+    /// Its rows.
+    pub rows: Rows,
+    /// Results of a row.
+    pub n: usize,
+    /// Whether rows are 16-bit and are normalised first; otherwise they are bytes.
+    pub norm: bool,
+    /// Whether there is a bias.
+    pub bias: bool,
+    /// The range that sums are requantized to; `None`: they are the results.
+    pub range: Option<(i32, i32)>,
+    /// Whether what they are requantized to goes through a table of bytes.
+    pub table: bool,
+    /// Whether a residual stream is added.
+    pub residual: bool,
+    /// Bytes of a result.
+    pub bytes: usize,
+}
+
+impl Product {
+    /// 32-byte steps of a row.
+    pub(crate) fn steps(&self) -> usize {
+        self.rows.len().div_ceil(32)
+    }
+
+    /// Eights between the beginnings of two rows on the chip.
+    fn pitch(&self) -> usize {
+        self.tiles.pitch() / 8
+    }
+
+    /// Stages of a row.
+    pub(crate) fn stages(&self) -> usize {
+        self.steps().div_ceil(self.tiles.stage)
+    }
+
+    fn blocks(&self) -> usize {
+        self.n.div_ceil(8 * self.tiles.column_frags)
+    }
+
+    /// Lanes that share a row that is normalised: a power of two, few enough to leave each of them three loads.
+    fn lanes(&self) -> usize {
+        (self.steps() * 4).div_ceil(3).next_power_of_two().min(32)
+    }
+
+    /// 16-byte loads of a unit that take a stage of rows that are not normalised.
+    fn loads(&self) -> usize {
+        (self.tiles.rows() * self.tiles.stage * 2).div_ceil(self.tiles.warps() * 32)
+    }
+
+    /// Words of a store: 16 bytes, or all that a lane holds of a row.
+    pub(crate) fn words(&self) -> usize {
+        (self.tiles.column_frags * 2 * self.bytes / 4).min(4)
+    }
+
+    /// How often a warp goes on to other rows when it normalises a tile of them.
+    pub(crate) fn passes(&self) -> usize {
+        (self.tiles.rows() * self.lanes()).div_ceil(32 * self.tiles.warps())
+    }
+}
+
+/// Normalises a tile of rows onto the chip.
+#[cube]
+#[allow(clippy::too_many_arguments)]
+fn norm_rows(
+    x: &[Words],
+    map: &[i32],
+    gamma: &[Words],
+    beta: &[Four],
+    mantissa: i32,
+    shift: i32,
+    epsilon: i64,
+    chip: &mut Shared<[Eight]>,
+    first: usize,
+    rows: usize,
+    passes: u32,
+    #[comptime] p: Product,
+) {
+    let lanes = comptime!(p.lanes());
+    let vectors = comptime!(p.rows.len() / 8);
+    let padded = comptime!(p.steps() * 4);
+    let each = comptime!(padded.div_ceil(lanes));
+    let chunk = comptime!(p.rows.chunk / 8);
+    let lane = (UNIT_POS % LANES) as usize;
+    let warp = (UNIT_POS / LANES) as usize;
+    let sub = lane % lanes;
+    for pass in 0..passes {
+        let local = (pass as usize * comptime!(p.tiles.warps()) + warp) * comptime!(32 / lanes) + lane / lanes;
+        let row = min(first + local, rows - 1);
+        let mut held = Array::<Words>::new(each);
+        let mut sum = 0i32;
+        let mut squares = 0i64;
+        #[unroll]
+        for i in 0..each {
+            let v = sub + i * lanes;
+            let mut words = Words::new(0u32);
+            if v < vectors {
+                let start =
+                    chunk_start(row * comptime!(p.rows.parts) + v / chunk, map, chunk, comptime!(p.rows.period));
+                words = x[start + v % chunk];
+            }
+            held[i] = words;
+            #[unroll]
+            for w in 0..4usize {
+                let (a, b) = halves(words.extract(w));
+                sum += a + b;
+                squares += i64::cast_from(a) * i64::cast_from(a) + i64::cast_from(b) * i64::cast_from(b);
+            }
+        }
+        #[unroll]
+        for bit in 0..comptime!(lanes.trailing_zeros()) {
+            sum += plane_shuffle_xor(sum, comptime!(1u32 << bit));
+            squares += plane_shuffle_xor(squares, comptime!(1u32 << bit));
+        }
+        let norm = row_norm(sum, squares, epsilon, comptime!(p.rows.len()));
+        #[unroll]
+        for i in 0..each {
+            let v = sub + i * lanes;
+            let mut eight = Eight::new(0u32);
+            if v < vectors {
+                let gammas = gamma[v];
+                #[unroll]
+                for h in 0..2usize {
+                    let betas = beta[2 * v + h];
+                    let mut q = Array::<i32>::new(4usize);
+                    #[unroll]
+                    for w in 0..2usize {
+                        let (x0, x1) = halves(held[i].extract(comptime!(2 * h + w)));
+                        let (g0, g1) = halves(gammas.extract(comptime!(2 * h + w)));
+                        let (b0, b1) = (betas.extract(comptime!(2 * w)), betas.extract(comptime!(2 * w + 1)));
+                        let y0 = normalised(&norm, x0, i16::cast_from(g0), b0, comptime!(p.rows.len()));
+                        let y1 = normalised(&norm, x1, i16::cast_from(g1), b1, comptime!(p.rows.len()));
+                        q[comptime!(2 * w)] = to_byte(y0, mantissa, shift, comptime!(p.tiles.narrow));
+                        q[comptime!(2 * w + 1)] = to_byte(y1, mantissa, shift, comptime!(p.tiles.narrow));
+                    }
+                    eight.insert(h, word(q[0], q[1], q[2], q[3]));
+                }
+            }
+            if v < padded && local < comptime!(p.tiles.rows()) {
+                chip[local * comptime!(p.pitch()) + v] = eight;
+            }
+        }
+    }
+}
+
+/// A normalised value in 8 bits.
+#[cube]
+fn to_byte(sum: i32, mantissa: i32, shift: i32, #[comptime] narrow: bool) -> i32 {
+    requantize(sum, mantissa, shift, narrow, -128i32, 127i32)
+}
+
+/// A unit's part of a stage of rows of bytes, on its way to the chip.
+#[cube]
+fn load_stage(
+    x: &[Words],
+    map: &[i32],
+    held: &mut Array<Words>,
+    stage: usize,
+    first: usize,
+    rows: usize,
+    #[comptime] p: Product,
+) {
+    let vectors = comptime!(p.rows.chunk / 16);
+    let wide = comptime!(p.tiles.stage * 2);
+    #[unroll]
+    for i in 0..comptime!(p.loads()) {
+        let at = UNIT_POS as usize + comptime!(i * p.tiles.warps() * 32);
+        let row = min(first + at / wide, rows - 1);
+        let v = stage * wide + at % wide;
+        let mut words = Words::new(0u32);
+        if v < vectors {
+            words = x[chunk_start(row, map, vectors, comptime!(p.rows.period)) + v];
+        }
+        held[i] = words;
+    }
+}
+
+/// What [`load_stage`] has loaded to the chip, from `base` on.
+#[cube]
+fn store_stage(held: &Array<Words>, chip: &mut Shared<[Eight]>, base: usize, #[comptime] p: Product) {
+    let wide = comptime!(p.tiles.stage * 2);
+    // 16 lanes write 128 bytes at once: the second eight of them begin with their second half.
+    let second = (UNIT_POS / 8) % 2;
+    #[unroll]
+    for i in 0..comptime!(p.loads()) {
+        let at = UNIT_POS as usize + comptime!(i * p.tiles.warps() * 32);
+        if at < comptime!(p.tiles.rows() * p.tiles.stage * 2) {
+            let to = base + at / wide * comptime!(p.pitch()) + at % wide * 2;
+            let (mut a, mut b) = (Eight::empty(), Eight::empty());
+            #[unroll]
+            for w in 0..2usize {
+                let (low, high) = (held[i].extract(w), held[i].extract(comptime!(w + 2)));
+                a.insert(w, select(second == 1, high, low));
+                b.insert(w, select(second == 1, low, high));
+            }
+            chip[to + second as usize] = a;
+            chip[to + 1 - second as usize] = b;
+        }
+    }
+}
+
+/// The weights of a warp for a step of k.
+#[cube]
+fn load_weights(w: &[Words], held: &mut Array<Words>, at: usize, #[comptime] pairs: usize) {
+    #[unroll]
+    for i in 0..pairs {
+        held[i] = w[at + i * LANES as usize];
+    }
+}
+
+/// `y = requantize(rows · weights + bias)`, where rows may be normalised first, and a table or a residual stream may follow. What
+/// is absent may be any buffer. A cube takes `16·row_frags` rows and one of `splits` parts of the columns.
+#[cube(launch_unchecked)]
+#[allow(clippy::too_many_arguments)]
+pub(crate) fn gemm<A: Int, S: Size>(
+    x: &[Words],
+    gamma: &[Words],
+    beta: &[Four],
+    norm_mantissa: &[i32],
+    norm_shift: &[i32],
+    w: &[Words],
+    bias: &[Four],
+    mantissas: &[Four],
+    shifts: &[Four],
+    table: &[u32],
+    r: &[Words],
+    r_mantissas: &[Four],
+    r_shifts: &[Four],
+    map: &[i32],
+    y: &mut [Vector<u32, S>],
+    epsilon: i64,
+    rows: u32,
+    passes: u32,
+    steps: u32,
+    stages: u32,
+    #[comptime] p: Product,
+) {
+    let rows = rows as usize;
+    let lane = (UNIT_POS % LANES) as usize;
+    let warp = (UNIT_POS / LANES) as usize;
+    let splits = comptime!(p.tiles.splits);
+    let first = CUBE_POS / splits * comptime!(p.tiles.rows());
+    let own_rows = warp % comptime!(p.tiles.row_warps) * comptime!(16 * p.tiles.row_frags);
+    let block = CUBE_POS % splits * comptime!(p.tiles.column_warps) + warp / comptime!(p.tiles.row_warps);
+    // A warp without columns does what the last one does, but writes nothing.
+    let known = min(block, comptime!(p.blocks() - 1));
+
+    let buffers = comptime!(if p.stages() > 1 { 2 } else { 1 });
+    let buffer = comptime!(p.tiles.rows() * p.pitch());
+    let mut chip = Shared::<[Eight]>::new_aligned_slice(comptime!(buffers * buffer), 16usize);
+    let mut bytes = Shared::<[u32]>::new_aligned_slice(comptime!(if p.table { 64usize * 32 } else { 1 }), 16usize);
+    if comptime!(p.table) {
+        // A copy a bank: lanes look up without meeting.
+        for i in 0..comptime!(64 / p.tiles.warps() + 1) {
+            let at = i * comptime!(p.tiles.warps()) + warp;
+            if at < 64 {
+                bytes[at * LANES as usize + lane] = table[at];
+            }
+        }
+    }
+
+    let (row_frags, frags) = comptime!((p.tiles.row_frags, p.tiles.column_frags));
+    let pairs = comptime!(frags / 2);
+    let per_step = comptime!(pairs * 32);
+    let mut sums = zeros(comptime!(row_frags * frags));
+    let weights = known * steps as usize * per_step + lane;
+    let mut b = Array::<Words>::new(pairs);
+    load_weights(w, &mut b, weights, pairs);
+
+    let mut held = Array::<Words>::new(comptime!(p.loads()));
+    if comptime!(p.norm) {
+        norm_rows(x, map, gamma, beta, norm_mantissa[0], norm_shift[0], epsilon, &mut chip, first, rows, passes, p);
+    } else {
+        load_stage(x, map, &mut held, 0usize, first, rows, p);
+        store_stage(&held, &mut chip, 0usize, p);
+    }
+    sync_cube();
+
+    let stage = comptime!(p.tiles.stage);
+    for s in 0..stages {
+        let s = s as usize;
+        if comptime!(p.stages() > 1) {
+            load_stage(x, map, &mut held, s + 1, first, rows, p);
+        }
+        let base = s % buffers * buffer + (own_rows + lane / 4) * comptime!(p.pitch()) + lane % 4;
+        let end = min(steps as usize, (s + 1) * stage);
+        for step in s * stage..end {
+            let mut next = Array::<Words>::new(pairs);
+            load_weights(w, &mut next, weights + min(step + 1, steps as usize - 1) * per_step, pairs);
+            #[unroll]
+            for i in 0..row_frags {
+                let at = base + (step - s * stage) * 4 + comptime!(i * 16 * p.pitch());
+                let (upper, lower) = (chip[at], chip[at + comptime!(8 * p.pitch())]);
+                #[unroll]
+                for j in 0..frags {
+                    let words = b[comptime!(j / 2)];
+                    let (b0, b1) = (words.extract(comptime!(j % 2 * 2)), words.extract(comptime!(j % 2 * 2 + 1)));
+                    multiply::<A>(upper, lower, b0, b1, sums.index_mut(comptime!(i * frags + j)));
+                }
+            }
+            #[unroll]
+            for i in 0..pairs {
+                b[i] = next[i];
+            }
+        }
+        if comptime!(p.stages() > 1) {
+            // The other buffer was last read before the barrier.
+            store_stage(&held, &mut chip, (s + 1) % buffers * buffer, p);
+            sync_cube();
+        }
+    }
+
+    let column = known * comptime!(8 * frags) + lane % 4 * comptime!(2 * frags);
+    if block < comptime!(p.blocks()) && column < comptime!(p.n) {
+        finish::<S>(
+            &sums,
+            bias,
+            mantissas,
+            shifts,
+            &bytes,
+            r,
+            r_mantissas,
+            r_shifts,
+            y,
+            first + own_rows + lane / 4,
+            rows,
+            column,
+            lane,
+            p,
+        );
+    }
+}

@@ -1,0 +1,12 @@
+//! Kernels for tensor cores: `mma` on bytes, with 32-bit sums.
+//!
+//! Unlike the plain kernels these have barriers and shared memory, and their units work in warps of 32, so that they are for GPUs only.
+
+mod attention;
+mod dispatch;
+mod epilogue;
+mod fixed;
+mod fragment;
+mod gemm;
+
+pub(super) use dispatch::{attention, gemm};
