@@ -28,6 +28,10 @@ pub enum Blueprint {
     Gemm(Gemm),
     /// Window attention on tensor cores.
     Attention(Attention),
+    /// A patch embedding on tensor cores.
+    Embed(Embed),
+    /// LayerNorm, mean and a matrix product on tensor cores.
+    Head(Head),
 }
 
 /// Tiles of a matrix product.
@@ -56,6 +60,35 @@ pub struct Attention {
     pub windows: usize,
     /// Whether the requantization of results needs the upper half of a 64-bit product only.
     pub narrow: bool,
+}
+
+/// How a patch embedding is made.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Embed {
+    /// Warps of a cube, 16 patches each.
+    pub warps: usize,
+    /// Pixels of a side of a patch.
+    pub block: usize,
+    /// Bytes of a load: 4, 2 or 1, by how the rows of patches are aligned.
+    pub granule: usize,
+    /// Whether every requantization needs the upper half of a 64-bit product only.
+    pub narrow: bool,
+}
+
+/// How a head is made.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Head {
+    /// Warps of a cube.
+    pub warps: usize,
+    /// Cubes that have the same image, and other classes.
+    pub splits: usize,
+    /// Whether every requantization needs the upper half of a 64-bit product only.
+    pub narrow: bool,
+}
+
+impl Head {
+    /// Fragments of 8 columns of a warp.
+    pub const FRAGS: usize = 4;
 }
 
 impl Gemm {
@@ -118,17 +151,43 @@ pub(super) fn choose(
         Kernel::WindowAttention { heads, tokens, channels, masks, to } => {
             return attention(heads, tokens, channels, masks, to, items, operands, weights, processors);
         }
+        Kernel::LinearNorm { x, rows, n, .. } if is_byte(x) && n.is_multiple_of(32) && n <= MOST_CHANNELS => {
+            let narrow = (0..operands.len()).all(|i| shifts_are(&operands[i], weights, 33..=62));
+            let block = rows.parts.isqrt();
+            if block * block != rows.parts || !fragments(&mut operands[1], n / COLUMNS) {
+                return Blueprint::Plain;
+            }
+            // Lines of a patch begin at multiples of their length, and lines of an image are as many of them.
+            let granule = [4, 2].into_iter().find(|g| (block * rows.chunk).is_multiple_of(*g)).unwrap_or(1);
+            return Blueprint::Embed(Embed { warps: 4, block, granule, narrow });
+        }
+        Kernel::Head { x: Elem::I16, k, n, .. } if k.is_multiple_of(8) => {
+            let narrow = (0..operands.len()).all(|i| shifts_are(&operands[i], weights, 33..=62));
+            let warps = (1..=8).rev().find(|warps| (warps + 1) * k * 4 <= ON_CHIP);
+            let (Some(warps), true) = (warps, fragments(&mut operands[7], Head::FRAGS)) else {
+                return Blueprint::Plain;
+            };
+            return Blueprint::Head(Head { warps, splits: n.div_ceil(COLUMNS * Head::FRAGS * warps), narrow });
+        }
         _ => return Blueprint::Plain,
     };
-    let Operand::Const(ConstSource::Transposed(name)) = &operands[position] else { return Blueprint::Plain };
     let Some(mut tiles) = tile(&extents, processors) else { return Blueprint::Plain };
+    if !fragments(&mut operands[position], tiles.column_frags) {
+        return Blueprint::Plain;
+    }
     tiles.narrow = operands.iter().enumerate().all(|(i, operand)| {
         // The residual stream has 16 bits, sums have 32.
         let known = if matches!(kernel, Kernel::LinearResidual { .. }) && i > 5 { 17..=47 } else { 33..=62 };
         shifts_are(operand, weights, known)
     });
-    operands[position] = Operand::Const(ConstSource::Fragments(name.clone(), tiles.column_frags));
     Blueprint::Gemm(tiles)
+}
+
+/// Takes weights as fragments, by blocks of so many, instead of transposed; whether they are there.
+fn fragments(operand: &mut Operand, frags: usize) -> bool {
+    let Operand::Const(ConstSource::Transposed(name)) = operand else { return false };
+    *operand = Operand::Const(ConstSource::Fragments(name.clone(), frags));
+    true
 }
 
 /// Attention on tensor cores, where a head has 16 or 32 channels.
@@ -164,6 +223,9 @@ fn attention(
     let windows = [8, 4, 2].into_iter().find(|n| pairs / n >= 4 * processors).unwrap_or(1);
     Blueprint::Attention(Attention { windows, narrow })
 }
+
+/// Channels of a patch embedding: all of a row's sums are in the registers of four lanes.
+const MOST_CHANNELS: usize = 256;
 
 /// Tokens of a window that one cube takes: 16 for each of its warps, and all scores of a query in the registers of four lanes.
 const MOST_TOKENS: usize = 160;
@@ -215,6 +277,12 @@ impl fmt::Display for Blueprint {
                 let columns = g.column_warps * g.column_frags * COLUMNS;
                 write!(f, " by gemm[tile={}x{columns},warps={}x{}", g.rows(), g.row_warps, g.column_warps)?;
                 write!(f, ",splits={},stage={}{}]", g.splits, g.stage, if g.narrow { "" } else { ",wide" })
+            }
+            Blueprint::Embed(e) => {
+                write!(f, " by embed[warps={},granule={}{}]", e.warps, e.granule, if e.narrow { "" } else { ",wide" })
+            }
+            Blueprint::Head(h) => {
+                write!(f, " by head[warps={},splits={}{}]", h.warps, h.splits, if h.narrow { "" } else { ",wide" })
             }
             Blueprint::Attention(a) => {
                 write!(f, " by attention[windows={}{}]", a.windows, if a.narrow { "" } else { ",wide" })

@@ -8,7 +8,7 @@ mod lower;
 pub mod pack;
 mod split;
 
-pub use blueprint::{Attention, Blueprint, Gemm, Machine};
+pub use blueprint::{Attention, Blueprint, Embed, Gemm, Head, Machine};
 pub use kernel::{ConstSource, Kernel, Rows};
 pub use lower::{PlanError, plan, plan_for};
 

@@ -135,6 +135,8 @@ pub(crate) fn dispatch(launch: &Launch, work: Work, target: Target<'_>) {
         Blueprint::Plain => plain(kernel, items, work, target),
         Blueprint::Gemm(tiles) => tensor::gemm(kernel, tiles, items, target),
         Blueprint::Attention(blueprint) => tensor::attention(kernel, blueprint, items, target),
+        Blueprint::Embed(blueprint) => tensor::embed(kernel, blueprint, items, target),
+        Blueprint::Head(blueprint) => tensor::head(kernel, blueprint, items, target),
     }
 }
 

@@ -2,8 +2,10 @@
 
 use super::{
     attention::{self as window, Window},
+    embed::{self as patches, Patches},
     gemm as product,
     gemm::Product,
+    head::{self as classes, Classes},
 };
 use crate::{
     kernels::dispatch::{Target, kernel, with_elem},
@@ -11,7 +13,7 @@ use crate::{
 };
 use cubecl::prelude::*;
 use cubecl_core::{ScalarBuilder, server::Handle};
-use swint_compiler::plan::{Attention, Gemm, Kernel, Rows};
+use swint_compiler::plan::{Attention, Embed, Gemm, Head, Kernel, Rows};
 use swint_ir::Elem;
 
 /// A matrix product on `items` rows.
@@ -123,4 +125,41 @@ pub(crate) fn attention(kernel: &Kernel, blueprint: Attention, items: usize, tar
         buffers: [0, 1, if masks > 0 { 2 } else { 1 }, i(0), i(1), i(3), i(4), i(5)],
         scalars: [windows as u32], comptime: [p]
     )
+}
+
+/// A patch embedding of `items` patches.
+pub(crate) fn embed(kernel: &Kernel, blueprint: Embed, items: usize, target: Target<'_>) {
+    let Kernel::LinearNorm { x, rows, n, epsilon } = *kernel else { unreachable!("{kernel} is no patch embedding") };
+    let p = Patches { blueprint, rows, n };
+    let count = CubeCount::Static(items.div_ceil(16 * blueprint.warps) as u32, 1, 1);
+    let dim = CubeDim::new_1d(blueprint.warps as u32 * 32);
+    macro_rules! embed {
+        ($a:ty, $e:ty) => {
+            kernel!(
+                @launch target, patches::embed::Embed<$a, $e>, count: count, dim: dim, sizes: [4],
+                buffers: [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10], scalars: [epsilon, items as u32], comptime: [p]
+            )
+        };
+    }
+    match (x, blueprint.granule) {
+        (Elem::U8, 4) => embed!(u8, u32),
+        (Elem::U8, 2) => embed!(u8, u16),
+        (Elem::U8, _) => embed!(u8, u8),
+        (_, 4) => embed!(i8, u32),
+        (_, 2) => embed!(i8, u16),
+        _ => embed!(i8, u8),
+    }
+}
+
+/// The head of `items` images.
+pub(crate) fn head(kernel: &Kernel, blueprint: Head, items: usize, target: Target<'_>) {
+    let Kernel::Head { tokens, k, n, epsilon, to, .. } = *kernel else { unreachable!("{kernel} is no head") };
+    let p = Classes { blueprint, k, n, range: to.range().expect("an integer type") };
+    let count = CubeCount::Static((items * blueprint.splits) as u32, 1, 1);
+    let dim = CubeDim::new_1d(blueprint.warps as u32 * 32);
+    with_elem!(to, [I16 => i16, I8 => i8, U8 => u8], Y => kernel!(
+        @launch target, classes::head::Head<Y>, count: count, dim: dim, sizes: [],
+        buffers: [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11], scalars: [epsilon, tokens as u32, k.div_ceil(32) as u32],
+        comptime: [p]
+    ))
 }

@@ -12,7 +12,7 @@ pub(super) type Four = Vector<i32, Const<4>>;
 
 /// The constants of the columns that a lane holds.
 #[cube]
-fn of_columns(all: &[Four], column: usize, #[comptime] count: usize) -> Array<Four> {
+pub(super) fn of_columns(all: &[Four], column: usize, #[comptime] count: usize) -> Array<Four> {
     let mut held = Array::<Four>::new(count);
     #[unroll]
     for i in 0..count {

@@ -4,9 +4,11 @@
 
 mod attention;
 mod dispatch;
+mod embed;
 mod epilogue;
 mod fixed;
 mod fragment;
 mod gemm;
+mod head;
 
-pub(super) use dispatch::{attention, gemm};
+pub(super) use dispatch::{attention, embed, gemm, head};

@@ -1,0 +1,154 @@
+//! The patch embedding on tensor cores: pixels, a matrix product, LayerNorm.
+//!
+//! A warp takes 16 patches and all channels of them, so that nothing has to be on the chip: pixels go from memory into
+//! fragments, and a LayerNorm's sums are those of four lanes.
+
+use super::{
+    epilogue::{Four, of_columns, store},
+    fixed,
+    fragment::{LANES, Words, halves, multiply, zeros},
+};
+use crate::kernels::integer::{chunk_start, normalised, row_norm};
+use cubecl::prelude::*;
+use swint_compiler::plan::{Embed, Rows};
+
+/// Everything about a patch embedding that shapes its code.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(crate) struct Patches {
+    /// How it is made.
+    pub blueprint: Embed,
+    /// Its rows: patches.
+    pub rows: Rows,
+    /// Channels.
+    pub n: usize,
+}
+
+impl Patches {
+    fn frags(&self) -> usize {
+        self.n / 8
+    }
+
+    fn steps(&self) -> usize {
+        self.rows.len().div_ceil(32)
+    }
+}
+
+/// Eight bytes of patch `row` from byte `from` on, 0 past its end. `E` is as wide as what is contiguous allows.
+#[cube]
+fn pixels<E: Int>(x: &[E], map: &[i32], row: usize, from: usize, #[comptime] p: Patches) -> Vector<u32, Const<2>> {
+    let width = comptime!(p.blueprint.granule);
+    // A row of pixels of a patch is contiguous.
+    let line = comptime!(p.blueprint.block * p.rows.chunk);
+    let mut eight = Vector::<u32, Const<2>>::new(0u32);
+    #[unroll]
+    for w in 0..2usize {
+        let mut word = 0u32;
+        #[unroll]
+        for part in 0..comptime!(4 / width) {
+            let at = from + comptime!(w * 4 + part * width);
+            if at < comptime!(p.rows.len()) {
+                let chunk = row * comptime!(p.rows.parts) + at / line * comptime!(p.blueprint.block);
+                let start = chunk_start(chunk, map, comptime!(p.rows.chunk), comptime!(p.rows.period)) + at % line;
+                word |= u32::cast_from(x[start / width]) << comptime!((part * width * 8) as u32);
+            }
+        }
+        eight.insert(w, word);
+    }
+    eight
+}
+
+/// `y = qlayer_norm(requantize(patches · weights + bias))` in 16 bits; a warp takes 16 patches. Inputs as the specification has them.
+#[cube(launch_unchecked)]
+#[allow(clippy::too_many_arguments)]
+pub(crate) fn embed<A: Int, E: Int, S: Size>(
+    x: &[E],
+    w: &[Words],
+    bias: &[Four],
+    mantissas: &[Four],
+    shifts: &[Four],
+    gamma: &[Words],
+    beta: &[Four],
+    norm_mantissa: &[i32],
+    norm_shift: &[i32],
+    map: &[i32],
+    y: &mut [Vector<u32, S>],
+    epsilon: i64,
+    rows: u32,
+    #[comptime] p: Patches,
+) {
+    let lane = (UNIT_POS % LANES) as usize;
+    let warp = (UNIT_POS / LANES) as usize;
+    let (g, t) = (lane / 4, lane % 4);
+    let rows = rows as usize;
+    let first = (CUBE_POS * comptime!(p.blueprint.warps) + warp) * 16 + g;
+    let (frags, each) = comptime!((p.frags(), p.n / 4));
+
+    let mut sums = zeros(frags);
+    #[unroll]
+    for step in 0..comptime!(p.steps()) {
+        let from = comptime!(step * 32) + t * 8;
+        let upper = pixels::<E>(x, map, min(first, rows - 1), from, p);
+        let lower = pixels::<E>(x, map, min(first + 8, rows - 1), from, p);
+        #[unroll]
+        for pair in 0..comptime!(frags / 2) {
+            let words = w[comptime!((step * (frags / 2) + pair) * 32) + lane];
+            multiply::<A>(
+                upper,
+                lower,
+                words.extract(0usize),
+                words.extract(1usize),
+                sums.index_mut(comptime!(2 * pair)),
+            );
+            let odd = sums.index_mut(comptime!(2 * pair + 1));
+            multiply::<A>(upper, lower, words.extract(2usize), words.extract(3usize), odd);
+        }
+    }
+
+    let column = t * each;
+    let (bias, mantissas) =
+        (of_columns(bias, column, comptime!(each / 4)), of_columns(mantissas, column, comptime!(each / 4)));
+    let shifts = of_columns(shifts, column, comptime!(each / 4));
+    #[unroll]
+    for half in 0..2usize {
+        let mut q = Array::<i32>::new(each);
+        let mut sum = 0i32;
+        let mut squares = 0i64;
+        #[unroll]
+        for c in 0..each {
+            let (four, at) = comptime!((c / 4, c % 4));
+            let acc = sums.index(comptime!(c / 2))[half].extract(comptime!(c % 2)) + bias[four].extract(at);
+            let (mantissa, shift) = (mantissas[four].extract(at), shifts[four].extract(at));
+            let value = fixed::requantize(acc, mantissa, shift, comptime!(p.blueprint.narrow), -32768i32, 32767i32);
+            sum += value;
+            squares += i64::cast_from(value) * i64::cast_from(value);
+            q[c] = value;
+        }
+        #[unroll]
+        for bit in 0..2u32 {
+            sum += plane_shuffle_xor(sum, comptime!(1u32 << bit));
+            squares += plane_shuffle_xor(squares, comptime!(1u32 << bit));
+        }
+        let norm = row_norm(sum, squares, epsilon, comptime!(p.n));
+        #[unroll]
+        for v in 0..comptime!(each / 8) {
+            let gammas = gamma[column / 8 + v];
+            #[unroll]
+            for i in 0..4usize {
+                let (g0, g1) = halves(gammas.extract(i));
+                let betas = beta[column / 4 + comptime!(2 * v + i / 2)];
+                let c = comptime!(8 * v + 2 * i);
+                let d = comptime!(c + 1);
+                let (b0, b1) = (betas.extract(comptime!(i % 2 * 2)), betas.extract(comptime!(i % 2 * 2 + 1)));
+                let (mantissa, shift) = (norm_mantissa[0], norm_shift[0]);
+                let y0 = normalised(&norm, q[c], i16::cast_from(g0), b0, comptime!(p.n));
+                let y1 = normalised(&norm, q[d], i16::cast_from(g1), b1, comptime!(p.n));
+                q[c] = fixed::requantize(y0, mantissa, shift, comptime!(p.blueprint.narrow), -32768i32, 32767i32);
+                q[d] = fixed::requantize(y1, mantissa, shift, comptime!(p.blueprint.narrow), -32768i32, 32767i32);
+            }
+        }
+        let row = first + comptime!(8 * half);
+        if row < rows {
+            store::<S>(&q, y, row * comptime!(p.n) + column, each, 2usize, 4usize);
+        }
+    }
+}
