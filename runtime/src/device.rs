@@ -3,7 +3,6 @@
 use crate::kernels::Work;
 use cubecl::prelude::Client;
 use std::fmt;
-use swint_compiler::plan::Machine;
 
 /// Where a plan runs.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -20,6 +19,12 @@ pub enum Device {
 pub struct NoDevice {
     device: Device,
     reason: String,
+}
+
+impl NoDevice {
+    pub(crate) fn new(device: Device, reason: String) -> NoDevice {
+        NoDevice { device, reason }
+    }
 }
 
 impl Device {
@@ -58,17 +63,6 @@ impl Device {
         match self {
             Device::Cpu => Some(16),
             Device::Cuda(_) => None,
-        }
-    }
-
-    /// What plans for it are made for, if for anything in particular.
-    pub(crate) fn machine(self, client: &Client) -> Option<Machine> {
-        match self {
-            Device::Cpu => None,
-            Device::Cuda(_) => {
-                let processors = client.properties().hardware.num_streaming_multiprocessors;
-                Some(Machine::Cuda { processors: processors.unwrap_or(100) as usize })
-            }
         }
     }
 

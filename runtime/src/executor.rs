@@ -1,11 +1,10 @@
 //! Runs plans on a device.
 
 use crate::{
+    backend::{Backend, Open},
     device::{Device, NoDevice},
-    kernels::{self, Target, Work},
 };
-use cubecl::{future::block_on, prelude::Client};
-use cubecl_core::server::Handle;
+use std::cell::RefCell;
 use swint_compiler::plan::{Buffer, Launch, Plan, PlanError, plan_for};
 use swint_ir::{Data, Module, Tensor, Type, TypeError, interp};
 
@@ -48,14 +47,9 @@ pub enum ExecError {
 
 /// A module on a device: constants uploaded, arena allocated, ready for any number of runs.
 pub struct Session {
-    client: Client,
-    work: Work,
-    /// How many launches are queued before the client waits for them.
-    flush_after: Option<usize>,
     module: Module,
     plan: Plan,
-    consts: Vec<Handle>,
-    arena: Handle,
+    loaded: RefCell<Box<dyn Backend>>,
 }
 
 impl Session {
@@ -65,19 +59,15 @@ impl Session {
     /// When the device is missing, or the module cannot run.
     pub fn new(module: &Module, device: Device, batch: usize) -> Result<Session, ExecError> {
         let graph = module.graph.with_batch(batch).map_err(|error| ExecError::Batch { batch, error })?;
-        let client = device.open()?;
-        let (graph, plan) = plan_for(&graph, &module.weights, device.machine(&client))?;
+        let open = Open::new(device)?;
+        let (graph, plan) = plan_for(&graph, &module.weights, open.machine())?;
         let constants: usize = module.weights.0.values().map(|t| t.data.len() * t.data.elem().bytes()).sum();
         let wanted = (plan.arena + constants) as u64;
         if let Some(available) = device.available_memory().filter(|&available| available < wanted) {
             return Err(ExecError::Memory { batch, device, wanted, available });
         }
-        let upload = |data: Data| client.create_from_slice(&data.to_bytes());
-        let consts = plan.consts.iter().map(|source| upload(source.materialize(&module.weights))).collect();
-        let arena = client.empty(plan.arena);
-        let module = Module { graph, weights: module.weights.clone() };
-        let (work, flush_after) = (device.work(), device.flush_after());
-        Ok(Session { work, flush_after, client, module, plan, consts, arena })
+        let loaded = RefCell::new(open.load(device, &plan, &module.weights)?);
+        Ok(Session { module: Module { graph, weights: module.weights.clone() }, plan, loaded })
     }
 
     /// The plan that runs.
@@ -85,7 +75,7 @@ impl Session {
         &self.plan
     }
 
-    /// The module, for the session's batch.
+    /// The module, for the session's batch; a device may have its own form of it.
     pub fn module(&self) -> &Module {
         &self.module
     }
@@ -95,14 +85,9 @@ impl Session {
     /// # Errors
     /// When inputs do not fit or a kernel fails.
     pub fn run(&self, inputs: &[Tensor]) -> Result<Tensor, ExecError> {
-        let inputs = self.upload(inputs)?;
-        for (i, launch) in self.plan.launches.iter().enumerate() {
-            self.launch(launch, &inputs);
-            if self.flush_after.is_some_and(|n| i % n == n - 1) {
-                self.client.flush().map_err(|e| ExecError::Failed(format!("{e:?}")))?;
-            }
-        }
-        self.read(self.plan.output, &inputs, &self.plan.output_type)
+        self.write(inputs)?;
+        self.loaded.borrow_mut().run(&self.plan)?;
+        self.read(self.plan.output, &self.plan.output_type)
     }
 
     /// Runs the plan once and reads every kernel's result as soon as it exists.
@@ -110,13 +95,13 @@ impl Session {
     /// # Errors
     /// As [`Session::run`].
     pub fn run_with(&self, inputs: &[Tensor], mut observe: impl FnMut(&Launch, &Tensor)) -> Result<Tensor, ExecError> {
-        let inputs = self.upload(inputs)?;
-        for launch in &self.plan.launches {
-            self.launch(launch, &inputs);
+        self.write(inputs)?;
+        for (i, launch) in self.plan.launches.iter().enumerate() {
+            self.loaded.borrow_mut().launch(&self.plan, i)?;
             let ty = &self.module.graph.nodes[launch.node.index()].ty;
-            observe(launch, &self.read(launch.output, &inputs, ty)?);
+            observe(launch, &self.read(launch.output, ty)?);
         }
-        self.read(self.plan.output, &inputs, &self.plan.output_type)
+        self.read(self.plan.output, &self.plan.output_type)
     }
 
     /// Runs the plan once, a kernel at a time, and gives the microseconds that each took, in the plan's order.
@@ -124,46 +109,20 @@ impl Session {
     /// # Errors
     /// As [`Session::run`], and when the device cannot measure.
     pub fn run_timed(&self, inputs: &[Tensor]) -> Result<Vec<f64>, ExecError> {
-        let inputs = self.upload(inputs)?;
-        let failed = |e: &dyn std::fmt::Debug| ExecError::Failed(format!("{e:?}"));
-        let time = |launch: &Launch| {
-            let window = self.client.profile_start().map_err(|e| failed(&e))?;
-            self.launch(launch, &inputs);
-            let measured = self.client.profile_end(window).map_err(|e| failed(&e))?;
-            let ticks = block_on(measured.resolve());
-            Ok(ticks.ok_or_else(|| failed(&"no time was measured"))?.duration().as_secs_f64() * 1e6)
-        };
-        self.plan.launches.iter().map(time).collect()
+        self.write(inputs)?;
+        let mut loaded = self.loaded.borrow_mut();
+        (0..self.plan.launches.len()).map(|i| loaded.time(&self.plan, i)).collect()
     }
 
-    fn upload(&self, inputs: &[Tensor]) -> Result<Vec<Handle>, ExecError> {
+    fn write(&self, inputs: &[Tensor]) -> Result<(), ExecError> {
         interp::check_inputs(&self.module.graph, inputs)?;
-        Ok(inputs.iter().map(|t| self.client.create_from_slice(&t.data.to_bytes())).collect())
-    }
-
-    fn launch(&self, launch: &Launch, inputs: &[Handle]) {
-        let buffers: Vec<Handle> =
-            launch.inputs.iter().chain([&launch.output]).map(|&b| self.handle(b, inputs)).collect();
-        let target = Target::Launch { client: &self.client, buffers: &buffers };
-        kernels::dispatch(launch, self.work, target);
-    }
-
-    fn handle(&self, buffer: Buffer, inputs: &[Handle]) -> Handle {
-        match buffer {
-            Buffer::Input(i) => inputs[i].clone(),
-            Buffer::Const(c) => self.consts[c].clone(),
-            Buffer::Arena { offset, bytes } => {
-                let after = self.plan.arena - offset - bytes;
-                self.arena.clone().offset_start(offset as u64).offset_end(after as u64)
-            }
-        }
+        let bytes: Vec<Vec<u8>> = inputs.iter().map(|t| t.data.to_bytes()).collect();
+        self.loaded.borrow_mut().write(&bytes)
     }
 
     /// Reads a buffer; waits for the kernels before.
-    fn read(&self, buffer: Buffer, inputs: &[Handle], ty: &Type) -> Result<Tensor, ExecError> {
-        let bytes =
-            self.client.read_one(self.handle(buffer, inputs)).map_err(|e| ExecError::Failed(format!("{e:?}")))?;
-        // The bytes may be the device's own memory: they are copied before the next launch.
+    fn read(&self, buffer: Buffer, ty: &Type) -> Result<Tensor, ExecError> {
+        let bytes = self.loaded.borrow().read(&self.plan, buffer)?;
         Ok(Tensor::new(ty.shape.clone(), Data::from_bytes(ty.elem, &bytes)))
     }
 }

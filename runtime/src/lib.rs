@@ -8,6 +8,7 @@
 //!   [`mod@cifar10`]: one of them from its package.
 
 pub mod artifact;
+mod backend;
 pub mod bench;
 pub mod cache;
 pub mod cifar10;
@@ -18,8 +19,10 @@ pub mod executor;
 pub mod inputs;
 mod kernels;
 pub mod offline;
+mod ptx_cache;
 pub mod sass;
 pub mod tensors;
 pub mod verify;
+pub mod warn;
 
 pub use swint_ptxsim as ptxsim;

@@ -1,6 +1,10 @@
 //! Kernels to PTX without a device and without a CUDA toolkit.
 
-use crate::kernels::{self, Target, Work};
+use crate::{
+    kernels::{self, Target, Work},
+    ptx_cache,
+    warn::warn,
+};
 use cubecl::prelude::*;
 use cubecl_core::{
     Compiler, InfoBuilder, ScalarBuilder,
@@ -38,6 +42,17 @@ impl Sm {
 }
 
 impl Sm {
+    /// What kernels for a device of a compute capability are compiled for: `None` where there are no int8 tensor cores. PTX of a
+    /// target serves later devices, but that of 9.0, which has instructions of its own.
+    pub(crate) fn of_device(major: i32, minor: i32) -> Option<Sm> {
+        match (major, minor) {
+            (9, 0) => Some(Sm(90)),
+            (8, 0..=8) => Some(Sm(80)),
+            _ if (major, minor) >= (8, 9) => Some(Sm(89)),
+            _ => None,
+        }
+    }
+
     /// What plans are made for: the GPU that [`swint_compiler::Target`] of the same name describes.
     pub fn machine(self) -> Machine {
         Machine::Cuda { processors: if self.0 >= 90 { 132 } else { 128 } }
@@ -49,6 +64,9 @@ impl fmt::Display for Sm {
         write!(f, "sm_{}", self.0)
     }
 }
+
+/// The driver whose version of PTX kernels have: that of CUDA 12.8.
+const PTX_FOR: i32 = 12080;
 
 /// A kernel's machine-independent assembly.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -111,7 +129,7 @@ impl Offline {
         let id = kernel.id();
         let compiled = match self.compiled.get(&id) {
             Some(known) => Ok(known.clone()),
-            None => self.compile(kernel).map(Arc::new),
+            None => self.load_or_compile(&id, kernel).map(Arc::new),
         };
         if let Ok(ptx) = &compiled {
             self.compiled.insert(id, ptx.clone());
@@ -119,11 +137,24 @@ impl Offline {
         self.result = Some(compiled.map(|ptx| (ptx, call)));
     }
 
+    /// Finds a kernel in the cache, or compiles it.
+    fn load_or_compile(&self, id: &KernelId, kernel: impl CubeKernel) -> Result<Ptx, String> {
+        let key = format!("{} ptx {PTX_FOR} {}", self.sm, id.stable_format());
+        match ptx_cache::load(&key) {
+            Ok(Some(known)) => return Ok(known),
+            Ok(None) => {}
+            Err(damaged) => warn(&damaged),
+        }
+        let compiled = self.compile(kernel)?;
+        ptx_cache::store(&key, &compiled);
+        Ok(compiled)
+    }
+
     fn compile(&self, kernel: impl CubeKernel) -> Result<Ptx, String> {
         let mut compiler = PlironCompiler { target: LlvmTarget::Nvptx };
         let options = PlironOptions {
             sm_arch: Some(SmArch::new(self.sm.0, false)),
-            ptx_version: PtxVersion::for_driver(12080),
+            ptx_version: PtxVersion::for_driver(PTX_FOR),
             grid_constants: true,
             ..Default::default()
         };

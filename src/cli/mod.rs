@@ -32,7 +32,7 @@ use std::{
 };
 use swint::{
     ir::{Code, Module, Tensor, interp},
-    runtime::{device::Device, executor::Session},
+    runtime::{device::Device, executor::Session, warn},
 };
 
 /// Compiles a Swin Transformer into integer kernels.
@@ -109,6 +109,7 @@ impl Cli {
     /// Runs the command.
     pub fn run(self) -> miette::Result<ExitCode> {
         JSON_MESSAGES.store(self.error_format == ErrorFormat::Json, Ordering::Relaxed);
+        warn::set_handler(|text| say(format_args!("warning: {text}")));
         match self.command {
             Command::Compile(args) => args.run(),
             Command::Run(args) => args.run(),

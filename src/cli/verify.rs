@@ -252,20 +252,35 @@ fn faults(run: &Simulated<'_>) -> Vec<String> {
 
 fn table(entries: &[String], rows: &BTreeMap<String, Row>, all: &Row) -> String {
     let mut text = format!(
-        "{:<48}{:>9}{:>12}{:>8}{:>12}{:>12}{:>9}{:>11}{:>11}\n",
-        "kernel", "launches", "thread-inst", "mma", "moved KB", "ideal KB", "ratio", "coalesced", "conflicts"
+        "{:<48}{:>9}{:>12}{:>8}{:>12}{:>12}{:>12}{:>10}{:>12}{:>11}{:>11}\n",
+        "kernel",
+        "launches",
+        "thread-inst",
+        "mma",
+        "L2 KB",
+        "DRAM KB",
+        "ideal KB",
+        "L2/ideal",
+        "DRAM/ideal",
+        "coalesced",
+        "conflicts"
     );
     for (name, row) in entries.iter().map(|entry| (&**entry, &rows[entry])).chain([("total", all)]) {
-        let Stats { mma, loaded_sectors, stored_sectors, conflicts, .. } = row.stats;
-        let moved = 32 * (loaded_sectors + stored_sectors);
+        let Stats { mma, conflicts, .. } = row.stats;
+        let bytes = |loaded: u64, stored: u64| (32 * (loaded + stored)) as f64;
+        let l2 = bytes(row.stats.loaded_sectors, row.stats.stored_sectors);
+        let dram = bytes(row.stats.distinct_loaded_sectors, row.stats.distinct_stored_sectors);
+        let ideal = row.ideal as f64;
         let coalesced = row.stats.coalescing().map_or_else(String::new, |share| format!("{:.0} %", 100.0 * share));
         text += &format!(
-            "{name:<48}{:>9}{:>12}{mma:>8}{:>12.1}{:>12.1}{:>9.2}{coalesced:>11}{conflicts:>11}\n",
+            "{name:<48}{:>9}{:>12}{mma:>8}{:>12.1}{:>12.1}{:>12.1}{:>10.2}{:>12.2}{coalesced:>11}{conflicts:>11}\n",
             row.launches,
             row.stats.instructions(),
-            moved as f64 / 1024.0,
-            row.ideal as f64 / 1024.0,
-            moved as f64 / row.ideal as f64,
+            l2 / 1024.0,
+            dram / 1024.0,
+            ideal / 1024.0,
+            l2 / ideal,
+            dram / ideal,
         );
     }
     let mut classes: Vec<String> = Vec::new();
@@ -273,7 +288,10 @@ fn table(entries: &[String], rows: &BTreeMap<String, Row>, all: &Row) -> String 
         classes.push(format!("{} {n}", class.name()));
     }
     text += &format!(
-        "thread-instructions: {}\nmoved: sectors of 32 bytes that warps touch, as if nothing were cached; ideal: every input and result once\n",
+        "thread-instructions: {}\n\
+         L2: sectors of 32 bytes that warps touch, as if L1 kept nothing\n\
+         DRAM: different sectors that a launch loads, and that it stores, as if L2 kept all of them\n\
+         ideal: every input and result once\n",
         classes.join(", ")
     );
     text
@@ -288,6 +306,8 @@ fn in_json(name: &str, row: &Row) -> Value {
         "kernel": name, "launches": row.launches, "wrong": row.wrong, "thread_instructions": by_class(&stats.threads),
         "warp_instructions": by_class(&stats.warps), "mma": stats.mma, "loaded_sectors": stats.loaded_sectors,
         "loaded_bytes": stats.loaded_bytes, "stored_sectors": stats.stored_sectors, "stored_bytes": stats.stored_bytes,
-        "bank_conflicts": stats.conflicts, "coalescing": stats.coalescing(), "ideal_bytes": row.ideal,
+        "distinct_loaded_sectors": stats.distinct_loaded_sectors,
+        "distinct_stored_sectors": stats.distinct_stored_sectors, "bank_conflicts": stats.conflicts,
+        "coalescing": stats.coalescing(), "ideal_bytes": row.ideal,
     })
 }

@@ -216,6 +216,7 @@ fn attention(
             *operand = Operand::Const(ConstSource::Scores(name.clone()));
         }
     }
+    operands[softmax] = Operand::Const(ConstSource::PowerPairs);
     operands[softmax + 1] = Operand::Const(ConstSource::Exponent(ty));
     let narrow = shifts_are(&operands[softmax + 4], weights, 33..=62);
     // What the windows of a cube have in common is read once: biases, and the table of the exponential.

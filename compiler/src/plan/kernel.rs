@@ -189,6 +189,8 @@ pub enum ConstSource {
     Floats(Vec<F32>),
     /// The powers of two of the integer softmax.
     Powers,
+    /// The same, two to a word, the first in its lower half.
+    PowerPairs,
 }
 
 impl ConstSource {
@@ -228,6 +230,7 @@ impl ConstSource {
                 Data::I32(composed.into_iter().map(|i| i as i32).collect())
             }
             ConstSource::Powers => Data::I32(softmax::EXP2.to_vec()),
+            ConstSource::PowerPairs => Data::I32(softmax::EXP2.chunks(2).map(|two| two[0] | two[1] << 16).collect()),
             ConstSource::Floats(values) => Data::F32(values.iter().map(|v| v.get()).collect()),
         }
     }
@@ -262,6 +265,7 @@ impl fmt::Display for ConstSource {
                 write!(f, " of {shape:?}")
             }),
             ConstSource::Powers => f.write_str("powers of two"),
+            ConstSource::PowerPairs => f.write_str("powers of two, by pairs"),
             ConstSource::Floats(values) => write!(f, "floats {values:?}"),
         }
     }

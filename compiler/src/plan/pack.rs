@@ -57,8 +57,9 @@ pub fn scores(biases: &[i32], tokens: usize) -> Vec<i32> {
 }
 
 /// How the distance of a score from the largest of its row becomes an exponent, by the upper half of one product:
-/// `[limit, lift, mantissa, shift]`. For a distance d below the limit the exponent is
-/// `(⌊d·2^lift·mantissa / 2^32⌋ + 2^(shift−1)) >> shift`, as `multiplier` gives it; from there on 2^-exponent is 0.
+/// `[limit, lift, mantissa, shift, last]`. For a distance d below the limit the exponent is
+/// `(⌊d·2^lift·mantissa / 2^32⌋ + 2^(shift−1)) >> shift`, as `multiplier` gives it; from there on it is `last`: of that power of two
+/// nothing is left, or distances do not grow further.
 pub fn exponent(multiplier: Multiplier) -> Vec<i32> {
     let Multiplier { mult, shift } = multiplier;
     let end = 16i64 << EXPONENT_BITS;
@@ -69,7 +70,8 @@ pub fn exponent(multiplier: Multiplier) -> Vec<i32> {
         if multiplier.apply(middle as i32) >= end { high = middle } else { low = middle + 1 }
     }
     let lift = 33u32.saturating_sub(shift);
-    vec![low as i32, lift as i32, mult, (shift + lift - 32) as i32]
+    let last = multiplier.apply(low as i32).min(end);
+    vec![low as i32, lift as i32, mult, (shift + lift - 32) as i32, last as i32]
 }
 
 #[cfg(test)]
@@ -135,7 +137,8 @@ mod tests {
             for d in near.chain(far).chain([0, 1, i32::MAX as i64]) {
                 let lifted = d.min(limit) << lift;
                 assert!(d >= limit || lifted < 1 << 31, "{factor}: {d}");
-                let u = if d >= limit { 1 << 20 } else { (((lifted * mantissa) >> 32) + (1 << (shift - 1))) >> shift };
+                let u =
+                    if d >= limit { p[4] as i64 } else { (((lifted * mantissa) >> 32) + (1 << (shift - 1))) >> shift };
                 assert_eq!(exp2(u), exp2(multiplier.apply(d as i32)), "{factor}: {d}");
                 assert!(d >= limit || u == multiplier.apply(d as i32), "{factor}: {d}");
             }

@@ -159,6 +159,7 @@ impl Machine<'_> {
             }
             Op::Atomic { d, address, bytes, how, b, c } => {
                 let (at, b, c, size) = (self.addresses(warp, address), warp.get(*b), warp.get(*c), *bytes as usize);
+                self.count(pc, address.space, &at, mask, size as u64);
                 for lane in lanes(mask) {
                     let Some(place) = self.locate(warp, lane, address.space, at[lane], size, line) else { continue };
                     let now = self.access(warp, lane, line, true);

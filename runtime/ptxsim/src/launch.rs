@@ -145,7 +145,7 @@ pub fn run(kernel: &Kernel, config: &Config, params: &[Param], buffers: &mut [Bu
             break;
         }
     }
-    let stats = Stats::of(kernel, &machine.memory.counts);
+    let stats = Stats::of(kernel, &machine.memory.counts, machine.memory.distinct_sectors());
     let unwritten = machine.memory.unwritten();
     Outcome { findings: machine.findings, stats, unwritten }
 }

@@ -17,6 +17,8 @@ pub(crate) struct Memory<'a> {
     buffers: &'a mut [Buffer],
     /// Of each buffer that may be written.
     histories: Vec<Option<Shadow>>,
+    loaded: Sectors,
+    stored: Sectors,
     pub shared: Vec<u8>,
     pub shared_history: Shadow,
     /// What each instruction did.
@@ -32,6 +34,8 @@ impl Memory<'_> {
         Memory {
             params,
             histories: buffers.iter().map(history).collect(),
+            loaded: Sectors::none_of(buffers),
+            stored: Sectors::none_of(buffers),
             buffers,
             shared: vec![0; shared as usize],
             shared_history: Shadow::of_blocks(shared as usize),
@@ -49,9 +53,37 @@ impl Memory<'_> {
         self.buffers.iter().zip(&self.histories).map(of).collect()
     }
 
+    /// Different sectors that have been loaded, and stored.
+    pub fn distinct_sectors(&self) -> (u64, u64) {
+        (self.loaded.len(), self.stored.len())
+    }
+
     /// Whether a place is in a buffer that the launch may write.
     pub fn may_change(&self, place: Place) -> bool {
         matches!(place, Place::Global(index, _) if self.histories[index].is_some())
+    }
+}
+
+/// A set of sectors of 32 bytes of global memory: of each buffer a bit for each, from its round address on.
+struct Sectors(Vec<Vec<u64>>);
+
+impl Sectors {
+    fn none_of(buffers: &[Buffer]) -> Sectors {
+        let words = |buffer: &Buffer| (buffer.low as usize + buffer.bytes.len()).div_ceil(32 * 64);
+        Sectors(buffers.iter().map(|buffer| vec![0; words(buffer)]).collect())
+    }
+
+    /// Adds the sector that begins at an address, if it is of a buffer.
+    fn insert(&mut self, address: u64) {
+        let Some((index, within)) = window::of_global(address) else { return };
+        let sector = within / 32;
+        if let Some(word) = self.0.get_mut(index).and_then(|words| words.get_mut((sector / 64) as usize)) {
+            *word |= 1 << (sector % 64);
+        }
+    }
+
+    fn len(&self) -> u64 {
+        self.0.iter().flatten().map(|word| u64::from(word.count_ones())).sum()
     }
 }
 
@@ -238,10 +270,19 @@ impl Machine<'_> {
     /// Counts what an instruction of a warp moves between memory and lanes.
     pub fn count(&mut self, pc: usize, space: Space, addresses: &Lanes, mask: u32, size: u64) {
         let Some(first) = lanes(mask).next().map(|lane| window::resolve(space, addresses[lane]).0) else { return };
-        let count = &mut self.memory.counts[pc];
+        let class = self.kernel.insts[pc].class;
+        let Memory { counts, loaded, stored, .. } = &mut self.memory;
+        let count = &mut counts[pc];
         match first {
             Space::Global => {
-                let (sectors, bytes) = sectors(addresses, mask, size);
+                let (sectors, bytes) = sectors(addresses, mask, size, |sector| {
+                    if class.loads() {
+                        loaded.insert(sector);
+                    }
+                    if class.stores() {
+                        stored.insert(sector);
+                    }
+                });
                 count.sectors += sectors;
                 count.bytes += bytes;
             }
@@ -260,8 +301,8 @@ impl Machine<'_> {
     }
 }
 
-/// Sectors of 32 bytes that lanes touch, and bytes, each once.
-fn sectors(addresses: &Lanes, mask: u32, size: u64) -> (u64, u64) {
+/// Sectors of 32 bytes that lanes touch, and bytes, each once; `visit` has the address of each sector.
+fn sectors(addresses: &Lanes, mask: u32, size: u64, mut visit: impl FnMut(u64)) -> (u64, u64) {
     let (mut sorted, mut n) = ([0; 32], 0);
     // An address that goes astray is a fault of its own.
     for at in lanes(mask).map(|lane| addresses[lane]).filter(|at| at.checked_add(size).is_some()) {
@@ -277,7 +318,10 @@ fn sectors(addresses: &Lanes, mask: u32, size: u64) -> (u64, u64) {
     for &at in sorted.iter() {
         let end = at + size;
         let beyond = end.div_ceil(32);
-        sectors += beyond.saturating_sub(sector.max(at / 32));
+        for new in sector.max(at / 32)..beyond {
+            visit(32 * new);
+            sectors += 1;
+        }
         bytes += end.saturating_sub(byte.max(at));
         (sector, byte) = (sector.max(beyond), byte.max(end));
     }

@@ -288,6 +288,16 @@ pub enum Class {
 }
 
 impl Class {
+    /// Whether what it touches of global memory is loaded.
+    pub(crate) fn loads(self) -> bool {
+        self != Class::GlobalStore
+    }
+
+    /// Whether what it touches of global memory is stored.
+    pub(crate) fn stores(self) -> bool {
+        matches!(self, Class::GlobalStore | Class::Atomic)
+    }
+
     /// Its name in reports.
     pub fn name(self) -> &'static str {
         match self {

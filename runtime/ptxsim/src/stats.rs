@@ -28,6 +28,7 @@ pub struct Stats {
     /// Matrix multiplications that warps executed.
     pub mma: u64,
     /// Sectors of 32 bytes of global memory that loads touched, each counted once for each warp's instruction.
+    /// Asynchronous copies are loads here, and an atomic is both a load and a store.
     pub loaded_sectors: u64,
     /// Bytes of global memory that loads touched, each counted once for each warp's instruction.
     pub loaded_bytes: u64,
@@ -35,26 +36,32 @@ pub struct Stats {
     pub stored_sectors: u64,
     /// As for loads.
     pub stored_bytes: u64,
+    /// Different sectors of 32 bytes of global memory that loads touched, each counted once for each launch.
+    pub distinct_loaded_sectors: u64,
+    /// As for loads.
+    pub distinct_stored_sectors: u64,
     /// Passes over shared memory beyond the one that each access needs: bank conflicts.
     pub conflicts: u64,
 }
 
 impl Stats {
-    pub(crate) fn of(kernel: &Kernel, counts: &[Count]) -> Stats {
-        let mut stats = Stats::default();
+    /// Of a launch; `distinct` are the different sectors that it loaded, and stored.
+    pub(crate) fn of(kernel: &Kernel, counts: &[Count], distinct: (u64, u64)) -> Stats {
+        let (distinct_loaded_sectors, distinct_stored_sectors) = distinct;
+        let mut stats = Stats { distinct_loaded_sectors, distinct_stored_sectors, ..Stats::default() };
         for (inst, count) in kernel.insts.iter().zip(counts) {
             *stats.threads.entry(inst.class).or_default() += count.threads;
             *stats.warps.entry(inst.class).or_default() += count.warps;
-            match inst.class {
-                Class::Mma => stats.mma += count.warps,
-                Class::GlobalStore => {
-                    stats.stored_sectors += count.sectors;
-                    stats.stored_bytes += count.bytes;
-                }
-                _ => {
-                    stats.loaded_sectors += count.sectors;
-                    stats.loaded_bytes += count.bytes;
-                }
+            if inst.class == Class::Mma {
+                stats.mma += count.warps;
+            }
+            if inst.class.loads() {
+                stats.loaded_sectors += count.sectors;
+                stats.loaded_bytes += count.bytes;
+            }
+            if inst.class.stores() {
+                stats.stored_sectors += count.sectors;
+                stats.stored_bytes += count.bytes;
             }
             stats.conflicts += count.conflicts;
         }
@@ -73,6 +80,8 @@ impl Stats {
         self.loaded_bytes += other.loaded_bytes;
         self.stored_sectors += other.stored_sectors;
         self.stored_bytes += other.stored_bytes;
+        self.distinct_loaded_sectors += other.distinct_loaded_sectors;
+        self.distinct_stored_sectors += other.distinct_stored_sectors;
         self.conflicts += other.conflicts;
     }
 

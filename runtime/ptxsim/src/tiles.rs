@@ -23,7 +23,9 @@ impl Machine<'_> {
     ) {
         let line = self.kernel.insts[pc].line;
         let (to, from, given) = (self.addresses(warp, to), self.addresses(warp, from), warp.get(given));
-        self.count(pc, Space::Global, &from, mask, bytes as u64);
+        // A copy of zeros alone reads nothing.
+        let reading = lanes(mask).filter(|&lane| given[lane] as u32 != 0).fold(0, |all, lane| all | 1 << lane);
+        self.count(pc, Space::Global, &from, reading, bytes as u64);
         for lane in lanes(mask) {
             let Some(target) = self.locate(warp, lane, Space::Shared, to[lane], bytes, line) else { continue };
             // Of the source fewer bytes may be wanted; the others are zeros.

@@ -68,6 +68,8 @@ fn the_kernel_multiplies() {
     // Every tile of A is read once for each column of blocks, of B for each row.
     assert_eq!(stats.loaded_bytes as usize, M * K * (N / 64) + N * K * (M / 64));
     assert_eq!(stats.stored_bytes as usize, M * N * 4);
+    let distinct = (stats.distinct_loaded_sectors, stats.distinct_stored_sectors);
+    assert_eq!(distinct, ((M * K + N * K) as u64 / 32, (M * N * 4) as u64 / 32));
 }
 
 /// Lines with what is removed are left empty, so that findings keep their places.

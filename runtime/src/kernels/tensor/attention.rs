@@ -8,12 +8,15 @@
 use super::{
     epilogue::{Four, store},
     fixed,
-    fragment::{LANES, Sums, multiply, word, zeros},
+    fragment::{LANES, Sums, multiply, to_every_bank, word, zeros},
 };
 use crate::kernels::integer::share;
 use cubecl::prelude::*;
 use swint_compiler::plan::Attention;
 use swint_ir::arith::softmax::EXPONENT_BITS;
+
+/// Four bytes, of which neighbours may be read together.
+type One = Vector<u32, Const<1>>;
 
 /// Eight bytes.
 type Eight = Vector<u32, Const<2>>;
@@ -62,7 +65,7 @@ impl Window {
 
 /// Values of a head to the chip: of each channel all keys, in the order in which lanes hold probabilities.
 #[cube]
-fn stage_values(qkv: &[Eight], chip: &mut Shared<[u32]>, base: usize, start: usize, #[comptime] p: Window) {
+fn stage_values(qkv: &[Eight], chip: &mut Shared<[One]>, base: usize, start: usize, #[comptime] p: Window) {
     let stride = comptime!(3 * p.heads * p.channels / 8);
     let eighths = comptime!(p.channels / 8);
     let sets = comptime!(8 * p.steps());
@@ -96,7 +99,7 @@ fn stage_values(qkv: &[Eight], chip: &mut Shared<[u32]>, base: usize, start: usi
                 let (f, g) =
                     (channel % comptime!(p.channels / 4) / 2, channel / comptime!(p.channels / 4) * 2 + channel % 2);
                 let to = (f * 8 + g) * comptime!(p.pitch()) + step * 8 + t * 2 + b;
-                chip[base + to] = word(keys[0], keys[1], keys[2], keys[3]);
+                chip[base + to] = One::new(word(keys[0], keys[1], keys[2], keys[3]));
             }
         }
     }
@@ -120,19 +123,6 @@ fn is_key(t: usize, #[comptime] f: usize, #[comptime] e: usize, #[comptime] toke
         is = comptime!(8 * f + e) + 2 * t < tokens;
     }
     is
-}
-
-/// The powers of two of `swint_ir::arith::softmax`, a copy in every bank, two to a word.
-#[cube]
-fn stage_powers(table: &[i32], powers: &mut Shared<[u32]>, #[comptime] warps: usize) {
-    let (lane, warp) = (UNIT_POS % LANES, (UNIT_POS / LANES) as usize);
-    for i in 0..comptime!(128 / warps + 1) {
-        let at = i * warps + warp;
-        if at < 128 {
-            let both = u32::cast_from(table[2 * at]) | (u32::cast_from(table[2 * at + 1]) << 16u32);
-            powers[at * LANES as usize + lane as usize] = both;
-        }
-    }
 }
 
 /// Probabilities of a row from its scores, in their place: `half` 0 is row g, 1 is row g + 8.
@@ -169,7 +159,7 @@ fn softmax(
             let distance = u32::cast_from(largest) - u32::cast_from(score);
             let lifted = i32::cast_from(min(distance, limit)) << lift;
             let u = (lifted.mul_hi(mantissa) + (1i32 << (shift - 1i32))) >> shift;
-            let u = u32::cast_from(select(distance >= limit, comptime!(16i32 << EXPONENT_BITS), u));
+            let u = u32::cast_from(select(distance >= limit, exponent[4], u));
             let pair = powers[((u & 255u32) >> 1u32) as usize * LANES as usize + lane];
             let entry = (pair >> ((u & 1u32) << 4u32)) & 65535u32;
             let term = select(is_key(t, f, e, comptime!(p.tokens)), entry >> (u >> comptime!(EXPONENT_BITS)), 0u32);
@@ -221,14 +211,14 @@ fn probabilities(
     eight
 }
 
-/// Attention of a head of some windows. `mask` may be any buffer where there is none.
+/// Attention of a head of some windows. `table` has the powers of two of the softmax, two to a word; `mask` may be any buffer where there is none.
 #[cube(launch_unchecked)]
 #[allow(clippy::too_many_arguments)]
 pub(crate) fn attention<S: Size>(
     qkv: &[Eight],
     bias: &[Four],
     mask: &[Four],
-    table: &[i32],
+    table: &[u32],
     exponent: &[i32],
     mantissa: &[i32],
     shift: &[i32],
@@ -247,10 +237,10 @@ pub(crate) fn attention<S: Size>(
     let start = head * comptime!(p.channels / 8);
 
     let mut powers = Shared::<[u32]>::new_aligned_slice(comptime!(128usize * 32), 16usize);
-    stage_powers(table, &mut powers, comptime!(p.warps()));
+    to_every_bank(table, &mut powers, 128usize, comptime!(p.warps()));
     sync_cube();
     let buffer = comptime!(p.channels * p.pitch());
-    let mut values = Shared::<[u32]>::new_aligned_slice(comptime!(2 * buffer), 16usize);
+    let mut values = Shared::<[One]>::new_aligned_slice(comptime!(2 * buffer), 16usize);
 
     let biases = (head * comptime!(p.warps()) + warp) * comptime!(frags * 32) + lane;
     let upper = warp * 16 + g;
@@ -297,7 +287,8 @@ pub(crate) fn attention<S: Size>(
             #[unroll]
             for c in 0..columns {
                 let at = base + (comptime!(8 * c) + g) * comptime!(p.pitch()) + comptime!(step * 8) + t * 2;
-                multiply::<u8>(a_upper, a_lower, values[at], values[at + 1], results.index_mut(c));
+                let b = values.with_vector_size::<Const<2>>()[at / 2];
+                multiply::<u8>(a_upper, a_lower, b.extract(0usize), b.extract(1usize), results.index_mut(c));
             }
         }
         #[unroll]

@@ -47,6 +47,28 @@ pub(super) fn multiply<A: Int>(
     tile.execute_inplace(&a, &b, sums);
 }
 
+/// Copies `count` words, a multiple of 32, to every bank of the chip: lane l finds word i at `32·i + l`, and lanes that look up
+/// different words do not meet. One coalesced load for every 32 words of a warp.
+#[cube]
+pub(super) fn to_every_bank(
+    words: &[u32],
+    chip: &mut Shared<[u32]>,
+    #[comptime] count: usize,
+    #[comptime] warps: usize,
+) {
+    let lane = UNIT_POS % LANES;
+    let warp = (UNIT_POS / LANES) as usize;
+    for round in 0..comptime!((count / 32).div_ceil(warps)) {
+        let first = (round * warps + warp) * 32;
+        if first < count {
+            let held = words[first + lane as usize];
+            for i in 0..LANES {
+                chip[(first + i as usize) * LANES as usize + lane as usize] = plane_shuffle(held, i);
+            }
+        }
+    }
+}
+
 /// Four bytes as a word, the first in its lowest bits.
 #[cube]
 pub(super) fn word(a: i32, b: i32, c: i32, d: i32) -> u32 {

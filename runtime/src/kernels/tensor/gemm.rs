@@ -10,7 +10,7 @@
 use super::{
     epilogue::{Four, finish},
     fixed::requantize,
-    fragment::{LANES, Words, halves, multiply, word, zeros},
+    fragment::{LANES, Words, halves, multiply, to_every_bank, word, zeros},
 };
 use crate::kernels::integer::{chunk_start, normalised, row_norm};
 use cubecl::prelude::*;
@@ -64,7 +64,18 @@ impl Product {
 
     /// Lanes that share a row that is normalised: a power of two, few enough to leave each of them three loads.
     fn lanes(&self) -> usize {
-        (self.steps() * 4).div_ceil(3).next_power_of_two().min(32)
+        (self.steps() * 4).div_ceil(3).next_power_of_two().clamp(4, 32)
+    }
+
+    /// The bits of a lane's number that differ among the lanes of a row. Half a warp writes eight bytes a lane at once: to as much
+    /// of a row, or to 32 bytes of four rows, so that no two meet in a bank.
+    fn lane_bits(&self) -> &'static [u32] {
+        match self.lanes() {
+            4 => &[0, 1],
+            8 => &[0, 1, 4],
+            16 => &[0, 1, 2, 3],
+            _ => &[0, 1, 2, 3, 4],
+        }
     }
 
     /// 16-byte loads of a unit that take a stage of rows that are not normalised.
@@ -107,9 +118,13 @@ fn norm_rows(
     let chunk = comptime!(p.rows.chunk / 8);
     let lane = (UNIT_POS % LANES) as usize;
     let warp = (UNIT_POS / LANES) as usize;
-    let sub = lane % lanes;
+    let (mut sub, mut own) = (lane % lanes, lane / lanes);
+    if comptime!(lanes == 8) {
+        sub = lane % 4 + lane / 16 * 4;
+        own = lane / 4 % 4;
+    }
     for pass in 0..passes {
-        let local = (pass as usize * comptime!(p.tiles.warps()) + warp) * comptime!(32 / lanes) + lane / lanes;
+        let local = (pass as usize * comptime!(p.tiles.warps()) + warp) * comptime!(32 / lanes) + own;
         let row = min(first + local, rows - 1);
         let mut held = Array::<Words>::new(each);
         let mut sum = 0i32;
@@ -132,9 +147,9 @@ fn norm_rows(
             }
         }
         #[unroll]
-        for bit in 0..comptime!(lanes.trailing_zeros()) {
-            sum += plane_shuffle_xor(sum, comptime!(1u32 << bit));
-            squares += plane_shuffle_xor(squares, comptime!(1u32 << bit));
+        for bit in 0..comptime!(p.lane_bits().len()) {
+            sum += plane_shuffle_xor(sum, comptime!(1u32 << p.lane_bits()[bit]));
+            squares += plane_shuffle_xor(squares, comptime!(1u32 << p.lane_bits()[bit]));
         }
         let norm = row_norm(sum, squares, epsilon, comptime!(p.rows.len()));
         #[unroll]
@@ -274,19 +289,12 @@ pub(crate) fn gemm<A: Int, S: Size>(
     let mut chip = Shared::<[Eight]>::new_aligned_slice(comptime!(buffers * buffer), 16usize);
     let mut bytes = Shared::<[u32]>::new_aligned_slice(comptime!(if p.table { 64usize * 32 } else { 1 }), 16usize);
     if comptime!(p.table) {
-        // A copy a bank: lanes look up without meeting.
-        for i in 0..comptime!(64 / p.tiles.warps() + 1) {
-            let at = i * comptime!(p.tiles.warps()) + warp;
-            if at < 64 {
-                bytes[at * LANES as usize + lane] = table[at];
-            }
-        }
+        to_every_bank(table, &mut bytes, 64usize, comptime!(p.tiles.warps()));
     }
 
     let (row_frags, frags) = comptime!((p.tiles.row_frags, p.tiles.column_frags));
     let pairs = comptime!(frags / 2);
     let per_step = comptime!(pairs * 32);
-    let mut sums = zeros(comptime!(row_frags * frags));
     let weights = known * steps as usize * per_step + lane;
     let mut b = Array::<Words>::new(pairs);
     load_weights(w, &mut b, weights, pairs);
@@ -300,6 +308,7 @@ pub(crate) fn gemm<A: Int, S: Size>(
     }
     sync_cube();
 
+    let mut sums = zeros(comptime!(row_frags * frags));
     let stage = comptime!(p.tiles.stage);
     for s in 0..stages {
         let s = s as usize;

@@ -1,0 +1,195 @@
+//! Plans on an NVIDIA GPU, by its driver: kernels are the very PTX that the simulator runs, and an inference is one CUDA graph.
+//!
+//! cubecl could launch them, too, but compiles each for the driver that it finds, so that what runs is not what was checked; and it
+//! keeps nothing of it for the next process.
+
+use super::{Backend, failed};
+use crate::{
+    device::{Device, NoDevice},
+    executor::ExecError,
+    offline::{Call, Offline, Sm},
+};
+use cudarc::{
+    driver::{
+        CudaContext, CudaEvent, CudaFunction, CudaGraph, CudaSlice, CudaStream, DevicePtr, DriverError, result, sys,
+    },
+    nvrtc::Ptx,
+};
+use std::{collections::HashMap, ffi::c_void, sync::Arc};
+use swint_compiler::plan::{Buffer, Machine, Plan};
+use swint_ir::Data;
+
+/// Launches of one that is timed: one alone is as short as what the clock resolves.
+const REPEATS: usize = 10;
+
+/// An open GPU.
+pub(crate) struct Gpu {
+    stream: Arc<CudaStream>,
+    sm: Sm,
+    processors: usize,
+}
+
+impl Gpu {
+    /// Opens a GPU by its number.
+    ///
+    /// # Errors
+    /// When there is no driver, no such GPU, or it has no int8 tensor cores.
+    pub(crate) fn open(index: usize) -> Result<Gpu, ExecError> {
+        let none = |reason: String| NoDevice::new(Device::Cuda(index), reason);
+        // SAFETY: it only looks whether the driver's library can be opened.
+        if !unsafe { sys::is_culib_present() } {
+            return Err(none("no NVIDIA driver (libcuda) was found".to_owned()).into());
+        }
+        let driver = |e: DriverError| none(format!("the driver says {e}"));
+        let context = CudaContext::new(index).map_err(driver)?;
+        let (major, minor) = context.compute_capability().map_err(driver)?;
+        let sm = Sm::of_device(major, minor).ok_or_else(|| {
+            none(format!("compute capability {major}.{minor} has no int8 tensor cores: 8.0 is the least"))
+        })?;
+        let count = sys::CUdevice_attribute::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT;
+        let processors = context.attribute(count).map_err(driver)?;
+        // SAFETY: all work is on one stream, so that nothing has to be tracked between streams.
+        unsafe { context.disable_event_tracking() };
+        let stream = context.new_stream().map_err(driver)?;
+        Ok(Gpu { stream, sm, processors: processors as usize })
+    }
+
+    /// What plans for it are made for.
+    pub(crate) fn machine(&self) -> Machine {
+        Machine::Cuda { processors: self.processors }
+    }
+}
+
+/// A launch, ready.
+struct Prepared {
+    function: CudaFunction,
+    call: Call,
+    shared: u32,
+    /// Its buffers.
+    pointers: Vec<sys::CUdeviceptr>,
+}
+
+impl Prepared {
+    fn start(&self, stream: &CudaStream) -> Result<(), DriverError> {
+        let mut pointers = self.pointers.clone();
+        // The parameter block is read in whole words.
+        let mut info = self.call.info.clone();
+        let mut parameters: Vec<*mut c_void> = pointers.iter_mut().map(|p| std::ptr::from_mut(p).cast()).collect();
+        parameters.push(info.as_mut_ptr().cast());
+        let (grid, block) = ((self.call.cubes, 1, 1), (self.call.units, 1, 1));
+        // SAFETY: the parameters are those that the kernel was compiled with, and live until the driver has copied them; the buffers
+        // have the extents that the plan gave them, and live as long as the session.
+        unsafe {
+            result::launch_kernel(
+                self.function.cu_function(),
+                grid,
+                block,
+                self.shared,
+                stream.cu_stream(),
+                &mut parameters,
+            )
+        }
+    }
+}
+
+/// A plan on a GPU.
+pub(super) struct Loaded {
+    // Before what it refers to: fields are dropped in order.
+    graph: Option<CudaGraph>,
+    launches: Vec<Prepared>,
+    inputs: Vec<CudaSlice<u8>>,
+    arena: CudaSlice<u8>,
+    _consts: Vec<CudaSlice<u8>>,
+    stream: Arc<CudaStream>,
+}
+
+impl Loaded {
+    /// Compiles the kernels of a plan, or finds them in the cache, and copies its constants.
+    pub(super) fn new(gpu: Gpu, plan: &Plan, consts: Vec<Data>) -> Result<Loaded, ExecError> {
+        let Gpu { stream, sm, .. } = gpu;
+        let upload = |data: Data| stream.clone_htod(&data.to_bytes()).map_err(failed);
+        let consts = consts.into_iter().map(upload).collect::<Result<Vec<_>, _>>()?;
+        let empty = |bytes: usize| stream.alloc_zeros::<u8>(bytes.max(1)).map_err(failed);
+        let inputs = plan.inputs.iter().map(|ty| empty(ty.bytes())).collect::<Result<Vec<_>, _>>()?;
+        let arena = empty(plan.arena)?;
+        let start = |slice: &CudaSlice<u8>| slice.device_ptr(&stream).0;
+        let pointer = |buffer: Buffer| match buffer {
+            Buffer::Input(i) => start(&inputs[i]),
+            Buffer::Const(c) => start(&consts[c]),
+            Buffer::Arena { offset, .. } => start(&arena) + offset as u64,
+        };
+        let (mut offline, mut functions) = (Offline::new(sm), HashMap::new());
+        let mut launches = Vec::with_capacity(plan.launches.len());
+        for launch in &plan.launches {
+            let (ptx, call) = offline.kernel(launch).map_err(ExecError::Failed)?;
+            let function = match functions.get(&ptx.entry) {
+                Some(known) => Clone::clone(known),
+                None => {
+                    let module = stream.context().load_module(Ptx::from_src(ptx.text.clone())).map_err(failed)?;
+                    let function: CudaFunction = module.load_function(&ptx.entry).map_err(failed)?;
+                    let most = sys::CUfunction_attribute::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
+                    function.set_attribute(most, ptx.shared as i32).map_err(failed)?;
+                    functions.insert(ptx.entry.clone(), function.clone());
+                    function
+                }
+            };
+            let place = |&i: &usize| launch.inputs.get(i).copied().unwrap_or(launch.output);
+            let pointers = call.buffers.iter().map(place).map(pointer).collect();
+            launches.push(Prepared { function, shared: ptx.shared as u32, call, pointers });
+        }
+        let mut loaded = Loaded { graph: None, launches, inputs, arena, _consts: consts, stream };
+        loaded.graph = Some(loaded.capture()?);
+        Ok(loaded)
+    }
+
+    /// All launches as one graph.
+    fn capture(&self) -> Result<CudaGraph, ExecError> {
+        // What was copied must be there before the first replay.
+        self.stream.synchronize().map_err(failed)?;
+        let mode = sys::CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_THREAD_LOCAL;
+        self.stream.begin_capture(mode).map_err(failed)?;
+        let started = self.launches.iter().try_for_each(|launch| launch.start(&self.stream));
+        let plain = sys::CUgraphInstantiate_flags(0);
+        let graph = self.stream.end_capture(plain).map_err(failed);
+        started.map_err(failed)?;
+        let graph = graph?.ok_or_else(|| failed("nothing was captured"))?;
+        graph.upload().map_err(failed)?;
+        Ok(graph)
+    }
+
+    fn event(&self) -> Result<CudaEvent, ExecError> {
+        let timed = Some(sys::CUevent_flags::CU_EVENT_DEFAULT);
+        self.stream.record_event(timed).map_err(failed)
+    }
+}
+
+impl Backend for Loaded {
+    fn write(&mut self, inputs: &[Vec<u8>]) -> Result<(), ExecError> {
+        self.inputs.iter_mut().zip(inputs).try_for_each(|(to, from)| self.stream.memcpy_htod(from, to).map_err(failed))
+    }
+
+    fn run(&mut self, _: &Plan) -> Result<(), ExecError> {
+        self.graph.as_ref().expect("it is captured when the plan is loaded").launch().map_err(failed)
+    }
+
+    fn launch(&mut self, _: &Plan, index: usize) -> Result<(), ExecError> {
+        self.launches[index].start(&self.stream).map_err(failed)
+    }
+
+    fn time(&mut self, plan: &Plan, index: usize) -> Result<f64, ExecError> {
+        self.launch(plan, index)?;
+        let before = self.event()?;
+        for _ in 0..REPEATS {
+            self.launch(plan, index)?;
+        }
+        let after = self.event()?;
+        Ok(f64::from(before.elapsed_ms(&after).map_err(failed)?) * 1e3 / REPEATS as f64)
+    }
+
+    fn read(&self, plan: &Plan, buffer: Buffer) -> Result<Vec<u8>, ExecError> {
+        let Buffer::Arena { offset, bytes } = buffer else { return Err(failed(format!("{buffer} of @{}", plan.name))) };
+        let bytes = self.stream.clone_dtoh(&self.arena.slice(offset..offset + bytes)).map_err(failed)?;
+        self.stream.synchronize().map_err(failed)?;
+        Ok(bytes)
+    }
+}

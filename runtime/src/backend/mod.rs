@@ -1,0 +1,74 @@
+//! Where plans run.
+
+mod cubecl;
+mod cuda;
+
+use crate::{device::Device, executor::ExecError};
+use swint_compiler::plan::{Buffer, Machine, Plan};
+use swint_ir::{Data, Weights};
+
+pub(crate) use cuda::Gpu;
+
+/// A device, open.
+pub(crate) enum Open {
+    /// By cubecl, which compiles kernels when they are first launched.
+    Cubecl(cubecl_core::client::Client),
+    /// An NVIDIA GPU, by its driver.
+    Cuda(Gpu),
+}
+
+impl Open {
+    /// Opens a device.
+    ///
+    /// # Errors
+    /// When it is not there.
+    pub(crate) fn new(device: Device) -> Result<Open, ExecError> {
+        Ok(match device {
+            Device::Cpu => Open::Cubecl(device.open()?),
+            Device::Cuda(index) => Open::Cuda(Gpu::open(index)?),
+        })
+    }
+
+    /// What plans for it are made for, if for anything in particular.
+    pub(crate) fn machine(&self) -> Option<Machine> {
+        match self {
+            Open::Cubecl(_) => None,
+            Open::Cuda(gpu) => Some(gpu.machine()),
+        }
+    }
+
+    /// Puts a plan on it.
+    ///
+    /// # Errors
+    /// When its kernels do not compile, or there is not enough memory.
+    pub(crate) fn load(self, device: Device, plan: &Plan, weights: &Weights) -> Result<Box<dyn Backend>, ExecError> {
+        let consts: Vec<Data> = plan.consts.iter().map(|source| source.materialize(weights)).collect();
+        Ok(match self {
+            Open::Cubecl(client) => Box::new(cubecl::Loaded::new(client, device, plan, consts)),
+            Open::Cuda(gpu) => Box::new(cuda::Loaded::new(gpu, plan, consts)?),
+        })
+    }
+}
+
+/// A plan on a device: its constants and its arena are there.
+pub(crate) trait Backend {
+    /// Copies the inputs of the next run to the device.
+    fn write(&mut self, inputs: &[Vec<u8>]) -> Result<(), ExecError>;
+
+    /// Starts every launch, in order.
+    fn run(&mut self, plan: &Plan) -> Result<(), ExecError>;
+
+    /// Starts one launch.
+    fn launch(&mut self, plan: &Plan, index: usize) -> Result<(), ExecError>;
+
+    /// The microseconds that a launch takes on the device. Launches read what they do not write, so that it may run more than once.
+    fn time(&mut self, plan: &Plan, index: usize) -> Result<f64, ExecError>;
+
+    /// Reads a buffer, when everything that was started is done.
+    fn read(&self, plan: &Plan, buffer: Buffer) -> Result<Vec<u8>, ExecError>;
+}
+
+/// An error of a device.
+fn failed(error: impl std::fmt::Debug) -> ExecError {
+    ExecError::Failed(format!("{error:?}"))
+}
