@@ -110,12 +110,14 @@ pub(crate) struct Offline {
     target: Arc<TargetProperties>,
     compiled: HashMap<KernelId, Arc<Ptx>>,
     result: Option<Result<(Arc<Ptx>, Call), String>>,
+    /// Blocks of the kernel at hand that a multiprocessor should have at a time.
+    blocks: Option<usize>,
 }
 
 impl Offline {
     pub(crate) fn new(sm: Sm) -> Offline {
         let target = Arc::new(<cubecl::cuda::CudaRuntime as Runtime>::target_properties());
-        Offline { sm, properties: device_properties(), target, compiled: HashMap::new(), result: None }
+        Offline { sm, properties: device_properties(), target, compiled: HashMap::new(), result: None, blocks: None }
     }
 
     /// What a kernel is made with, for cubes of `units`.
@@ -162,7 +164,11 @@ impl Offline {
             Ok(PlironArtifact::NvptxCode(module)) => {
                 // SAFETY: the module's PTX is NUL-terminated.
                 let text = unsafe { CStr::from_ptr(module.ptx.as_ptr()) }.to_string_lossy().into_owned();
-                Ok(Ptx { entry: module.entrypoint.clone(), text, shared: module.shared_memory_size })
+                Ok(Ptx {
+                    entry: module.entrypoint.clone(),
+                    text: bounded(&text, self.blocks),
+                    shared: module.shared_memory_size,
+                })
             }
             Ok(_) => Err("the NVPTX target gave no PTX".to_owned()),
             Err(error) => Err(format!("{error:?}")),
@@ -174,6 +180,7 @@ impl Offline {
     /// # Errors
     /// When it does not compile, by name.
     pub(crate) fn kernel(&mut self, launch: &Launch) -> Result<(Arc<Ptx>, Call), String> {
+        self.blocks = launch.blueprint.resident();
         kernels::dispatch(launch, Work::gpu(), Target::Offline(self));
         self.result.take().expect("dispatch compiles one kernel").map_err(|e| format!("{}: {e}", launch.kernel))
     }
@@ -195,6 +202,15 @@ pub fn compile(plan: &Plan, sm: Sm) -> Result<Vec<Ptx>, String> {
         }
     }
     Ok(all)
+}
+
+/// The text of a kernel of which a multiprocessor should have so many blocks at a time. Knowing only how large a block is, NVIDIA's
+/// assembler spills registers that it could keep, to have more of them.
+fn bounded(text: &str, blocks: Option<usize>) -> String {
+    let Some(blocks) = blocks else { return text.to_owned() };
+    let directive = format!(".minnctapersm {blocks}\n");
+    let bounded = |line: &str| format!("{line}\n{}", if line.starts_with(".reqntid") { &directive } else { "" });
+    text.lines().map(bounded).collect()
 }
 
 /// A device as the compiler must see it; nothing here asks a driver.

@@ -49,6 +49,8 @@ pub struct Gemm {
     pub splits: usize,
     /// 32-byte steps of a row that are on the chip at a time.
     pub stage: usize,
+    /// How often a row needs that.
+    pub stages: usize,
     /// Whether every requantization needs the upper half of a 64-bit product only.
     pub narrow: bool,
 }
@@ -89,6 +91,16 @@ pub struct Head {
 impl Head {
     /// Fragments of 8 columns of a warp.
     pub const FRAGS: usize = 4;
+}
+
+impl Blueprint {
+    /// Cubes that a processor should have at a time, where that must be said: as many as its registers allow with those that hold
+    /// sums. 128 a thread are enough beside 64 sums, so that 16 warps have room; beside 128 of them, or a stage on its way, there is room for 8.
+    pub fn resident(&self) -> Option<usize> {
+        let Blueprint::Gemm(gemm) = self else { return None };
+        let warps = if gemm.row_frags * gemm.column_frags > 16 || gemm.stages > 1 { 8 } else { 16 };
+        Some((warps / gemm.warps()).max(1))
+    }
 }
 
 impl Gemm {
@@ -253,13 +265,22 @@ fn tile(e: &Extents, processors: usize) -> Option<Gemm> {
     let stage =
         if e.whole || steps <= 12 { steps } else { (6..=10).rev().find(|s| steps.is_multiple_of(*s)).unwrap_or(8) };
     let fits = |gemm: &Gemm| {
-        let buffers = if stage < steps { 2 } else { 1 };
+        let buffers = gemm.stages.min(2);
         buffers * gemm.rows() * gemm.pitch() + if e.table { TABLE } else { 0 } <= ON_CHIP
     };
     let of = |row_frags: usize, row_warps: usize, most: usize| {
         let splits = blocks.div_ceil(most / row_warps);
         let column_warps = blocks.div_ceil(splits);
-        Gemm { row_frags, column_frags, row_warps, column_warps, splits, stage, narrow: false }
+        Gemm {
+            row_frags,
+            column_frags,
+            row_warps,
+            column_warps,
+            splits,
+            stage,
+            stages: steps.div_ceil(stage),
+            narrow: false,
+        }
     };
     let cubes = |gemm: &Gemm| e.rows.div_ceil(gemm.rows()) * gemm.splits;
     // Few sums a lane leave room for more warps; weights that stay near the processor need no tall tiles.

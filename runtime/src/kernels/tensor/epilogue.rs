@@ -1,4 +1,4 @@
-//! What becomes of sums: bias, requantization, a table or the residual stream, and stores of what a lane holds of a row.
+//! What becomes of sums: requantization, a table or the residual stream, and stores of what a lane holds of a row.
 
 use super::{
     fixed,
@@ -26,7 +26,6 @@ pub(super) fn of_columns(all: &[Four], column: usize, #[comptime] count: usize) 
 #[allow(clippy::too_many_arguments)]
 pub(super) fn finish<S: Size>(
     sums: &Sequence<Sums>,
-    bias: &[Four],
     mantissas: &[Four],
     shifts: &[Four],
     table: &Shared<[u32]>,
@@ -42,7 +41,6 @@ pub(super) fn finish<S: Size>(
 ) {
     let frags = comptime!(p.tiles.column_frags);
     let fours = comptime!(frags / 2);
-    let bias = of_columns(bias, column, comptime!(if p.bias { fours } else { 0 }));
     let scaled = comptime!(if p.range.is_some() { fours } else { 0 });
     let (mantissas, shifts) = (of_columns(mantissas, column, scaled), of_columns(shifts, column, scaled));
     let added = comptime!(if p.residual { fours } else { 0 });
@@ -57,9 +55,6 @@ pub(super) fn finish<S: Size>(
                 let tile = sums.index(comptime!(i / 2 * frags + c / 2));
                 let mut sum = tile[comptime!(i % 2)].extract(comptime!(c % 2));
                 let (four, at) = comptime!((c / 4, c % 4));
-                if comptime!(p.bias) {
-                    sum += bias[four].extract(at);
-                }
                 if comptime!(p.range.is_some()) {
                     let (low, high) = comptime!(p.range.unwrap_or((0, 0)));
                     let (mantissa, shift) = (mantissas[four].extract(at), shifts[four].extract(at));

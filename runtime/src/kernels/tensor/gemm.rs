@@ -8,9 +8,9 @@
 //! meet in no bank.
 
 use super::{
-    epilogue::{Four, finish},
+    epilogue::{Four, finish, of_columns},
     fixed::requantize,
-    fragment::{LANES, Words, halves, multiply, to_every_bank, word, zeros},
+    fragment::{LANES, Sums, Words, halves, multiply, to_every_bank, word, zeros},
 };
 use crate::kernels::integer::{chunk_start, normalised, row_norm};
 use cubecl::prelude::*;
@@ -51,11 +51,6 @@ impl Product {
     /// Eights between the beginnings of two rows on the chip.
     fn pitch(&self) -> usize {
         self.tiles.pitch() / 8
-    }
-
-    /// Stages of a row.
-    pub(crate) fn stages(&self) -> usize {
-        self.steps().div_ceil(self.tiles.stage)
     }
 
     fn blocks(&self) -> usize {
@@ -238,6 +233,26 @@ fn store_stage(held: &Array<Words>, chip: &mut Shared<[Eight]>, base: usize, #[c
     }
 }
 
+/// Sums that begin with the bias, of which a lane holds `2·column_frags` columns from `column` on.
+#[cube]
+fn biased(bias: &[Four], column: usize, #[comptime] p: Product) -> Sequence<Sums> {
+    let frags = comptime!(p.tiles.column_frags);
+    let mut sums = zeros(comptime!(p.tiles.row_frags * frags));
+    if comptime!(p.bias) {
+        let held = of_columns(bias, column, comptime!(frags / 2));
+        #[unroll]
+        for i in 0..comptime!(p.tiles.row_frags * frags) {
+            let mut two = Vector::<i32, Const<2>>::empty();
+            two.insert(0usize, held[comptime!(i % frags / 2)].extract(comptime!(i % 2 * 2)));
+            two.insert(1usize, held[comptime!(i % frags / 2)].extract(comptime!(i % 2 * 2 + 1)));
+            let tile = sums.index_mut(i);
+            tile[0] = two;
+            tile[1] = two;
+        }
+    }
+    sums
+}
+
 /// The weights of a warp for a step of k.
 #[cube]
 fn load_weights(w: &[Words], held: &mut Array<Words>, at: usize, #[comptime] pairs: usize) {
@@ -284,7 +299,7 @@ pub(crate) fn gemm<A: Int, S: Size>(
     // A warp without columns does what the last one does, but writes nothing.
     let known = min(block, comptime!(p.blocks() - 1));
 
-    let buffers = comptime!(if p.stages() > 1 { 2 } else { 1 });
+    let buffers = comptime!(if p.tiles.stages > 1 { 2 } else { 1 });
     let buffer = comptime!(p.tiles.rows() * p.pitch());
     let mut chip = Shared::<[Eight]>::new_aligned_slice(comptime!(buffers * buffer), 16usize);
     let mut bytes = Shared::<[u32]>::new_aligned_slice(comptime!(if p.table { 64usize * 32 } else { 1 }), 16usize);
@@ -308,11 +323,12 @@ pub(crate) fn gemm<A: Int, S: Size>(
     }
     sync_cube();
 
-    let mut sums = zeros(comptime!(row_frags * frags));
+    let column = known * comptime!(8 * frags) + lane % 4 * comptime!(2 * frags);
+    let mut sums = biased(bias, min(column, comptime!(p.n - 2 * frags)), p);
     let stage = comptime!(p.tiles.stage);
     for s in 0..stages {
         let s = s as usize;
-        if comptime!(p.stages() > 1) {
+        if comptime!(p.tiles.stages > 1) {
             load_stage(x, map, &mut held, s + 1, first, rows, p);
         }
         let base = s % buffers * buffer + (own_rows + lane / 4) * comptime!(p.pitch()) + lane % 4;
@@ -336,18 +352,16 @@ pub(crate) fn gemm<A: Int, S: Size>(
                 b[i] = next[i];
             }
         }
-        if comptime!(p.stages() > 1) {
+        if comptime!(p.tiles.stages > 1) {
             // The other buffer was last read before the barrier.
             store_stage(&held, &mut chip, (s + 1) % buffers * buffer, p);
             sync_cube();
         }
     }
 
-    let column = known * comptime!(8 * frags) + lane % 4 * comptime!(2 * frags);
     if block < comptime!(p.blocks()) && column < comptime!(p.n) {
         finish::<S>(
             &sums,
-            bias,
             mantissas,
             shifts,
             &bytes,
