@@ -4,7 +4,7 @@ use std::{collections::HashMap, ops::Range};
 use swint_compiler::{
     egraph::{Limits, Target, rewrite},
     frontend::{Spec, import, preset, preset_names, random_checkpoint},
-    plan::{ALIGNMENT, Buffer, Machine, Plan, plan_for},
+    plan::{ALIGNMENT, Buffer, Choices, Machine, Plan, plan_for},
     quantize::{FloatOps, GeluRange, Observer, Ranges, Statistics, fold_normalize, insert_quantization},
     rules::{RuleSet, rules},
 };
@@ -71,7 +71,7 @@ fn compare(spec: &Spec) -> usize {
         let (compiled, _) = rewrite(module, &table, &Target::default(), Limits::default());
         for (batch, machine) in [1, 32].into_iter().flat_map(|batch| MACHINES.map(|machine| (batch, machine))) {
             let graph = compiled.graph.with_batch(batch).unwrap();
-            let (graph, plan) = plan_for(&graph, &compiled.weights, machine).unwrap();
+            let (graph, plan) = plan_for(&graph, &compiled.weights, machine, &Choices::new()).unwrap();
             let least = most_alive(&graph, &plan);
             let (launches, ratio) = (plan.launches.len(), plan.arena as f64 / least as f64);
             let kind = format!("{numbers}, {}, batch {batch}, {machine:?}", if fuse { "fused" } else { "unfused" });

@@ -99,7 +99,7 @@ pub fn time_launches(session: &Session, inputs: &[Tensor], settings: Settings) -
 }
 
 /// The smallest value that at least a share `p` of the sorted values do not exceed (nearest rank).
-fn percentile(sorted: &[f64], p: f64) -> f64 {
+pub(crate) fn percentile(sorted: &[f64], p: f64) -> f64 {
     sorted[((sorted.len() as f64 * p).ceil() as usize).clamp(1, sorted.len()) - 1]
 }
 

@@ -3,10 +3,11 @@
 use crate::{
     backend::{Backend, Open},
     device::{Device, NoDevice},
+    tune,
 };
 use std::cell::RefCell;
-use swint_compiler::plan::{Buffer, Launch, Plan, PlanError, plan_for};
-use swint_ir::{Data, Module, Tensor, Type, TypeError, interp};
+use swint_compiler::plan::{Buffer, Choices, Launch, Plan, PlanError, plan_for};
+use swint_ir::{Data, Graph, Module, Tensor, Type, TypeError, interp};
 
 /// Why a module cannot run on a device.
 #[derive(Debug, thiserror::Error)]
@@ -48,6 +49,8 @@ pub enum ExecError {
 /// A module on a device: constants uploaded, arena allocated, ready for any number of runs.
 pub struct Session {
     module: Module,
+    /// The graph that the plan is of, for one image.
+    one: Graph,
     plan: Plan,
     loaded: RefCell<Box<dyn Backend>>,
 }
@@ -58,16 +61,49 @@ impl Session {
     /// # Errors
     /// When the device is missing, or the module cannot run.
     pub fn new(module: &Module, device: Device, batch: usize) -> Result<Session, ExecError> {
-        let graph = module.graph.with_batch(batch).map_err(|error| ExecError::Batch { batch, error })?;
         let open = Open::new(device)?;
-        let (graph, plan) = plan_for(&graph, &module.weights, open.machine())?;
+        let choices = tune::known(&open.describe());
+        Session::load(module, device, open, batch, &choices)
+    }
+
+    /// The same with other blueprints than are known to be the fastest.
+    ///
+    /// # Errors
+    /// As [`Session::new`].
+    pub fn with_choices(
+        module: &Module,
+        device: Device,
+        batch: usize,
+        choices: &Choices,
+    ) -> Result<Session, ExecError> {
+        Session::load(module, device, Open::new(device)?, batch, choices)
+    }
+
+    /// What a device is, in words: its name, its target, its driver, and the version of this program.
+    ///
+    /// # Errors
+    /// When it is not there.
+    pub fn describe(device: Device) -> Result<String, ExecError> {
+        Ok(Open::new(device)?.describe())
+    }
+
+    fn load(
+        module: &Module,
+        device: Device,
+        open: Open,
+        batch: usize,
+        choices: &Choices,
+    ) -> Result<Session, ExecError> {
+        let graph = module.graph.with_batch(batch).map_err(|error| ExecError::Batch { batch, error })?;
+        let (graph, plan) = plan_for(&graph, &module.weights, open.machine(), choices)?;
+        let (one, _) = plan_for(&module.graph, &module.weights, open.machine(), choices)?;
         let constants: usize = module.weights.0.values().map(|t| t.data.len() * t.data.elem().bytes()).sum();
         let wanted = (plan.arena + constants) as u64;
         if let Some(available) = device.available_memory().filter(|&available| available < wanted) {
             return Err(ExecError::Memory { batch, device, wanted, available });
         }
         let loaded = RefCell::new(open.load(device, &plan, &module.weights)?);
-        Ok(Session { module: Module { graph, weights: module.weights.clone() }, plan, loaded })
+        Ok(Session { module: Module { graph, weights: module.weights.clone() }, one, plan, loaded })
     }
 
     /// The plan that runs.
@@ -78,6 +114,11 @@ impl Session {
     /// The module, for the session's batch; a device may have its own form of it.
     pub fn module(&self) -> &Module {
         &self.module
+    }
+
+    /// The graph of [`Session::module`] for one image.
+    pub fn of_one(&self) -> &Graph {
+        &self.one
     }
 
     /// Runs the plan once.
@@ -112,6 +153,14 @@ impl Session {
         self.write(inputs)?;
         let mut loaded = self.loaded.borrow_mut();
         (0..self.plan.launches.len()).map(|i| loaded.time(&self.plan, i)).collect()
+    }
+
+    /// The microseconds that a launch takes, on what is in its buffers.
+    ///
+    /// # Errors
+    /// When it fails, or the device cannot measure.
+    pub(crate) fn time_launch(&self, index: usize) -> Result<f64, ExecError> {
+        self.loaded.borrow_mut().time(&self.plan, index)
     }
 
     fn write(&self, inputs: &[Tensor]) -> Result<(), ExecError> {

@@ -3,6 +3,7 @@
 //! - `kernels`: `#[cube]` kernels, bit-exact with the interpreter; [`offline`]: the same as PTX, without a device.
 //! - [`sass`]: the machine code that NVIDIA's assembler makes of that.
 //! - [`device`], [`executor`]: plans on a device. [`mod@bench`], [`compare`]: how fast, and how far off.
+//! - [`tune`]: which way of making a kernel is the fastest on a device.
 //! - [`artifact`]: compiled models as files; [`inputs`]: pictures and tensors for them, [`dataset`] with labels; [`tensors`]: named
 //!   tensors as files; [`cache`]: where data sets are, and
 //!   [`mod@cifar10`]: one of them from its package.
@@ -11,6 +12,7 @@ pub mod artifact;
 mod backend;
 pub mod bench;
 pub mod cache;
+mod checked;
 pub mod cifar10;
 pub mod compare;
 pub mod dataset;
@@ -22,6 +24,7 @@ pub mod offline;
 mod ptx_cache;
 pub mod sass;
 pub mod tensors;
+pub mod tune;
 pub mod verify;
 pub mod warn;
 

@@ -3,7 +3,6 @@
 use crate::{
     kernels::{self, Target, Work},
     ptx_cache,
-    warn::warn,
 };
 use cubecl::prelude::*;
 use cubecl_core::{
@@ -142,10 +141,8 @@ impl Offline {
     /// Finds a kernel in the cache, or compiles it.
     fn load_or_compile(&self, id: &KernelId, kernel: impl CubeKernel) -> Result<Ptx, String> {
         let key = format!("{} ptx {PTX_FOR} {}", self.sm, id.stable_format());
-        match ptx_cache::load(&key) {
-            Ok(Some(known)) => return Ok(known),
-            Ok(None) => {}
-            Err(damaged) => warn(&damaged),
+        if let Some(known) = ptx_cache::load(&key) {
+            return Ok(known);
         }
         let compiled = self.compile(kernel)?;
         ptx_cache::store(&key, &compiled);

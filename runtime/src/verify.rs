@@ -7,7 +7,7 @@ use crate::{
     offline::{Call, Offline, Ptx, Sm},
 };
 use std::collections::{HashMap, hash_map::Entry};
-use swint_compiler::plan::{Buffer, Launch, Plan, PlanError, plan_for};
+use swint_compiler::plan::{Buffer, Choices, Launch, Plan, PlanError, plan_for};
 use swint_ir::{
     Data, Elem, Graph, Module, Tensor, TypeError,
     interp::{self, InterpError},
@@ -116,8 +116,8 @@ impl Simulated<'_> {
     }
 }
 
-/// Results of all nodes, as bytes.
-fn wanted(graph: &Graph, module: &Module, inputs: &[Tensor]) -> Result<Vec<Vec<u8>>, InterpError> {
+/// Results of all nodes by the interpreter, as bytes.
+pub(crate) fn results(graph: &Graph, module: &Module, inputs: &[Tensor]) -> Result<Vec<Vec<u8>>, InterpError> {
     let mut results = Vec::new();
     interp::run_with(graph, &module.weights, inputs, |_, result| results.push(result.data.to_bytes()))?;
     Ok(results)
@@ -137,8 +137,8 @@ pub fn simulate(
     mut observe: impl FnMut(Simulated<'_>),
 ) -> Result<(), VerifyError> {
     let graph = module.graph.with_batch(batch)?;
-    let (graph, plan) = plan_for(&graph, &module.weights, Some(sm.machine()))?;
-    let wanted = wanted(&graph, module, inputs)?;
+    let (graph, plan) = plan_for(&graph, &module.weights, Some(sm.machine()), &Choices::new())?;
+    let wanted = results(&graph, module, inputs)?;
     let mut memory = Memory::new(&plan, module, inputs);
     let (mut offline, mut kernels) = (Offline::new(sm), HashMap::new());
     for (index, launch) in plan.launches.iter().enumerate() {
@@ -205,7 +205,7 @@ pub fn run_on_device(
     mut observe: impl FnMut(&Launch, Option<Mismatch>),
 ) -> Result<(), VerifyError> {
     let session = Session::new(module, device, batch)?;
-    let wanted = wanted(&session.module().graph, module, inputs)?;
+    let wanted = results(&session.module().graph, module, inputs)?;
     session.run_with(inputs, |launch, found| {
         let elem = found.data.elem();
         observe(launch, Mismatch::of(elem, &found.data.to_bytes(), &wanted[launch.node.index()]));

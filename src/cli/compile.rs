@@ -19,7 +19,7 @@ use swint::{
         egraph::Target,
         frontend,
         pipeline::{Activation, ActivationPolicy, FloatOps, Options, PASSES, Precision, Report},
-        plan::{plan, plan_for},
+        plan::{Choices, plan, plan_for},
     },
     ir::{Module, text},
     runtime::{
@@ -186,7 +186,7 @@ impl Args {
             Emit::Plan => vec![(format!("{name}.plan"), plan(&module.graph)?.to_string())],
             Emit::Ptx => {
                 let sm = sm(target)?;
-                let (_, plan) = plan_for(&module.graph, &module.weights, Some(sm.machine()))?;
+                let (_, plan) = plan_for(&module.graph, &module.weights, Some(sm.machine()), &Choices::new())?;
                 let compiled = offline::compile(&plan, sm).map_err(|e| miette!("{e}"))?;
                 compiled.into_iter().map(|ptx| (format!("{}.ptx", ptx.entry), ptx.text)).collect()
             }

@@ -19,6 +19,7 @@ mod rewrites;
 mod run;
 mod sass;
 mod source;
+mod tune;
 mod verify;
 
 use clap::{Parser, Subcommand, ValueEnum};
@@ -81,6 +82,8 @@ enum Command {
     Compare(compare::Args),
     /// Time inferences of a compiled model.
     Bench(bench::Args),
+    /// Find the fastest way of making every kernel on a device
+    Tune(tune::Args),
     /// Classify a labelled data set and count the right answers.
     Eval(eval::Args),
     /// Retrain a model whose GELUs become ReLUs, with the model itself as teacher.
@@ -115,6 +118,7 @@ impl Cli {
             Command::Run(args) => args.run(),
             Command::Compare(args) => args.run(),
             Command::Bench(args) => args.run(),
+            Command::Tune(args) => args.run(),
             Command::Eval(args) => args.run(),
             #[cfg(feature = "distill")]
             Command::Distill(args) => args.run(),

@@ -5,7 +5,7 @@ use miette::miette;
 use serde_json::json;
 use std::{path::PathBuf, process::ExitCode};
 use swint::{
-    compiler::plan::plan_for,
+    compiler::plan::{Choices, plan_for},
     ir::Module,
     runtime::sass::{Kernel, Target, Tools, Widths, report},
 };
@@ -49,7 +49,11 @@ impl Args {
         for &target in &self.target {
             let machine = Machine {
                 target,
-                kernels: report(&plan_for(&graph, &weights, Some(target.sm.machine()))?.1, target, &tools)?,
+                kernels: report(
+                    &plan_for(&graph, &weights, Some(target.sm.machine()), &Choices::new())?.1,
+                    target,
+                    &tools,
+                )?,
             };
             let broken = [(self.fail_on_float, machine.floats()), (self.fail_on_spill, machine.spills())];
             failures.extend(broken.into_iter().filter_map(|(wanted, found)| found.filter(|_| wanted)));

@@ -7,7 +7,7 @@ use crate::{
 use std::fs;
 use swint_compiler::{
     pipeline::{Activation, Options, Precision},
-    plan::plan_for,
+    plan::{Choices, plan_for},
 };
 use swint_ir::{Module, Tensor};
 use swint_runtime::{inputs::stack, offline::Sm, verify::simulate};
@@ -33,7 +33,10 @@ fn is_exact(name: &str, module: &Module, batch: usize, inputs: &[Tensor]) {
         .unwrap();
         let graph = module.graph.with_batch(batch).unwrap();
         let machine = Sm::from_name(target).unwrap().machine();
-        assert_eq!(launches, plan_for(&graph, &module.weights, Some(machine)).unwrap().1.launches.len());
+        assert_eq!(
+            launches,
+            plan_for(&graph, &module.weights, Some(machine), &Choices::new()).unwrap().1.launches.len()
+        );
     }
 }
 

@@ -1,12 +1,8 @@
 //! How a kernel is made for a machine: tiles, what is on the chip at a time, which instructions.
 
-use super::{
-    ConstSource, Kernel, Rows,
-    lower::Operand,
-    pack::{COLUMNS, STEP},
-};
-use std::{fmt, ops::RangeInclusive};
-use swint_ir::{Elem, Weights};
+use super::pack::{COLUMNS, STEP};
+use serde::{Deserialize, Serialize};
+use std::fmt;
 
 /// What a plan is made for.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -19,7 +15,8 @@ pub enum Machine {
 }
 
 /// How a kernel does what it is specified to do.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Blueprint {
     /// Each unit works alone on its items, by any processor's instructions.
     #[default]
@@ -35,7 +32,8 @@ pub enum Blueprint {
 }
 
 /// Tiles of a matrix product.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Gemm {
     /// Fragments of 16 rows that a warp holds sums of.
     pub row_frags: usize,
@@ -56,7 +54,8 @@ pub struct Gemm {
 }
 
 /// How window attention is made.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Attention {
     /// Windows of a head that a cube works on, one after the other.
     pub windows: usize,
@@ -65,7 +64,8 @@ pub struct Attention {
 }
 
 /// How a patch embedding is made.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Embed {
     /// Warps of a cube, 16 patches each.
     pub warps: usize,
@@ -78,7 +78,8 @@ pub struct Embed {
 }
 
 /// How a head is made.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Head {
     /// Warps of a cube.
     pub warps: usize,
@@ -118,176 +119,6 @@ impl Gemm {
     pub fn pitch(&self) -> usize {
         (self.stage | 1) * STEP
     }
-}
-
-/// Shared memory of a cube on every GPU from compute capability 8.6 on, in bytes.
-const ON_CHIP: usize = 99 << 10;
-
-/// Bytes of a table with a copy in every bank.
-const TABLE: usize = 8 << 10;
-
-/// What a matrix product needs to be tiled.
-struct Extents {
-    rows: usize,
-    k: usize,
-    n: usize,
-    /// Bytes of a result.
-    bytes: usize,
-    /// Whether rows must be on the chip as a whole.
-    whole: bool,
-    table: bool,
-}
-
-/// The blueprint of a kernel of so many items, whose constants are packed as it wants them.
-pub(super) fn choose(
-    kernel: &Kernel,
-    items: usize,
-    operands: &mut [Operand],
-    weights: &Weights,
-    machine: Machine,
-) -> Blueprint {
-    let Machine::Cuda { processors } = machine;
-    let eights = |rows: Rows, bytes: usize| (rows.chunk * bytes).is_multiple_of(16);
-    let (extents, position) = match *kernel {
-        Kernel::NormLinear { x: Elem::I16, rows, n, to, table, .. } if eights(rows, 2) && table.is_none_or(is_byte) => {
-            let bytes = table.unwrap_or(to).bytes();
-            (Extents { rows: items, k: rows.len(), n, bytes, whole: true, table: table.is_some() }, 5)
-        }
-        Kernel::LinearResidual { x, rows, n, r: Elem::I16 } if is_byte(x) && eights(rows, 1) => {
-            (Extents { rows: items, k: rows.len(), n, bytes: 2, whole: false, table: false }, 1)
-        }
-        Kernel::Linear { x, k, n, requantize, .. } if is_byte(x) && k.is_multiple_of(16) => {
-            let bytes = requantize.map_or(4, Elem::bytes);
-            (Extents { rows: items, k, n, bytes, whole: false, table: false }, 1)
-        }
-        Kernel::WindowAttention { heads, tokens, channels, masks, to } => {
-            return attention(heads, tokens, channels, masks, to, items, operands, weights, processors);
-        }
-        Kernel::LinearNorm { x, rows, n, .. } if is_byte(x) && n.is_multiple_of(32) && n <= MOST_CHANNELS => {
-            let narrow = (0..operands.len()).all(|i| shifts_are(&operands[i], weights, 33..=62));
-            let block = rows.parts.isqrt();
-            if block * block != rows.parts || !fragments(&mut operands[1], n / COLUMNS) {
-                return Blueprint::Plain;
-            }
-            // Lines of a patch begin at multiples of their length, and lines of an image are as many of them.
-            let granule = [4, 2].into_iter().find(|g| (block * rows.chunk).is_multiple_of(*g)).unwrap_or(1);
-            return Blueprint::Embed(Embed { warps: 4, block, granule, narrow });
-        }
-        Kernel::Head { x: Elem::I16, k, n, .. } if k.is_multiple_of(8) => {
-            let narrow = (0..operands.len()).all(|i| shifts_are(&operands[i], weights, 33..=62));
-            let warps = (1..=8).rev().find(|warps| (warps + 1) * k * 4 <= ON_CHIP);
-            let (Some(warps), true) = (warps, fragments(&mut operands[7], Head::FRAGS)) else {
-                return Blueprint::Plain;
-            };
-            return Blueprint::Head(Head { warps, splits: n.div_ceil(COLUMNS * Head::FRAGS * warps), narrow });
-        }
-        _ => return Blueprint::Plain,
-    };
-    let Some(mut tiles) = tile(&extents, processors) else { return Blueprint::Plain };
-    if !fragments(&mut operands[position], tiles.column_frags) {
-        return Blueprint::Plain;
-    }
-    tiles.narrow = operands.iter().enumerate().all(|(i, operand)| {
-        // The residual stream has 16 bits, sums have 32.
-        let known = if matches!(kernel, Kernel::LinearResidual { .. }) && i > 5 { 17..=47 } else { 33..=62 };
-        shifts_are(operand, weights, known)
-    });
-    Blueprint::Gemm(tiles)
-}
-
-/// Takes weights as fragments, by blocks of so many, instead of transposed; whether they are there.
-fn fragments(operand: &mut Operand, frags: usize) -> bool {
-    let Operand::Const(ConstSource::Transposed(name)) = operand else { return false };
-    *operand = Operand::Const(ConstSource::Fragments(name.clone(), frags));
-    true
-}
-
-/// Attention on tensor cores, where a head has 16 or 32 channels.
-#[allow(clippy::too_many_arguments)]
-fn attention(
-    heads: usize,
-    tokens: usize,
-    channels: usize,
-    masks: usize,
-    to: Elem,
-    items: usize,
-    operands: &mut [Operand],
-    weights: &Weights,
-    processors: usize,
-) -> Blueprint {
-    let head = channels / heads;
-    let (biases, softmax) = if masks > 0 { (1..3, 3) } else { (1..2, 2) };
-    let known = |i: usize| matches!(operands[i], Operand::Const(ConstSource::Weight(_)));
-    if !(is_byte(to) && matches!(head, 16 | 32) && tokens <= MOST_TOKENS && biases.clone().all(known)) {
-        return Blueprint::Plain;
-    }
-    let scores = operands[softmax + 1].clone();
-    let Operand::Const(ConstSource::Mantissas(ty, _, _)) = scores else { return Blueprint::Plain };
-    for operand in &mut operands[biases] {
-        if let Operand::Const(ConstSource::Weight(name)) = operand {
-            *operand = Operand::Const(ConstSource::Scores(name.clone()));
-        }
-    }
-    operands[softmax] = Operand::Const(ConstSource::PowerPairs);
-    operands[softmax + 1] = Operand::Const(ConstSource::Exponent(ty));
-    let narrow = shifts_are(&operands[softmax + 4], weights, 33..=62);
-    // What the windows of a cube have in common is read once: biases, and the table of the exponential.
-    let pairs = items / tokens;
-    let windows = [8, 4, 2].into_iter().find(|n| pairs / n >= 4 * processors).unwrap_or(1);
-    Blueprint::Attention(Attention { windows, narrow })
-}
-
-/// Channels of a patch embedding: all of a row's sums are in the registers of four lanes.
-const MOST_CHANNELS: usize = 256;
-
-/// Tokens of a window that one cube takes: 16 for each of its warps, and all scores of a query in the registers of four lanes.
-const MOST_TOKENS: usize = 160;
-
-fn is_byte(elem: Elem) -> bool {
-    matches!(elem, Elem::I8 | Elem::U8)
-}
-
-/// Whether an operand has no shifts but in a range; where values are not known it may have others.
-fn shifts_are(operand: &Operand, weights: &Weights, range: RangeInclusive<u32>) -> bool {
-    let Operand::Const(ConstSource::Shifts(ty, to, _)) = operand else { return true };
-    let known = ty.scale.channels.as_ref().is_none_or(|channels| weights.get(&channels.name).is_some());
-    known && weights.multipliers(ty, to.get()).iter().all(|m| range.contains(&m.shift))
-}
-
-/// Tiles for a matrix product: the largest of which there are enough to keep every processor busy, since a cube reads all
-/// weights of its columns.
-fn tile(e: &Extents, processors: usize) -> Option<Gemm> {
-    // What a lane holds of a row is one store of 16 bytes, if there is as much.
-    let wanted = if e.bytes == 1 { 8 } else { 4 };
-    let column_frags = [wanted, 4].into_iter().find(|frags| e.n.is_multiple_of(2 * frags))?;
-    let blocks = e.n.div_ceil(COLUMNS * column_frags);
-    let steps = e.k.div_ceil(STEP);
-    let stage =
-        if e.whole || steps <= 12 { steps } else { (6..=10).rev().find(|s| steps.is_multiple_of(*s)).unwrap_or(8) };
-    let fits = |gemm: &Gemm| {
-        let buffers = gemm.stages.min(2);
-        buffers * gemm.rows() * gemm.pitch() + if e.table { TABLE } else { 0 } <= ON_CHIP
-    };
-    let of = |row_frags: usize, row_warps: usize, most: usize| {
-        let splits = blocks.div_ceil(most / row_warps);
-        let column_warps = blocks.div_ceil(splits);
-        Gemm {
-            row_frags,
-            column_frags,
-            row_warps,
-            column_warps,
-            splits,
-            stage,
-            stages: steps.div_ceil(stage),
-            narrow: false,
-        }
-    };
-    let cubes = |gemm: &Gemm| e.rows.div_ceil(gemm.rows()) * gemm.splits;
-    // Few sums a lane leave room for more warps; weights that stay near the processor need no tall tiles.
-    let tall = if e.k * e.n > 64 << 10 { 2 } else { 1 };
-    let candidates = [of(4, tall, 8), of(4, 1, 8), of(2, 1, 8), of(1, 1, 8), of(1, 1, 4)];
-    let usable = candidates.into_iter().filter(|gemm| fits(gemm));
-    usable.clone().find(|gemm| cubes(gemm) >= processors).or(usable.last())
 }
 
 impl fmt::Display for Blueprint {

@@ -1,16 +1,17 @@
 //! Lowers a verified graph to a plan: one kernel an op.
 
 use super::{
-    Buffer, ConstSource, Kernel, Launch, Machine, Plan,
+    Blueprint, Buffer, ConstSource, Kernel, Launch, Machine, Plan,
     arena::{Lifetime, allocate},
-    blueprint, fused,
+    fused,
+    options::{options, pack},
     split::split,
 };
 use petgraph::{
     algo::toposort,
     graph::{DiGraph, NodeIndex},
 };
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use swint_ir::{
     Elem, F32, Graph, Node, NodeId, Type, Value, Weights,
     arith::{layer_norm, softmax},
@@ -45,14 +46,28 @@ pub fn plan(graph: &Graph) -> Result<Plan, PlanError> {
 ///
 /// # Errors
 /// As [`plan`].
-pub fn plan_for(graph: &Graph, weights: &Weights, machine: Option<Machine>) -> Result<(Graph, Plan), PlanError> {
+pub fn plan_for(
+    graph: &Graph,
+    weights: &Weights,
+    machine: Option<Machine>,
+    choices: &Choices,
+) -> Result<(Graph, Plan), PlanError> {
     let Some(machine) = machine else { return Ok((graph.clone(), plan(graph)?)) };
     let graph = split(graph, machine);
-    let plan = plan_with(&graph, Some((weights, machine)))?;
+    let plan = plan_with(&graph, Some((weights, machine, choices)))?;
     Ok((graph, plan))
 }
 
-fn plan_with(graph: &Graph, machine: Option<(&Weights, Machine)>) -> Result<Plan, PlanError> {
+/// Blueprints that were found to be the fastest, by their launch's [`key`](super::Launch::key). A launch that has none, or one that is
+/// none of its options, takes the likely one.
+pub type Choices = BTreeMap<String, Blueprint>;
+
+/// What a kernel's blueprint may depend on: `norm_linear[…] x3136`.
+pub(super) fn key(kernel: &Kernel, items: usize) -> String {
+    format!("{kernel} x{items}")
+}
+
+fn plan_with(graph: &Graph, machine: Option<(&Weights, Machine, &Choices)>) -> Result<Plan, PlanError> {
     let Value::Node(output) = graph.output else { return Err(PlanError::Empty) };
     let computed = |n: &Node| {
         let weights = linear_weights(&n.op, n.operands.len());
@@ -148,7 +163,7 @@ pub(super) fn multipliers(from: &Type, to: F32) -> [Operand; 2] {
 
 struct Lowering<'a> {
     graph: &'a Graph,
-    machine: Option<(&'a Weights, Machine)>,
+    machine: Option<(&'a Weights, Machine, &'a Choices)>,
     consts: Vec<ConstSource>,
     known: HashMap<ConstSource, usize>,
 }
@@ -267,12 +282,15 @@ impl Lowering<'_> {
             }
             _ => unreachable!("fused ops are handled above"),
         };
-        let blueprint = match self.machine {
-            Some((values, machine)) => blueprint::choose(&kernel, items, &mut inputs, values, machine),
-            None => super::Blueprint::Plain,
-        };
+        let (mut blueprint, mut all) = (Blueprint::Plain, vec![Blueprint::Plain]);
+        if let Some((values, machine, choices)) = self.machine {
+            all = options(&kernel, items, &inputs, values, machine);
+            let chosen = choices.get(&key(&kernel, items)).filter(|chosen| all.contains(chosen));
+            blueprint = *chosen.unwrap_or(&all[0]);
+            pack(&kernel, &blueprint, &mut inputs);
+        }
         let inputs = inputs.into_iter().map(|operand| self.buffer(operand)).collect();
-        Launch { kernel, blueprint, items, inputs, output: buffer(id), node: id, locs: node.locs.clone() }
+        Launch { kernel, blueprint, options: all, items, inputs, output: buffer(id), node: id, locs: node.locs.clone() }
     }
 }
 

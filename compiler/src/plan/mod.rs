@@ -5,12 +5,13 @@ mod blueprint;
 mod fused;
 mod kernel;
 mod lower;
+mod options;
 pub mod pack;
 mod split;
 
 pub use blueprint::{Attention, Blueprint, Embed, Gemm, Head, Machine};
 pub use kernel::{ConstSource, Kernel, Rows};
-pub use lower::{PlanError, plan, plan_for};
+pub use lower::{Choices, PlanError, plan, plan_for};
 
 use std::{fmt, sync::Arc};
 use swint_ir::{NodeId, Type};
@@ -57,6 +58,8 @@ pub struct Launch {
     pub kernel: Kernel,
     /// How.
     pub blueprint: Blueprint,
+    /// Every way that would do, the likely one first.
+    pub options: Vec<Blueprint>,
     /// Units of work: what one is, the kernel says.
     pub items: usize,
     /// What it reads, in the kernel's order.
@@ -71,6 +74,13 @@ pub struct Launch {
 
 /// Where buffers start: enough for every vector width and device.
 pub const ALIGNMENT: usize = 256;
+
+impl Launch {
+    /// What [`Choices`] know it by.
+    pub fn key(&self) -> String {
+        lower::key(&self.kernel, self.items)
+    }
+}
 
 impl Plan {
     /// Every different kernel, in order of first use.

@@ -27,6 +27,8 @@ pub(crate) struct Gpu {
     stream: Arc<CudaStream>,
     sm: Sm,
     processors: usize,
+    name: String,
+    driver: i32,
 }
 
 impl Gpu {
@@ -51,7 +53,17 @@ impl Gpu {
         // SAFETY: all work is on one stream, so that nothing has to be tracked between streams.
         unsafe { context.disable_event_tracking() };
         let stream = context.new_stream().map_err(driver)?;
-        Ok(Gpu { stream, sm, processors: processors as usize })
+        let name = context.name().map_err(driver)?;
+        let mut version = 0;
+        // SAFETY: the driver writes one number.
+        unsafe { sys::cuDriverGetVersion(&mut version) }.result().map_err(driver)?;
+        Ok(Gpu { stream, sm, processors: processors as usize, name, driver: version })
+    }
+
+    /// What it is, in words.
+    pub(super) fn describe(&self) -> String {
+        let Gpu { name, sm, processors, driver, .. } = self;
+        format!("{name}, {sm}, {processors} processors, driver {driver}, swint {}", env!("CARGO_PKG_VERSION"))
     }
 
     /// What plans for it are made for.

@@ -37,6 +37,14 @@ impl Open {
         }
     }
 
+    /// What it is, in words.
+    pub(crate) fn describe(&self) -> String {
+        match self {
+            Open::Cubecl(_) => format!("cpu, swint {}", env!("CARGO_PKG_VERSION")),
+            Open::Cuda(gpu) => gpu.describe(),
+        }
+    }
+
     /// Puts a plan on it.
     ///
     /// # Errors

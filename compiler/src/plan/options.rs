@@ -1,0 +1,208 @@
+//! Which blueprints a kernel may have on a machine, and its constants as each wants them.
+
+use super::{
+    ConstSource, Kernel, Machine, Rows,
+    blueprint::{Attention, Blueprint, Embed, Gemm, Head},
+    lower::Operand,
+    pack::{COLUMNS, STEP},
+};
+use std::ops::RangeInclusive;
+use swint_ir::{Elem, Weights};
+
+/// Shared memory of a cube on every GPU from compute capability 8.6 on, in bytes.
+const ON_CHIP: usize = 99 << 10;
+
+/// Bytes of a table with a copy in every bank.
+const TABLE: usize = 8 << 10;
+
+/// Channels of a patch embedding: all of a row's sums are in the registers of four lanes.
+const MOST_CHANNELS: usize = 256;
+
+/// Tokens of a window that one cube takes: 16 for each of its warps, and all scores of a query in the registers of four lanes.
+const MOST_TOKENS: usize = 160;
+
+/// Sums of fragments that a warp holds: 128 registers a thread.
+const MOST_FRAGS: usize = 32;
+
+/// Every blueprint of a kernel of so many items, the one that is likely the fastest first.
+pub(super) fn options(
+    kernel: &Kernel,
+    items: usize,
+    operands: &[Operand],
+    weights: &Weights,
+    machine: Machine,
+) -> Vec<Blueprint> {
+    let Machine::Cuda { processors } = machine;
+    let narrow = operands.iter().enumerate().all(|(i, operand)| {
+        // The residual stream has 16 bits, sums have 32; a softmax has a constant of its own for its exponents.
+        let known = match kernel {
+            Kernel::LinearResidual { .. } if i > 5 => 17..=47,
+            Kernel::WindowAttention { masks, .. } if i == 4 + usize::from(*masks > 0) => 0..=62,
+            _ => 33..=62,
+        };
+        shifts_are(operand, weights, known)
+    });
+    let transposed = |i: usize| matches!(operands[i], Operand::Const(ConstSource::Transposed(_)));
+    let all: Vec<Blueprint> = match *kernel {
+        _ if place_of_weights(kernel).is_some_and(|i| !transposed(i)) => Vec::new(),
+        Kernel::LinearNorm { x, rows, n, .. } if is_byte(x) && n.is_multiple_of(32) && n <= MOST_CHANNELS => {
+            let block = rows.parts.isqrt();
+            // Lines of a patch begin at multiples of their length, and lines of an image are as many of them.
+            let granule = [4, 2].into_iter().find(|g| (block * rows.chunk).is_multiple_of(*g)).unwrap_or(1);
+            let embed = |warps: usize| Blueprint::Embed(Embed { warps, block, granule, narrow });
+            if block * block == rows.parts { [4, 2, 1, 8].map(embed).into() } else { Vec::new() }
+        }
+        Kernel::Head { x: Elem::I16, k, n, .. } if k.is_multiple_of(8) => {
+            // A sum a channel for each warp, and the mean.
+            let fitting = (1..=8usize).rev().filter(|warps| warps.is_power_of_two() && (warps + 1) * k * 4 <= ON_CHIP);
+            let head = |warps| Head { warps, splits: n.div_ceil(COLUMNS * Head::FRAGS * warps), narrow };
+            fitting.map(|warps| Blueprint::Head(head(warps))).collect()
+        }
+        Kernel::WindowAttention { heads, tokens, channels, masks, to } => {
+            let biases = 1..2 + usize::from(masks > 0);
+            let known = operands[biases].iter().all(|o| matches!(o, Operand::Const(ConstSource::Weight(_))));
+            if !(is_byte(to) && matches!(channels / heads, 16 | 32) && tokens <= MOST_TOKENS && known) {
+                return vec![Blueprint::Plain];
+            }
+            // What the windows of a cube have in common is read once: biases, and the table of the exponential.
+            let heads = items / tokens;
+            let likely = [8, 4, 2].into_iter().find(|n| heads / n >= 4 * processors).unwrap_or(1);
+            let windows = [likely, 1, 2, 4, 8, 16].into_iter().enumerate().filter(|(i, n)| *i == 0 || *n != likely);
+            windows.map(|(_, windows)| Blueprint::Attention(Attention { windows, narrow })).collect()
+        }
+        _ => match Extents::of(kernel, items) {
+            Some(extents) => {
+                let narrowed = |gemm: Gemm| Blueprint::Gemm(Gemm { narrow, ..gemm });
+                extents.tiles(processors).into_iter().map(narrowed).collect()
+            }
+            None => Vec::new(),
+        },
+    };
+    if all.is_empty() { vec![Blueprint::Plain] } else { all }
+}
+
+/// Packs a kernel's constants as its blueprint wants them.
+pub(super) fn pack(kernel: &Kernel, blueprint: &Blueprint, operands: &mut [Operand]) {
+    let frags = match (*blueprint, kernel) {
+        (Blueprint::Plain, _) => return,
+        (Blueprint::Gemm(gemm), _) => gemm.column_frags,
+        (Blueprint::Head(_), _) => Head::FRAGS,
+        (Blueprint::Embed(_), Kernel::LinearNorm { n, .. }) => n / COLUMNS,
+        (Blueprint::Attention(_), Kernel::WindowAttention { masks, .. }) => {
+            let softmax = 2 + usize::from(*masks > 0);
+            for operand in &mut operands[1..softmax] {
+                if let Operand::Const(ConstSource::Weight(name)) = operand {
+                    *operand = Operand::Const(ConstSource::Scores(name.clone()));
+                }
+            }
+            operands[softmax] = Operand::Const(ConstSource::PowerPairs);
+            if let Operand::Const(ConstSource::Mantissas(ty, ..)) = operands[softmax + 1].clone() {
+                operands[softmax + 1] = Operand::Const(ConstSource::Exponent(ty));
+            }
+            return;
+        }
+        _ => unreachable!("{kernel} has no blueprint {blueprint:?}"),
+    };
+    let place = place_of_weights(kernel).expect("matrix products have weights");
+    if let Operand::Const(ConstSource::Transposed(name)) = operands[place].clone() {
+        operands[place] = Operand::Const(ConstSource::Fragments(name, frags));
+    }
+}
+
+/// Which of a kernel's inputs are weights.
+fn place_of_weights(kernel: &Kernel) -> Option<usize> {
+    match kernel {
+        Kernel::NormLinear { .. } => Some(5),
+        Kernel::Head { .. } => Some(7),
+        Kernel::LinearResidual { .. } | Kernel::Linear { .. } | Kernel::LinearNorm { .. } => Some(1),
+        _ => None,
+    }
+}
+
+fn is_byte(elem: Elem) -> bool {
+    matches!(elem, Elem::I8 | Elem::U8)
+}
+
+/// Whether an operand has no shifts but in a range; where values are not known it may have others.
+fn shifts_are(operand: &Operand, weights: &Weights, range: RangeInclusive<u32>) -> bool {
+    let Operand::Const(ConstSource::Shifts(ty, to, _)) = operand else { return true };
+    let known = ty.scale.channels.as_ref().is_none_or(|channels| weights.get(&channels.name).is_some());
+    known && weights.multipliers(ty, to.get()).iter().all(|m| range.contains(&m.shift))
+}
+
+/// What a matrix product needs to be tiled.
+struct Extents {
+    rows: usize,
+    k: usize,
+    n: usize,
+    /// Bytes of a result.
+    bytes: usize,
+    /// Whether rows must be on the chip as a whole.
+    whole: bool,
+    table: bool,
+}
+
+impl Extents {
+    /// Of a kernel that is a matrix product whose rows can be loaded 16 bytes at a time.
+    fn of(kernel: &Kernel, items: usize) -> Option<Extents> {
+        let sixteens = |rows: Rows, bytes: usize| (rows.chunk * bytes).is_multiple_of(16);
+        Some(match *kernel {
+            Kernel::NormLinear { x: Elem::I16, rows, n, to, table, .. }
+                if sixteens(rows, 2) && table.is_none_or(is_byte) =>
+            {
+                let bytes = table.unwrap_or(to).bytes();
+                Extents { rows: items, k: rows.len(), n, bytes, whole: true, table: table.is_some() }
+            }
+            Kernel::LinearResidual { x, rows, n, r: Elem::I16 } if is_byte(x) && sixteens(rows, 1) => {
+                Extents { rows: items, k: rows.len(), n, bytes: 2, whole: false, table: false }
+            }
+            Kernel::Linear { x, k, n, requantize, .. } if is_byte(x) && k.is_multiple_of(16) => {
+                let bytes = requantize.map_or(4, Elem::bytes);
+                Extents { rows: items, k, n, bytes, whole: false, table: false }
+            }
+            _ => return None,
+        })
+    }
+
+    /// Tiles that fit. First comes the largest of which there are enough to keep every processor busy, since a cube reads all weights
+    /// of its columns.
+    fn tiles(&self, processors: usize) -> Vec<Gemm> {
+        // What a lane holds of a row is one store of 16 bytes, if there is as much.
+        let widths: &[usize] = if self.bytes == 1 { &[8, 4] } else { &[4, 8] };
+        let widths: Vec<usize> = widths.iter().copied().filter(|frags| self.n.is_multiple_of(2 * frags)).collect();
+        let Some(&width) = widths.first() else { return Vec::new() };
+        let steps = self.k.div_ceil(STEP);
+        let divides = |stage: &usize| steps.is_multiple_of(*stage);
+        let stage = match self.whole || steps <= 12 {
+            true => steps,
+            false => (6..=10).rev().find(divides).unwrap_or(8),
+        };
+        let of = |row_frags: usize, column_frags: usize, row_warps: usize, most: usize| {
+            let blocks = self.n.div_ceil(COLUMNS * column_frags);
+            let splits = blocks.div_ceil((most / row_warps).max(1));
+            let (column_warps, stages) = (blocks.div_ceil(splits), steps.div_ceil(stage));
+            Gemm { row_frags, column_frags, row_warps, column_warps, splits, stage, stages, narrow: false }
+        };
+        let fits = |gemm: &Gemm| {
+            let tile = gemm.stages.min(2) * gemm.rows() * gemm.pitch() + if self.table { TABLE } else { 0 };
+            tile <= ON_CHIP && gemm.row_frags * gemm.column_frags <= MOST_FRAGS
+        };
+        let cubes = |gemm: &Gemm| self.rows.div_ceil(gemm.rows()) * gemm.splits;
+        // Weights that stay near the processor need no tall tiles.
+        let tall = if self.k * self.n > 64 << 10 { 2 } else { 1 };
+        let likely = [(4, tall, 8), (4, 1, 8), (2, 1, 8), (1, 1, 8), (1, 1, 4)];
+        let likely = likely.map(|(row_frags, row_warps, most)| of(row_frags, width, row_warps, most));
+        let usable = likely.iter().filter(|gemm| fits(gemm));
+        let first = usable.clone().find(|gemm| cubes(gemm) >= processors).or(usable.last());
+        let mut all: Vec<Gemm> = first.copied().into_iter().collect();
+        for (&column_frags, row_frags) in widths.iter().flat_map(|w| [4, 2, 1].map(|r| (w, r))) {
+            for (row_warps, most) in [(1, 8), (2, 8), (1, 4), (2, 4), (1, 2)] {
+                let gemm = of(row_frags, column_frags, row_warps, most);
+                if fits(&gemm) && !all.contains(&gemm) {
+                    all.push(gemm);
+                }
+            }
+        }
+        all
+    }
+}
