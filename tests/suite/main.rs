@@ -5,6 +5,8 @@ mod calibrate;
 mod cli;
 mod common;
 mod corpus;
+#[cfg(target_os = "linux")]
+mod cuda;
 #[cfg(feature = "distill")]
 mod distill;
 mod eval;

@@ -1,11 +1,18 @@
 //! `swint sass`: the texts of NVIDIA's tools, read; and the command, with the tools where they are found and without.
 
 use crate::{
-    cli::{Model, model, shared_file, text},
+    cli::{Model, model, shared_file, succeed, text},
     common::repo,
 };
-use std::process::{Command, Output};
-use swint_runtime::sass::{Limits, Occupancy, Resources, Tools, code, resources, threads};
+use std::{
+    fs,
+    process::{Command, Output},
+};
+use swint_ir::{Data, Tensor};
+use swint_runtime::{
+    sass::{Limits, Occupancy, Resources, Tools, code, resources, threads},
+    tensors::to_safetensors,
+};
 
 /// Of a multilayer perceptron held to 40 registers.
 const SPILLS: &str = "\
@@ -274,7 +281,7 @@ fn integer_models_have_no_float_in_machine_code() {
 fn bad_input_and_missing_tools_are_clear_errors() {
     let m = model("timm_micro");
     let ir = m.file("act.ir");
-    std::fs::write(&ir, "graph @act(%x: f32[2,8]) -> f32[2,8] {\n  %0 = relu %x : f32[2,8]\n  return %0\n}\n").unwrap();
+    fs::write(&ir, "graph @act(%x: f32[2,8]) -> f32[2,8] {\n  %0 = relu %x : f32[2,8]\n  return %0\n}\n").unwrap();
     for variable in ["SWINT_PTXAS", "SWINT_NVDISASM"] {
         let missing = m.file("none");
         // Where the other tool is not found either, it is this one that is looked for first.
@@ -371,5 +378,45 @@ mod with_scripts {
         assert!(said.contains("ptxas says nothing of registers"), "{said}");
         let (_, said) = run((SPILLS, 0), ("/*0000*/ FADD R1, R2\n", 0), &[]);
         assert!(said.contains("lists what is no instruction"), "{said}");
+    }
+}
+
+/// Swin-T: every kernel is on tensor cores, without a float or a spill, at one picture and at 32.
+#[test]
+fn swin_tiny_is_on_tensor_cores() {
+    if Tools::find().is_err() {
+        assert!(std::env::var_os("SWINT_PTXAS").is_none(), "tools that are named must be there");
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let (pixels, compiled) = (file("pixels.safetensors"), file("tiny.swint"));
+    let picture =
+        Tensor::new(vec![1, 224, 224, 3], Data::U8((0..224 * 224 * 3).map(|i| (i * 37 % 251) as u8).collect()));
+    fs::write(&pixels, to_safetensors([("pixels", &picture)]).unwrap()).unwrap();
+    let name = "swin_tiny_patch4_window7_224";
+    let random = ["compile", name, "--random-weights", "1", "--precision", "int8", "--calib", &pixels];
+    succeed(&[&random[..], &["-o", &compiled]].concat());
+    for batch in ["1", "32"] {
+        let checks = ["--batch", batch, "--target", "sm_89,sm_90a", "--fail-on-float", "--fail-on-spill", "--json"];
+        let (output, said) = sass(&[&[&*compiled], &checks[..]].concat(), &[]);
+        assert!(output.status.success(), "{said}");
+        let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        for target in json["targets"].as_array().unwrap() {
+            let kernels = target["kernels"].as_array().unwrap();
+            assert!(kernels.len() > 20, "{}", kernels.len());
+            for kernel in kernels {
+                let count = |name: &str| kernel[name].as_u64().unwrap();
+                let entry = kernel["entry"].as_str().unwrap();
+                assert!(count("imma") > 0 && count("stack") == 0, "{batch} {kernel}");
+                assert_eq!(count("ldl") + count("stl"), 0, "{batch} {kernel}");
+                // Rows, weights and results move 16 bytes at a time.
+                let widest = |what: &str| kernel[what].as_array().unwrap()[4].as_u64().unwrap();
+                if entry.starts_with("gemm") {
+                    let stores: u64 = kernel["stores"].as_array().unwrap().iter().map(|n| n.as_u64().unwrap()).sum();
+                    assert!(widest("loads") >= 8 && widest("stores") == stores, "{batch} {kernel}");
+                }
+            }
+        }
     }
 }

@@ -7,10 +7,31 @@ use crate::{
 use std::fs;
 use swint_compiler::{
     pipeline::{Activation, Options, Precision},
-    plan::{Choices, plan_for},
+    plan::{Blueprint, Choices, plan_for},
 };
 use swint_ir::{Module, Tensor};
-use swint_runtime::{inputs::stack, offline::Sm, verify::simulate};
+use swint_runtime::{
+    inputs::stack,
+    offline::Sm,
+    verify::{Simulated, simulate},
+};
+
+/// Of a kernel for tensor cores: they are used, memory is read and written by whole sectors that move at most once, and what is on
+/// the chip is read without conflicts.
+fn moves_little(name: &str, run: &Simulated<'_>) {
+    let (kernel, stats) = (&run.ptx.entry, &run.stats);
+    assert!(stats.mma > 0, "{name} {kernel}");
+    assert_eq!(stats.load_conflicts, 0, "{name} {kernel}");
+    let moved = 32 * (stats.distinct_loaded_sectors + stats.distinct_stored_sectors);
+    // Weights are padded to whole fragments, and small tensors to whole sectors.
+    assert!(moved as f64 <= 1.25 * run.ideal as f64 + 4096.0, "{name} {kernel}: {moved} of {}", run.ideal);
+    // A head of 16 channels is half a sector.
+    let halves = run.launch.kernel.to_string().contains("heads=2,tokens=16,channels=32");
+    if matches!(run.launch.blueprint, Blueprint::Gemm(_) | Blueprint::Attention(_)) && !halves {
+        let share = stats.coalescing().unwrap();
+        assert!(share > 0.75, "{name} {kernel}: {share}");
+    }
+}
 
 /// Every launch is exact and without fault, on all targets.
 fn is_exact(name: &str, module: &Module, batch: usize, inputs: &[Tensor]) {
@@ -28,6 +49,9 @@ fn is_exact(name: &str, module: &Module, batch: usize, inputs: &[Tensor]) {
                 assert_eq!(run.findings, [], "{name} {target} {kernel}");
                 assert_eq!((&run.mismatch, run.unwritten), (&None, 0), "{name} {target} {kernel}");
                 assert!(run.stats.instructions() > 0);
+                if run.launch.blueprint != Blueprint::Plain {
+                    moves_little(name, &run);
+                }
             },
         )
         .unwrap();

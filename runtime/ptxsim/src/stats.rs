@@ -42,6 +42,8 @@ pub struct Stats {
     pub distinct_stored_sectors: u64,
     /// Passes over shared memory beyond the one that each access needs: bank conflicts.
     pub conflicts: u64,
+    /// Those of loads among them.
+    pub load_conflicts: u64,
 }
 
 impl Stats {
@@ -64,6 +66,9 @@ impl Stats {
                 stats.stored_bytes += count.bytes;
             }
             stats.conflicts += count.conflicts;
+            if inst.class == Class::SharedLoad {
+                stats.load_conflicts += count.conflicts;
+            }
         }
         stats.threads.retain(|_, n| *n > 0);
         stats.warps.retain(|_, n| *n > 0);
@@ -83,6 +88,7 @@ impl Stats {
         self.distinct_loaded_sectors += other.distinct_loaded_sectors;
         self.distinct_stored_sectors += other.distinct_stored_sectors;
         self.conflicts += other.conflicts;
+        self.load_conflicts += other.load_conflicts;
     }
 
     /// Instructions that threads executed.

@@ -1,0 +1,104 @@
+//! The CUDA path, with a stand-in for NVIDIA's driver that runs kernels in the PTX simulator.
+
+use crate::{
+    cli::{Model, fail, model, shared_file, succeed, text},
+    common::repo,
+};
+use std::process::{Command, Output};
+use tempfile::TempDir;
+
+/// A machine with the stand-in as its driver.
+struct Stand {
+    folder: TempDir,
+}
+
+impl Stand {
+    fn new() -> Stand {
+        let folder = tempfile::tempdir().unwrap();
+        swint_cuda_stand_in::install(folder.path()).unwrap();
+        Stand { folder }
+    }
+
+    fn swint(&self, sm: &str, args: &[&str]) -> Output {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_swint"));
+        command.args(args).env("NO_COLOR", "1").env("SWINT_CACHE", self.folder.path().join("cache"));
+        command.env("LD_LIBRARY_PATH", self.folder.path()).env("SWINT_STAND_IN_SM", sm).output().unwrap()
+    }
+
+    fn succeed(&self, sm: &str, args: &[&str]) -> String {
+        let out = self.swint(sm, args);
+        assert!(out.status.success(), "swint {args:?}\n{}{}", text(&out.stdout), text(&out.stderr));
+        text(&out.stdout)
+    }
+}
+
+fn integers(m: &Model) -> String {
+    let calibration = shared_file("timm_micro", "input.safetensors");
+    m.compile(&["--precision", "int8", "--calib", &calibration])
+}
+
+/// Launches one by one, and as a graph that is captured once and replayed with other inputs.
+#[test]
+fn a_gpu_gives_the_interpreters_bits() {
+    let (stand, m) = (Stand::new(), model("timm_micro"));
+    let compiled = integers(&m);
+    for sm in ["89", "90"] {
+        let said = stand.succeed(sm, &["verify", &compiled, "--device", "cuda"]);
+        assert!(said.contains("cuda:0: 23 of 23 launches give the interpreter's bits"), "{said}");
+    }
+    // Three pictures, one after the other, in one session.
+    let bundled = model("cifar10");
+    let folder = repo("examples/cifar10/images");
+    let compiled = bundled.compile(&["--precision", "int8", "--calib", folder.to_str().unwrap()]);
+    let pictures: Vec<String> = ["0000_cat", "0001_ship", "0003_airplane"]
+        .map(|name| folder.join(format!("test_{name}.png")).to_str().unwrap().to_owned())
+        .into();
+    let run = |device: &str| {
+        let pictures: Vec<&str> = pictures.iter().map(String::as_str).collect();
+        stand.succeed("89", &[&["run", &compiled, "--json", "--device", device], &pictures[..]].concat())
+    };
+    assert_eq!(run("cuda"), run("interp"));
+}
+
+#[test]
+fn tuning_keeps_the_fastest_right_kernels() {
+    let (stand, m) = (Stand::new(), model("timm_micro"));
+    let compiled = integers(&m);
+    let timings = m.file("timings.json");
+    let json = stand.succeed("89", &["tune", &compiled, "--samples", "1", "--options", "2", "--json", "-o", &timings]);
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    let kernels = json["kernels"].as_array().unwrap();
+    assert!(kernels.len() > 10 && json["device"].as_str().unwrap().contains("sm_89"), "{json}");
+    let us =
+        |kernel: &serde_json::Value| (kernel["likely_us"].as_f64().unwrap(), kernel["best"]["us"].as_f64().unwrap());
+    assert!(kernels.iter().all(|k| k["wrong"] == 0 && us(k).1 <= us(k).0), "{json}");
+    assert!(kernels.iter().filter(|k| k["tried"] == 2).count() > 10, "{json}");
+    // Later sessions plan with what was found, and are right.
+    let said = stand.succeed("89", &["verify", &compiled, "--device", "cuda"]);
+    assert!(said.contains("23 of 23 launches"), "{said}");
+    // The rewrites cost what was measured.
+    let calibration = shared_file("timm_micro", "input.safetensors");
+    let (spec, weights) = (&m.spec, &m.weights);
+    let again = ["compile", spec, "--weights", weights, "--precision", "int8", "--calib", &calibration];
+    succeed(&[&again[..], &["--timings", &timings, "-o", &m.file("again.swint")]].concat());
+    // A damaged file of the cache is said, and does no harm.
+    let file =
+        |folder: &str| std::fs::read_dir(stand.folder.path().join("cache").join(folder)).unwrap().next().unwrap();
+    for folder in ["ptx", "tuned"] {
+        let path = file(folder).unwrap().path();
+        let kept = std::fs::read_to_string(&path).unwrap();
+        std::fs::write(&path, kept.replacen("0", "1", 1) + " ").unwrap();
+    }
+    let out = stand.swint("89", &["verify", &compiled, "--device", "cuda"]);
+    assert!(out.status.success() && text(&out.stderr).contains("is damaged"), "{}", text(&out.stderr));
+    assert!(fail(&["tune", &compiled, "--device", "cpu"]).contains("one way of making each kernel"));
+}
+
+#[test]
+fn a_missing_driver_is_said() {
+    let m = model("timm_micro");
+    let compiled = integers(&m);
+    for args in [["tune", &*compiled, "--samples", "1"], ["verify", &*compiled, "--device", "cuda"]] {
+        assert!(fail(&args).contains("no NVIDIA driver (libcuda) was found"));
+    }
+}
