@@ -60,7 +60,7 @@ impl Session {
     pub fn new(module: &Module, device: Device, batch: usize) -> Result<Session, ExecError> {
         let graph = module.graph.with_batch(batch).map_err(|error| ExecError::Batch { batch, error })?;
         let open = Open::new(device)?;
-        let (graph, plan) = plan_for(&graph, &module.weights, open.machine())?;
+        let (graph, plan) = plan_for(&graph, &module.weights, Some(open.machine()))?;
         let constants: usize = module.weights.0.values().map(|t| t.data.len() * t.data.elem().bytes()).sum();
         let wanted = (plan.arena + constants) as u64;
         if let Some(available) = device.available_memory().filter(|&available| available < wanted) {

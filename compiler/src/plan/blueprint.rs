@@ -3,7 +3,7 @@
 use super::{
     ConstSource, Kernel, Rows,
     lower::Operand,
-    pack::{COLUMNS, STEP},
+    pack::{COLUMNS, PAIRS, STEP},
 };
 use std::{fmt, ops::RangeInclusive};
 use swint_ir::{Elem, Weights};
@@ -15,6 +15,11 @@ pub enum Machine {
     Cuda {
         /// Its multiprocessors.
         processors: usize,
+    },
+    /// A processor with vector units.
+    Cpu {
+        /// Its cores.
+        cores: usize,
     },
 }
 
@@ -32,6 +37,28 @@ pub enum Blueprint {
     Embed(Embed),
     /// LayerNorm, mean and a matrix product on tensor cores.
     Head(Head),
+    /// A matrix product by pairs on a processor's vector units.
+    Pairs(Pairs),
+    /// Window attention on a processor's vector units.
+    Windows(Windows),
+}
+
+/// How window attention is made on a processor.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Windows {
+    /// Whether the requantization of results needs the upper half of a 64-bit product only.
+    pub narrow: bool,
+}
+
+/// Tiles of a matrix product by pairs.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Pairs {
+    /// Vectors of [`PAIRS`] columns of a panel.
+    pub vectors: usize,
+    /// Groups of rows that a unit takes at a time.
+    pub groups: usize,
+    /// Whether every requantization needs the upper half of a 64-bit product only.
+    pub narrow: bool,
 }
 
 /// Tiles of a matrix product.
@@ -146,7 +173,10 @@ pub(super) fn choose(
     weights: &Weights,
     machine: Machine,
 ) -> Blueprint {
-    let Machine::Cuda { processors } = machine;
+    let processors = match machine {
+        Machine::Cuda { processors } => processors,
+        Machine::Cpu { cores } => return pairs(kernel, items, operands, weights, cores),
+    };
     let eights = |rows: Rows, bytes: usize| (rows.chunk * bytes).is_multiple_of(16);
     let (extents, position) = match *kernel {
         Kernel::NormLinear { x: Elem::I16, rows, n, to, table, .. } if eights(rows, 2) && table.is_none_or(is_byte) => {
@@ -193,6 +223,54 @@ pub(super) fn choose(
         shifts_are(operand, weights, known)
     });
     Blueprint::Gemm(tiles)
+}
+
+/// A processor's blueprint.
+fn pairs(kernel: &Kernel, items: usize, operands: &mut [Operand], weights: &Weights, cores: usize) -> Blueprint {
+    let (position, rows, n) = match *kernel {
+        Kernel::NormLinear { x: Elem::I16, rows, n, .. } => (5, rows, n),
+        Kernel::LinearResidual { x, rows, n, r: Elem::I16 } if is_byte(x) => (1, rows, n),
+        Kernel::Linear { x, k, n, .. } if is_byte(x) => (1, Rows { chunk: k, parts: 1, period: 0 }, n),
+        Kernel::WindowAttention { heads, tokens, channels, masks, .. } => {
+            return windows(channels / heads, tokens, masks, operands, weights);
+        }
+        _ => return Blueprint::Plain,
+    };
+    let vectors = if n.is_multiple_of(2 * PAIRS) { 2 } else { 1 };
+    let Operand::Const(ConstSource::Transposed(name)) = &operands[position] else { return Blueprint::Plain };
+    if !(n.is_multiple_of(vectors * PAIRS) && rows.chunk.is_multiple_of(PAIRS)) {
+        return Blueprint::Plain;
+    }
+    operands[position] = Operand::Const(ConstSource::Pairs(name.clone(), vectors * PAIRS));
+    let narrow = operands.iter().enumerate().all(|(i, operand)| {
+        // The residual stream has 16 bits, sums have 32.
+        let known = if matches!(kernel, Kernel::LinearResidual { .. }) && i > 5 { 17..=46 } else { 33..=62 };
+        shifts_are(operand, weights, known)
+    });
+    // Tall tiles read weights less often, as long as their rows stay near and every core has some.
+    let fits = |groups: &usize| *groups == 1 || 8 * groups * rows.len() <= 16 << 10 && items >= 8 * groups * cores;
+    let groups = [4, 3, 2, 1].into_iter().find(fits).unwrap_or(1);
+    Blueprint::Pairs(Pairs { vectors, groups, narrow })
+}
+
+/// Attention by vectors of keys, where a head's channels are whole vectors.
+fn windows(head: usize, tokens: usize, masks: usize, operands: &mut [Operand], weights: &Weights) -> Blueprint {
+    let biases = if masks > 0 { 1..3 } else { 1..2 };
+    let exponents = biases.end + 1;
+    let all = operands[biases.clone()].iter().all(|o| matches!(o, Operand::Const(ConstSource::Weight(_))));
+    let Operand::Const(ConstSource::Mantissas(ty, ..)) = operands[exponents].clone() else { return Blueprint::Plain };
+    // A distance is lifted by less than 32 bits.
+    let lifted = shifts_are(&operands[exponents + 1], weights, 2..=62);
+    if !(all && lifted && head.is_multiple_of(PAIRS) && tokens <= MOST_TOKENS) {
+        return Blueprint::Plain;
+    }
+    for operand in &mut operands[biases] {
+        if let Operand::Const(ConstSource::Weight(name)) = operand {
+            *operand = Operand::Const(ConstSource::Rows(name.clone(), PAIRS));
+        }
+    }
+    operands[exponents] = Operand::Const(ConstSource::Exponent(ty));
+    Blueprint::Windows(Windows { narrow: shifts_are(&operands[exponents + 3], weights, 33..=62) })
 }
 
 /// Takes weights as fragments, by blocks of so many, instead of transposed; whether they are there.
@@ -306,6 +384,11 @@ impl fmt::Display for Blueprint {
             Blueprint::Head(h) => {
                 write!(f, " by head[warps={},splits={}{}]", h.warps, h.splits, if h.narrow { "" } else { ",wide" })
             }
+            Blueprint::Pairs(p) => {
+                let narrow = if p.narrow { "" } else { ",wide" };
+                write!(f, " by pairs[groups={},columns={}{narrow}]", p.groups, p.vectors * PAIRS)
+            }
+            Blueprint::Windows(w) => f.write_str(if w.narrow { " by windows" } else { " by windows[wide]" }),
             Blueprint::Attention(a) => {
                 write!(f, " by attention[windows={}{}]", a.windows, if a.narrow { "" } else { ",wide" })
             }

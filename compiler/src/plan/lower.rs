@@ -47,7 +47,7 @@ pub fn plan(graph: &Graph) -> Result<Plan, PlanError> {
 /// As [`plan`].
 pub fn plan_for(graph: &Graph, weights: &Weights, machine: Option<Machine>) -> Result<(Graph, Plan), PlanError> {
     let Some(machine) = machine else { return Ok((graph.clone(), plan(graph)?)) };
-    let graph = split(graph, machine);
+    let graph = split(graph);
     let plan = plan_with(&graph, Some((weights, machine)))?;
     Ok((graph, plan))
 }

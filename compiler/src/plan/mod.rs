@@ -8,9 +8,10 @@ mod lower;
 pub mod pack;
 mod split;
 
-pub use blueprint::{Attention, Blueprint, Embed, Gemm, Head, Machine};
+pub use blueprint::{Attention, Blueprint, Embed, Gemm, Head, Machine, Pairs, Windows};
 pub use kernel::{ConstSource, Kernel, Rows};
 pub use lower::{PlanError, plan, plan_for};
+pub use pack::PAIRS;
 
 use std::{fmt, sync::Arc};
 use swint_ir::{NodeId, Type};

@@ -1,15 +1,14 @@
-//! Fused ops of which a machine makes more than one kernel.
+//! Fused ops of which machines make more than one kernel.
 
-use super::Machine;
 use swint_ir::{Graph, Node, NodeId, Value, infer, op::Op};
 
-/// The graph with every MLP as two ops: the two linears have more columns than a cube has warps, and a cube that made both would
-/// do all of it for its rows, while others have none. It computes the same, bit for bit.
+/// The graph with every MLP as two ops. It computes the same, bit for bit. On a GPU the two linears have more columns than a cube
+/// has warps, and a cube that made both would do all of it for its rows, while others have none. On a processor rows of the
+/// hidden layer are too long for as many of them to stay near as share weights.
 ///
 /// # Panics
 /// When the graph is not verified.
-pub(super) fn split(graph: &Graph, machine: Machine) -> Graph {
-    let Machine::Cuda { .. } = machine;
+pub(super) fn split(graph: &Graph) -> Graph {
     let mut result = Graph { nodes: Vec::with_capacity(graph.nodes.len()), ..graph.clone() };
     // Where each node's result is now.
     let mut places: Vec<NodeId> = Vec::with_capacity(graph.nodes.len());
