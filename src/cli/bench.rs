@@ -15,7 +15,7 @@ use std::{
 };
 use swint::{
     compiler::egraph::{Measured, Timings, estimate, signature},
-    ir::{Data, Tensor, Type},
+    ir::{Data, Module, Tensor, Type},
     runtime::{
         artifact::Artifact,
         bench::{Settings, time, time_launches},
@@ -72,7 +72,7 @@ impl Args {
         };
         let timing = time(batch, Settings::default(), || engine.run(&input, None).map(drop))?;
         if let Some((path, session, timings)) = kernels {
-            self.time_kernels(session, &input, path, timings)?;
+            self.time_kernels(&artifact.module, session, &input, path, timings)?;
         }
         if timing.p90_ms > timing.median_ms * 1.1 {
             say("warning: noisy: the 90th percentile is more than 10 % above the median");
@@ -119,13 +119,25 @@ impl Args {
     }
 
     /// Writes the time of every kernel, beside those that the file has.
-    fn time_kernels(&self, session: &Session, input: &Tensor, path: &Path, mut timings: Timings) -> miette::Result<()> {
+    fn time_kernels(
+        &self,
+        module: &Module,
+        session: &Session,
+        input: &Tensor,
+        path: &Path,
+        mut timings: Timings,
+    ) -> miette::Result<()> {
         let target = target_of(&self.target)?;
         let times = time_launches(session, slice::from_ref(input), Settings::default()).into_diagnostic()?;
-        let graph = &session.module().graph;
-        let mut sums: BTreeMap<String, (f64, usize, f64)> = BTreeMap::new();
+        let graph = &module.graph;
+        // A node may be several launches.
+        let mut nodes: BTreeMap<usize, f64> = BTreeMap::new();
         for (launch, us) in session.plan().launches.iter().zip(times) {
-            let node = &graph.nodes[launch.node.index()];
+            *nodes.entry(launch.source.index()).or_default() += us;
+        }
+        let mut sums: BTreeMap<String, (f64, usize, f64)> = BTreeMap::new();
+        for (node, us) in nodes {
+            let node = &graph.nodes[node];
             let operands: Vec<&Type> = node.operands.iter().map(|&v| graph.ty(v)).collect();
             let sum = sums.entry(signature(&node.op, &operands, &node.ty)).or_default();
             *sum = (sum.0 + us, sum.1 + 1, estimate(&node.op, &operands, &node.ty, &target).micros());

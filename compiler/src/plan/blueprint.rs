@@ -153,6 +153,9 @@ const ON_CHIP: usize = 99 << 10;
 /// Bytes of a table with a copy in every bank.
 const TABLE: usize = 8 << 10;
 
+/// Bytes of rows that stay near a core beside the weights of a panel: its first cache has 32 KB or more.
+const NEAR: usize = 24 << 10;
+
 /// What a matrix product needs to be tiled.
 struct Extents {
     rows: usize,
@@ -225,7 +228,7 @@ pub(super) fn choose(
     Blueprint::Gemm(tiles)
 }
 
-/// A processor's blueprint.
+/// A blueprint for a processor's vector units, where rows and results are whole vectors.
 fn pairs(kernel: &Kernel, items: usize, operands: &mut [Operand], weights: &Weights, cores: usize) -> Blueprint {
     let (position, rows, n) = match *kernel {
         Kernel::NormLinear { x: Elem::I16, rows, n, .. } => (5, rows, n),
@@ -248,8 +251,8 @@ fn pairs(kernel: &Kernel, items: usize, operands: &mut [Operand], weights: &Weig
         shifts_are(operand, weights, known)
     });
     // Tall tiles read weights less often, as long as their rows stay near and every core has some.
-    let fits = |groups: &usize| *groups == 1 || 8 * groups * rows.len() <= 16 << 10 && items >= 8 * groups * cores;
-    let groups = [4, 3, 2, 1].into_iter().find(fits).unwrap_or(1);
+    let fits = |groups: &usize| 8 * groups * rows.len() <= NEAR && items >= 8 * groups * cores;
+    let groups = [6, 4, 3, 2].into_iter().find(fits).unwrap_or(1);
     Blueprint::Pairs(Pairs { vectors, groups, narrow })
 }
 
@@ -261,7 +264,7 @@ fn windows(head: usize, tokens: usize, masks: usize, operands: &mut [Operand], w
     let Operand::Const(ConstSource::Mantissas(ty, ..)) = operands[exponents].clone() else { return Blueprint::Plain };
     // A distance is lifted by less than 32 bits.
     let lifted = shifts_are(&operands[exponents + 1], weights, 2..=62);
-    if !(all && lifted && head.is_multiple_of(PAIRS) && tokens <= MOST_TOKENS) {
+    if !(all && lifted && head.is_multiple_of(PAIRS) && tokens <= MOST_KEYS) {
         return Blueprint::Plain;
     }
     for operand in &mut operands[biases] {
@@ -320,6 +323,9 @@ const MOST_CHANNELS: usize = 256;
 
 /// Tokens of a window that one cube takes: 16 for each of its warps, and all scores of a query in the registers of four lanes.
 const MOST_TOKENS: usize = 160;
+
+/// Keys of a window whose scores a processor's code has one by one, eight a vector: more would take long to compile.
+const MOST_KEYS: usize = 160;
 
 fn is_byte(elem: Elem) -> bool {
     matches!(elem, Elem::I8 | Elem::U8)

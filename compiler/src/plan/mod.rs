@@ -66,6 +66,8 @@ pub struct Launch {
     pub output: Buffer,
     /// The node whose result it is.
     pub node: NodeId,
+    /// The node of the graph that was planned of which this node is all or a part.
+    pub source: NodeId,
     /// The source's modules whose output this is.
     pub locs: Vec<Arc<str>>,
 }

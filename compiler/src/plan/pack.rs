@@ -1,6 +1,6 @@
-//! Constants in the order in which tensor-core kernels read them.
+//! Constants in the order in which kernels read them that are made for a machine.
 //!
-//! A fragment is what the 32 lanes of a warp hold of one operand of `mma.m16n8k32` (PTX ISA, *Matrix Fragments for
+//! On tensor cores, a fragment is what the 32 lanes of a warp hold of one operand of `mma.m16n8k32` (PTX ISA, *Matrix Fragments for
 //! mma.m16n8k32*): lane `4g + t` holds of B, for its column g, four bytes from row 4t on and four from row 16 + 4t on, and of
 //! the sums two columns from 2t on, in rows g and g + 8. Which k is called which row is free as long as A and B agree, and
 //! so is which column is called which. Both are chosen such that what a lane holds is contiguous in memory: it takes the
