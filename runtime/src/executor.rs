@@ -7,7 +7,7 @@ use crate::{
 };
 use std::cell::RefCell;
 use swint_compiler::plan::{Buffer, Choices, Launch, Plan, PlanError, plan_for};
-use swint_ir::{Data, Graph, Module, Tensor, Type, TypeError, interp};
+use swint_ir::{Data, Module, Tensor, Type, TypeError, interp};
 
 /// Why a module cannot run on a device.
 #[derive(Debug, thiserror::Error)]
@@ -49,8 +49,6 @@ pub enum ExecError {
 /// A module on a device: constants uploaded, arena allocated, ready for any number of runs.
 pub struct Session {
     module: Module,
-    /// The graph that the plan is of, for one image.
-    one: Graph,
     plan: Plan,
     loaded: RefCell<Box<dyn Backend>>,
 }
@@ -95,15 +93,14 @@ impl Session {
         choices: &Choices,
     ) -> Result<Session, ExecError> {
         let graph = module.graph.with_batch(batch).map_err(|error| ExecError::Batch { batch, error })?;
-        let (graph, plan) = plan_for(&graph, &module.weights, open.machine(), choices)?;
-        let (one, _) = plan_for(&module.graph, &module.weights, open.machine(), choices)?;
+        let (graph, plan) = plan_for(&graph, &module.weights, Some(open.machine()), choices)?;
         let constants: usize = module.weights.0.values().map(|t| t.data.len() * t.data.elem().bytes()).sum();
         let wanted = (plan.arena + constants) as u64;
         if let Some(available) = device.available_memory().filter(|&available| available < wanted) {
             return Err(ExecError::Memory { batch, device, wanted, available });
         }
         let loaded = RefCell::new(open.load(device, &plan, &module.weights)?);
-        Ok(Session { module: Module { graph, weights: module.weights.clone() }, one, plan, loaded })
+        Ok(Session { module: Module { graph, weights: module.weights.clone() }, plan, loaded })
     }
 
     /// The plan that runs.
@@ -114,11 +111,6 @@ impl Session {
     /// The module, for the session's batch; a device may have its own form of it.
     pub fn module(&self) -> &Module {
         &self.module
-    }
-
-    /// The graph of [`Session::module`] for one image.
-    pub fn of_one(&self) -> &Graph {
-        &self.one
     }
 
     /// Runs the plan once.

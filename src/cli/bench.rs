@@ -66,7 +66,7 @@ impl Args {
         };
         let timing = time(batch, Settings::default(), || engine.run(&input, None).map(drop))?;
         if let Some((path, session, timings, target)) = kernels {
-            time_kernels(session, &input, path, timings, &target)?;
+            time_kernels(&artifact.module, session, &input, path, timings, &target)?;
         }
         if timing.p90_ms > timing.median_ms * 1.1 {
             say("warning: noisy: the 90th percentile is more than 10 % above the median");
@@ -127,6 +127,7 @@ pub fn read_or_new(path: &Path, device: DeviceArg, batch: usize) -> miette::Resu
 
 /// Writes the time of every kernel, beside those that the file has.
 pub fn time_kernels(
+    module: &Module,
     session: &Session,
     input: &Tensor,
     path: &Path,
@@ -134,10 +135,15 @@ pub fn time_kernels(
     target: &Target,
 ) -> miette::Result<()> {
     let times = time_launches(session, slice::from_ref(input), Settings::default()).into_diagnostic()?;
-    let graph = session.of_one();
-    let mut sums: BTreeMap<String, (f64, usize, f64)> = BTreeMap::new();
+    let graph = &module.graph;
+    // A node may be several launches.
+    let mut nodes: BTreeMap<usize, f64> = BTreeMap::new();
     for (launch, us) in session.plan().launches.iter().zip(times) {
-        let node = &graph.nodes[launch.node.index()];
+        *nodes.entry(launch.source.index()).or_default() += us;
+    }
+    let mut sums: BTreeMap<String, (f64, usize, f64)> = BTreeMap::new();
+    for (node, us) in nodes {
+        let node = &graph.nodes[node];
         let operands: Vec<&Type> = node.operands.iter().map(|&v| graph.ty(v)).collect();
         let sum = sums.entry(signature(&node.op, &operands, &node.ty)).or_default();
         *sum = (sum.0 + us, sum.1 + 1, estimate(&node.op, &operands, &node.ty, target).micros());

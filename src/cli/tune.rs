@@ -90,7 +90,7 @@ impl Args {
         }
         if let Some((path, timings)) = timings {
             let session = Session::new(&artifact.module, device, batch).into_diagnostic()?;
-            time_kernels(&session, &input, path, timings, &target)?;
+            time_kernels(&artifact.module, &session, &input, path, timings, &target)?;
         }
         Ok(if wrong == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }

@@ -158,7 +158,7 @@ fn verify_reports() {
     // Every input is read and every result written at least once.
     let bytes = |name: &str| total[name].as_u64().unwrap();
     assert!(32 * (bytes("loaded_sectors") + bytes("stored_sectors")) >= bytes("ideal_bytes"), "{total}");
-    assert!(succeed(&["verify", &compiled, "--device", "cpu"]).contains("cpu: 19 of 19 launches"));
+    assert!(succeed(&["verify", &compiled, "--device", "cpu"]).contains("cpu: 23 of 23 launches"));
 }
 
 /// A kernel's PTX, changed by hand.

@@ -1,6 +1,6 @@
 //! How a kernel is made for a machine: tiles, what is on the chip at a time, which instructions.
 
-use super::pack::{COLUMNS, STEP};
+use super::pack::{COLUMNS, PAIRS, STEP};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -11,6 +11,11 @@ pub enum Machine {
     Cuda {
         /// Its multiprocessors.
         processors: usize,
+    },
+    /// A processor with vector units.
+    Cpu {
+        /// Its cores.
+        cores: usize,
     },
 }
 
@@ -29,6 +34,30 @@ pub enum Blueprint {
     Embed(Embed),
     /// LayerNorm, mean and a matrix product on tensor cores.
     Head(Head),
+    /// A matrix product by pairs on a processor's vector units.
+    Pairs(Pairs),
+    /// Window attention on a processor's vector units.
+    Windows(Windows),
+}
+
+/// How window attention is made on a processor.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Windows {
+    /// Whether the requantization of results needs the upper half of a 64-bit product only.
+    pub narrow: bool,
+}
+
+/// Tiles of a matrix product by pairs.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Pairs {
+    /// Vectors of [`PAIRS`] columns of a panel.
+    pub vectors: usize,
+    /// Groups of rows that a unit takes at a time.
+    pub groups: usize,
+    /// Whether every requantization needs the upper half of a 64-bit product only.
+    pub narrow: bool,
 }
 
 /// Tiles of a matrix product.
@@ -137,6 +166,11 @@ impl fmt::Display for Blueprint {
             Blueprint::Head(h) => {
                 write!(f, " by head[warps={},splits={}{}]", h.warps, h.splits, if h.narrow { "" } else { ",wide" })
             }
+            Blueprint::Pairs(p) => {
+                let narrow = if p.narrow { "" } else { ",wide" };
+                write!(f, " by pairs[groups={},columns={}{narrow}]", p.groups, p.vectors * PAIRS)
+            }
+            Blueprint::Windows(w) => f.write_str(if w.narrow { " by windows" } else { " by windows[wide]" }),
             Blueprint::Attention(a) => {
                 write!(f, " by attention[windows={}{}]", a.windows, if a.narrow { "" } else { ",wide" })
             }

@@ -173,8 +173,12 @@ pub enum ConstSource {
     Transposed(Arc<str>),
     /// A matrix `[n,k]` of the graph as fragments, for blocks of so many: [`pack::weights`].
     Fragments(Arc<str>, usize),
+    /// A matrix `[n,k]` of the graph as pairs, for panels of so many columns: [`pack::pairs`].
+    Pairs(Arc<str>, usize),
     /// Biases of scores `[count,tokens,tokens]` of the graph as fragments: [`pack::scores`].
     Scores(Arc<str>),
+    /// Biases of scores `[count,tokens,tokens]` of the graph, rows filled up to a multiple of so many: [`pack::rows`].
+    Rows(Arc<str>, usize),
     /// How a score's distance from the largest becomes an exponent, for the type of scores: [`pack::exponent`].
     Exponent(Type),
     /// The scales of a type.
@@ -204,14 +208,20 @@ impl ConstSource {
             ConstSource::Weight(name) => weight(name).data.clone(),
             ConstSource::Transposed(name) => transposed(weight(name)),
             ConstSource::Fragments(name, frags) => {
-                let matrix = weight(name);
-                let Data::I8(values) = &matrix.data else { panic!("fragments are i8, not {}", matrix.data.elem()) };
-                Data::I8(pack::weights(values, matrix.shape[0], matrix.shape[1], *frags))
+                let (values, n, k) = bytes(weight(name));
+                Data::I8(pack::weights(values, n, k, *frags))
+            }
+            ConstSource::Pairs(name, columns) => {
+                let (values, n, k) = bytes(weight(name));
+                Data::I8(pack::pairs(values, n, k, *columns))
             }
             ConstSource::Scores(name) => {
-                let biases = weight(name);
-                let Data::I32(values) = &biases.data else { panic!("biases are i32, not {}", biases.data.elem()) };
-                Data::I32(pack::scores(values, biases.shape[1]))
+                let (values, tokens) = biases(weight(name));
+                Data::I32(pack::scores(values, tokens))
+            }
+            ConstSource::Rows(name, multiple) => {
+                let (values, tokens) = biases(weight(name));
+                Data::I32(pack::rows(values, tokens, *multiple))
             }
             ConstSource::Exponent(ty) => Data::I32(pack::exponent(weights.multipliers(ty, softmax::EXPONENT_SCALE)[0])),
             ConstSource::Scales(ty) => Data::F32(weights.scales(ty)),
@@ -236,6 +246,18 @@ impl ConstSource {
     }
 }
 
+/// A matrix of bytes and its extents.
+fn bytes(matrix: &Tensor) -> (&[i8], usize, usize) {
+    let Data::I8(values) = &matrix.data else { panic!("packed weights are i8, not {}", matrix.data.elem()) };
+    (values, matrix.shape[0], matrix.shape[1])
+}
+
+/// Biases of scores, and the tokens of a window.
+fn biases(all: &Tensor) -> (&[i32], usize) {
+    let Data::I32(values) = &all.data else { panic!("biases are i32, not {}", all.data.elem()) };
+    (values, all.shape[1])
+}
+
 fn transposed(matrix: &Tensor) -> Data {
     fn of<T: Copy>(v: &[T], n: usize, k: usize) -> Vec<T> {
         (0..n * k).map(|i| v[i % n * k + i / n]).collect()
@@ -254,7 +276,9 @@ impl fmt::Display for ConstSource {
             ConstSource::Weight(name) => write!(f, "@{name}"),
             ConstSource::Transposed(name) => write!(f, "transpose @{name}"),
             ConstSource::Fragments(name, frags) => write!(f, "fragments by {frags} @{name}"),
+            ConstSource::Pairs(name, columns) => write!(f, "pairs by {columns} @{name}"),
             ConstSource::Scores(name) => write!(f, "fragments of scores @{name}"),
+            ConstSource::Rows(name, multiple) => write!(f, "rows by {multiple} @{name}"),
             ConstSource::Exponent(ty) => write!(f, "exponent {ty}"),
             ConstSource::Scales(ty) => write!(f, "scales {ty}"),
             ConstSource::Mantissas(ty, to, n) => write!(f, "{n} mantissas {ty} to {to}"),

@@ -38,7 +38,7 @@ pub enum PlanError {
 /// # Errors
 /// When the graph runs no op, or computes the weights of a linear.
 pub fn plan(graph: &Graph) -> Result<Plan, PlanError> {
-    plan_with(graph, None)
+    plan_with(graph, None, None)
 }
 
 /// Plans a graph for a machine: which kernels there are and how they are made depends on it, on how many rows there are, and on
@@ -53,8 +53,8 @@ pub fn plan_for(
     choices: &Choices,
 ) -> Result<(Graph, Plan), PlanError> {
     let Some(machine) = machine else { return Ok((graph.clone(), plan(graph)?)) };
-    let graph = split(graph, machine);
-    let plan = plan_with(&graph, Some((weights, machine, choices)))?;
+    let (graph, sources) = split(graph);
+    let plan = plan_with(&graph, Some(&sources), Some((weights, machine, choices)))?;
     Ok((graph, plan))
 }
 
@@ -67,7 +67,12 @@ pub(super) fn key(kernel: &Kernel, items: usize) -> String {
     format!("{kernel} x{items}")
 }
 
-fn plan_with(graph: &Graph, machine: Option<(&Weights, Machine, &Choices)>) -> Result<Plan, PlanError> {
+/// Plans a graph; `sources` are the nodes of which its nodes are parts, where some are.
+fn plan_with(
+    graph: &Graph,
+    sources: Option<&[NodeId]>,
+    machine: Option<(&Weights, Machine, &Choices)>,
+) -> Result<Plan, PlanError> {
     let Value::Node(output) = graph.output else { return Err(PlanError::Empty) };
     let computed = |n: &Node| {
         let weights = linear_weights(&n.op, n.operands.len());
@@ -84,7 +89,7 @@ fn plan_with(graph: &Graph, machine: Option<(&Weights, Machine, &Choices)>) -> R
         let i = position[&id];
         Buffer::Arena { offset: offsets[i], bytes: lifetimes[i].bytes }
     };
-    let mut lowering = Lowering { graph, machine, consts: Vec::new(), known: HashMap::new() };
+    let mut lowering = Lowering { graph, sources, machine, consts: Vec::new(), known: HashMap::new() };
     let launches = order.iter().map(|&id| lowering.launch(id, &buffer)).collect();
     Ok(Plan {
         name: graph.name.clone(),
@@ -163,6 +168,7 @@ pub(super) fn multipliers(from: &Type, to: F32) -> [Operand; 2] {
 
 struct Lowering<'a> {
     graph: &'a Graph,
+    sources: Option<&'a [NodeId]>,
     machine: Option<(&'a Weights, Machine, &'a Choices)>,
     consts: Vec<ConstSource>,
     known: HashMap<ConstSource, usize>,
@@ -290,7 +296,18 @@ impl Lowering<'_> {
             pack(&kernel, &blueprint, &mut inputs);
         }
         let inputs = inputs.into_iter().map(|operand| self.buffer(operand)).collect();
-        Launch { kernel, blueprint, options: all, items, inputs, output: buffer(id), node: id, locs: node.locs.clone() }
+        let source = self.sources.map_or(id, |sources| sources[id.index()]);
+        Launch {
+            kernel,
+            blueprint,
+            options: all,
+            items,
+            inputs,
+            output: buffer(id),
+            node: id,
+            source,
+            locs: node.locs.clone(),
+        }
     }
 }
 

@@ -9,9 +9,10 @@ mod options;
 pub mod pack;
 mod split;
 
-pub use blueprint::{Attention, Blueprint, Embed, Gemm, Head, Machine};
+pub use blueprint::{Attention, Blueprint, Embed, Gemm, Head, Machine, Pairs, Windows};
 pub use kernel::{ConstSource, Kernel, Rows};
 pub use lower::{Choices, PlanError, plan, plan_for};
+pub use pack::PAIRS;
 
 use std::{fmt, sync::Arc};
 use swint_ir::{NodeId, Type};
@@ -68,6 +69,8 @@ pub struct Launch {
     pub output: Buffer,
     /// The node whose result it is.
     pub node: NodeId,
+    /// The node of the graph that was planned of which this node is all or a part.
+    pub source: NodeId,
     /// The source's modules whose output this is.
     pub locs: Vec<Arc<str>>,
 }

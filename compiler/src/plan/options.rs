@@ -2,9 +2,9 @@
 
 use super::{
     ConstSource, Kernel, Machine, Rows,
-    blueprint::{Attention, Blueprint, Embed, Gemm, Head},
+    blueprint::{Attention, Blueprint, Embed, Gemm, Head, Pairs, Windows},
     lower::Operand,
-    pack::{COLUMNS, STEP},
+    pack::{COLUMNS, PAIRS, STEP},
 };
 use std::ops::RangeInclusive;
 use swint_ir::{Elem, Weights};
@@ -18,8 +18,12 @@ const TABLE: usize = 8 << 10;
 /// Channels of a patch embedding: all of a row's sums are in the registers of four lanes.
 const MOST_CHANNELS: usize = 256;
 
-/// Tokens of a window that one cube takes: 16 for each of its warps, and all scores of a query in the registers of four lanes.
+/// Tokens of a window that one cube takes: 16 for each of its warps, and all scores of a query in the registers of four lanes. A
+/// processor's code has them one by one, eight a vector.
 const MOST_TOKENS: usize = 160;
+
+/// Bytes of rows that stay near a core beside the weights of a panel: its first cache has 32 KB or more.
+const NEAR: usize = 24 << 10;
 
 /// Sums of fragments that a warp holds: 128 registers a thread.
 const MOST_FRAGS: usize = 32;
@@ -32,7 +36,10 @@ pub(super) fn options(
     weights: &Weights,
     machine: Machine,
 ) -> Vec<Blueprint> {
-    let Machine::Cuda { processors } = machine;
+    let processors = match machine {
+        Machine::Cuda { processors } => processors,
+        Machine::Cpu { cores } => return vec![on_vectors(kernel, items, operands, weights, cores)],
+    };
     let narrow = operands.iter().enumerate().all(|(i, operand)| {
         // The residual stream has 16 bits, sums have 32; a softmax has a constant of its own for its exponents.
         let known = match kernel {
@@ -81,6 +88,46 @@ pub(super) fn options(
     if all.is_empty() { vec![Blueprint::Plain] } else { all }
 }
 
+/// The blueprint for a processor's vector units, where rows and results are whole vectors.
+fn on_vectors(kernel: &Kernel, items: usize, operands: &[Operand], weights: &Weights, cores: usize) -> Blueprint {
+    let (rows, n) = match *kernel {
+        Kernel::NormLinear { x: Elem::I16, rows, n, .. } => (rows, n),
+        Kernel::LinearResidual { x, rows, n, r: Elem::I16 } if is_byte(x) => (rows, n),
+        Kernel::Linear { x, k, n, .. } if is_byte(x) => (Rows { chunk: k, parts: 1, period: 0 }, n),
+        Kernel::WindowAttention { heads, tokens, channels, masks, .. } => {
+            return windows(channels / heads, tokens, masks, operands, weights);
+        }
+        _ => return Blueprint::Plain,
+    };
+    let vectors = if n.is_multiple_of(2 * PAIRS) { 2 } else { 1 };
+    let place = place_of_weights(kernel).expect("matrix products have weights");
+    let transposed = matches!(operands[place], Operand::Const(ConstSource::Transposed(_)));
+    if !(transposed && n.is_multiple_of(vectors * PAIRS) && rows.chunk.is_multiple_of(PAIRS)) {
+        return Blueprint::Plain;
+    }
+    let narrow = operands.iter().enumerate().all(|(i, operand)| {
+        // The residual stream has 16 bits, sums have 32.
+        let known = if matches!(kernel, Kernel::LinearResidual { .. }) && i > 5 { 17..=46 } else { 33..=62 };
+        shifts_are(operand, weights, known)
+    });
+    // Tall tiles read weights less often, as long as their rows stay near and every core has some.
+    let fits = |groups: &usize| 8 * groups * rows.len() <= NEAR && items >= 8 * groups * cores;
+    let groups = [6, 4, 3, 2].into_iter().find(fits).unwrap_or(1);
+    Blueprint::Pairs(Pairs { vectors, groups, narrow })
+}
+
+/// Attention by vectors of keys, where a head's channels are whole vectors.
+fn windows(head: usize, tokens: usize, masks: usize, operands: &[Operand], weights: &Weights) -> Blueprint {
+    let softmax = 2 + usize::from(masks > 0);
+    let all = operands[1..softmax].iter().all(|o| matches!(o, Operand::Const(ConstSource::Weight(_))));
+    // A distance is lifted by less than 32 bits.
+    let lifted = shifts_are(&operands[softmax + 2], weights, 2..=62);
+    if !(all && lifted && head.is_multiple_of(PAIRS) && tokens <= MOST_TOKENS) {
+        return Blueprint::Plain;
+    }
+    Blueprint::Windows(Windows { narrow: shifts_are(&operands[softmax + 4], weights, 33..=62) })
+}
+
 /// Packs a kernel's constants as its blueprint wants them.
 pub(super) fn pack(kernel: &Kernel, blueprint: &Blueprint, operands: &mut [Operand]) {
     let frags = match (*blueprint, kernel) {
@@ -88,14 +135,25 @@ pub(super) fn pack(kernel: &Kernel, blueprint: &Blueprint, operands: &mut [Opera
         (Blueprint::Gemm(gemm), _) => gemm.column_frags,
         (Blueprint::Head(_), _) => Head::FRAGS,
         (Blueprint::Embed(_), Kernel::LinearNorm { n, .. }) => n / COLUMNS,
-        (Blueprint::Attention(_), Kernel::WindowAttention { masks, .. }) => {
+        (Blueprint::Pairs(pairs), _) => {
+            let place = place_of_weights(kernel).expect("matrix products have weights");
+            if let Operand::Const(ConstSource::Transposed(name)) = operands[place].clone() {
+                operands[place] = Operand::Const(ConstSource::Pairs(name, pairs.vectors * PAIRS));
+            }
+            return;
+        }
+        (Blueprint::Attention(_) | Blueprint::Windows(_), Kernel::WindowAttention { masks, .. }) => {
+            let tensor_cores = matches!(blueprint, Blueprint::Attention(_));
             let softmax = 2 + usize::from(*masks > 0);
             for operand in &mut operands[1..softmax] {
-                if let Operand::Const(ConstSource::Weight(name)) = operand {
-                    *operand = Operand::Const(ConstSource::Scores(name.clone()));
+                if let Operand::Const(ConstSource::Weight(name)) = operand.clone() {
+                    let packed = if tensor_cores { ConstSource::Scores(name) } else { ConstSource::Rows(name, PAIRS) };
+                    *operand = Operand::Const(packed);
                 }
             }
-            operands[softmax] = Operand::Const(ConstSource::PowerPairs);
+            if tensor_cores {
+                operands[softmax] = Operand::Const(ConstSource::PowerPairs);
+            }
             if let Operand::Const(ConstSource::Mantissas(ty, ..)) = operands[softmax + 1].clone() {
                 operands[softmax + 1] = Operand::Const(ConstSource::Exponent(ty));
             }

@@ -1,11 +1,12 @@
-//! Constants in the order in which tensor-core kernels read them.
+//! Constants in the order in which kernels read them that are made for a machine.
 //!
-//! A fragment is what the 32 lanes of a warp hold of one operand of `mma.m16n8k32` (PTX ISA, *Matrix Fragments for
+//! On tensor cores, a fragment is what the 32 lanes of a warp hold of one operand of `mma.m16n8k32` (PTX ISA, *Matrix Fragments for
 //! mma.m16n8k32*): lane `4g + t` holds of B, for its column g, four bytes from row 4t on and four from row 16 + 4t on, and of
 //! the sums two columns from 2t on, in rows g and g + 8. Which k is called which row is free as long as A and B agree, and
 //! so is which column is called which. Both are chosen such that what a lane holds is contiguous in memory: it takes the
 //! eight bytes of k from 8t on, and of a block of `8·frags` columns the `2·frags` from `2·frags·t` on.
 
+use std::iter::repeat_n;
 use swint_ir::arith::{Multiplier, softmax::EXPONENT_BITS};
 
 /// Columns of a fragment.
@@ -34,6 +35,17 @@ pub fn weights(w: &[i8], n: usize, k: usize, frags: usize) -> Vec<i8> {
     packed
 }
 
+/// Pairs that a processor multiplies at once.
+pub const PAIRS: usize = 8;
+
+/// Weights `[n,k]` as pairs of consecutive k: for each panel of so many columns, for each pair, two bytes a column. `columns` divides
+/// n, and k is even.
+pub fn pairs(w: &[i8], n: usize, k: usize, columns: usize) -> Vec<i8> {
+    let at = |panel: usize, pair: usize, i: usize| w[(panel * columns + i / 2) * k + 2 * pair + i % 2];
+    let all = (0..n / columns).flat_map(|panel| (0..k / 2).map(move |pair| (panel, pair)));
+    all.flat_map(|(panel, pair)| (0..2 * columns).map(move |i| at(panel, pair, i))).collect()
+}
+
 /// The column of a block that is column `g` of fragment `frag`: lane `t = g / 2` of the sums holds `2·frags` in a row.
 fn column(g: usize, frag: usize, frags: usize) -> usize {
     g / 2 * 2 * frags + 2 * frag + g % 2
@@ -54,6 +66,12 @@ pub fn scores(biases: &[i32], tokens: usize) -> Vec<i32> {
         }
     }
     packed
+}
+
+/// Rows of `tokens`, each filled up with zeros to a multiple of so many.
+pub fn rows(biases: &[i32], tokens: usize, multiple: usize) -> Vec<i32> {
+    let padding = tokens.next_multiple_of(multiple) - tokens;
+    biases.chunks_exact(tokens).flat_map(|row| row.iter().copied().chain(repeat_n(0, padding))).collect()
 }
 
 /// How the distance of a score from the largest of its row becomes an exponent, by the upper half of one product:
@@ -122,6 +140,21 @@ mod tests {
                 assert_eq!(y[row * n + column], sum, "{n} {k} {frags}: {row} {column}");
             }
         }
+    }
+
+    #[test]
+    fn pairs_follow_each_other() {
+        let w: Vec<i8> = (0..16 * 6).collect();
+        let packed = pairs(&w, 16, 6, 8);
+        assert_eq!(packed[..6], [0, 1, 6, 7, 12, 13]);
+        // Column 9 is the second one of the second panel, whose second pair begins at k = 2.
+        assert_eq!(packed[8 * 6 + 16 + 2..][..2], [9 * 6 + 2, 9 * 6 + 3]);
+    }
+
+    #[test]
+    fn rows_are_filled_up() {
+        assert_eq!(rows(&[1, 2, 3, 4, 5, 6], 3, 4), [1, 2, 3, 0, 4, 5, 6, 0]);
+        assert_eq!(rows(&[1, 2, 3, 4], 4, 4), [1, 2, 3, 4]);
     }
 
     #[test]

@@ -1,19 +1,21 @@
-//! Fused ops of which a machine makes more than one kernel.
+//! Fused ops of which machines make more than one kernel.
 
-use super::Machine;
 use swint_ir::{Graph, Node, NodeId, Value, infer, op::Op};
 
-/// The graph with every MLP as two ops: the two linears have more columns than a cube has warps, and a cube that made both would
-/// do all of it for its rows, while others have none. It computes the same, bit for bit.
+/// The graph with every MLP as two ops. It computes the same, bit for bit. On a GPU the two linears have more columns than a cube
+/// has warps, and a cube that made both would do all of it for its rows, while others have none. On a processor rows of the
+/// hidden layer are too long for as many of them to stay near as share weights.
+///
+/// Also the node of which each node is all or a part.
 ///
 /// # Panics
 /// When the graph is not verified.
-pub(super) fn split(graph: &Graph, machine: Machine) -> Graph {
-    let Machine::Cuda { .. } = machine;
+pub(super) fn split(graph: &Graph) -> (Graph, Vec<NodeId>) {
     let mut result = Graph { nodes: Vec::with_capacity(graph.nodes.len()), ..graph.clone() };
     // Where each node's result is now.
     let mut places: Vec<NodeId> = Vec::with_capacity(graph.nodes.len());
-    for node in &graph.nodes {
+    let mut sources: Vec<NodeId> = Vec::with_capacity(graph.nodes.len());
+    for (id, node) in graph.iter() {
         let moved = |value: &Value| match value {
             Value::Node(id) => Value::Node(places[id.index()]),
             other => *other,
@@ -35,11 +37,12 @@ pub(super) fn split(graph: &Graph, machine: Machine) -> Graph {
             }
         };
         places.push(parts);
+        sources.resize(result.nodes.len(), id);
     }
     if let Value::Node(id) = graph.output {
         result.output = Value::Node(places[id.index()]);
     }
-    result
+    (result, sources)
 }
 
 /// Adds a part of a node; the last has its names.

@@ -3,7 +3,7 @@
 mod cubecl;
 mod cuda;
 
-use crate::{device::Device, executor::ExecError};
+use crate::{device::Device, executor::ExecError, kernels::Work};
 use swint_compiler::plan::{Buffer, Machine, Plan};
 use swint_ir::{Data, Weights};
 
@@ -29,11 +29,11 @@ impl Open {
         })
     }
 
-    /// What plans for it are made for, if for anything in particular.
-    pub(crate) fn machine(&self) -> Option<Machine> {
+    /// What plans for it are made for.
+    pub(crate) fn machine(&self) -> Machine {
         match self {
-            Open::Cubecl(_) => None,
-            Open::Cuda(gpu) => Some(gpu.machine()),
+            Open::Cubecl(_) => Machine::Cpu { cores: Work::cpu().units() },
+            Open::Cuda(gpu) => gpu.machine(),
         }
     }
 

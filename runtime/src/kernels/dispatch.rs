@@ -3,7 +3,7 @@
 use super::{
     attention, convert, dispatch_fused as fused, integer,
     linear::{self, ROWS},
-    movement, norm, pointwise, tensor,
+    movement, norm, pointwise, simd, tensor,
 };
 use crate::offline::{Call, Offline};
 use cubecl::prelude::*;
@@ -38,6 +38,11 @@ impl Work {
     pub(crate) fn cpu() -> Work {
         let units = std::thread::available_parallelism().map_or(1, |n| n.get() as u32);
         Work { units, blocks: true }
+    }
+
+    /// Units of a cube.
+    pub(crate) fn units(self) -> usize {
+        self.units as usize
     }
 
     /// For a GPU: a thread an item.
@@ -137,6 +142,8 @@ pub(crate) fn dispatch(launch: &Launch, work: Work, target: Target<'_>) {
         Blueprint::Attention(blueprint) => tensor::attention(kernel, blueprint, items, target),
         Blueprint::Embed(blueprint) => tensor::embed(kernel, blueprint, items, target),
         Blueprint::Head(blueprint) => tensor::head(kernel, blueprint, items, target),
+        Blueprint::Windows(blueprint) => simd::attention(kernel, blueprint, items, work, target),
+        Blueprint::Pairs(tiles) => simd::gemm(kernel, tiles, items, work, target),
     }
 }
 

@@ -96,10 +96,10 @@ pub(super) fn chunk_start(c: usize, map: &[i32], chunk: usize, #[comptime] perio
 /// `swint_ir::arith::layer_norm::RowNorm`, for products of which only the upper 32 bits are taken.
 #[derive(CubeType, Clone, Copy)]
 pub(super) struct RowNorm {
-    sum: i32,
-    reciprocal: i32,
-    lift: i32,
-    shift: i32,
+    pub(super) sum: i32,
+    pub(super) reciprocal: i32,
+    pub(super) lift: i32,
+    pub(super) shift: i32,
 }
 
 /// `RowNorm::of` for a row from its sum and its sum of squares.

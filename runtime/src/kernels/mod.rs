@@ -18,7 +18,9 @@ mod linear;
 mod math;
 mod movement;
 mod norm;
+mod places;
 mod pointwise;
+mod simd;
 mod tensor;
 
 pub(crate) use dispatch::{Target, Work, dispatch};

@@ -8,7 +8,10 @@ use super::{
     head::{self as classes, Classes},
 };
 use crate::{
-    kernels::dispatch::{Target, kernel, with_elem},
+    kernels::{
+        dispatch::{Target, kernel, with_elem},
+        places::Places,
+    },
     offline::Call,
 };
 use cubecl::prelude::*;
@@ -74,38 +77,6 @@ pub(crate) fn gemm(kernel: &Kernel, tiles: Gemm, items: usize, target: Target<'_
         ],
         comptime: [product]
     ))
-}
-
-/// Where a specification has the buffers of a matrix product: its inputs in order, after x.
-struct Places {
-    next: usize,
-    norm: Option<usize>,
-    weights: usize,
-    bias: Option<usize>,
-    mantissas: Option<usize>,
-    table: Option<usize>,
-    residual: Option<usize>,
-    map: Option<usize>,
-}
-
-impl Default for Places {
-    fn default() -> Places {
-        let none = None;
-        Places { next: 1, norm: none, weights: 1, bias: none, mantissas: none, table: none, residual: none, map: none }
-    }
-}
-
-impl Places {
-    fn take(&mut self, count: usize) -> usize {
-        self.next += count;
-        self.next - count
-    }
-
-    fn linear(&mut self, bias: bool, scaled: bool) {
-        self.weights = self.take(1);
-        self.bias = bias.then(|| self.take(1));
-        self.mantissas = scaled.then(|| self.take(2));
-    }
 }
 
 /// Window attention on `items` tokens of heads.

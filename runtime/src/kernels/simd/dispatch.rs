@@ -1,0 +1,96 @@
+//! Launches or compiles the kernels of this folder.
+
+use super::{
+    attention::{self as window, Window},
+    gemm as product,
+    gemm::Product,
+    pairs::ROWS,
+};
+use crate::{
+    kernels::{
+        dispatch::{Target, Work, kernel, with_elem},
+        places::Places,
+    },
+    offline::Call,
+};
+use cubecl::prelude::*;
+use cubecl_core::{ScalarBuilder, server::Handle};
+use swint_compiler::plan::{Kernel, Pairs, Rows, Windows};
+use swint_ir::Elem;
+
+/// A matrix product on `items` rows.
+pub(crate) fn gemm(kernel: &Kernel, tiles: Pairs, items: usize, work: Work, target: Target<'_>) {
+    let range = |elem: Elem| elem.range().expect("an integer type");
+    let of = |rows: Rows, n: usize, to: Elem| Product {
+        tiles,
+        rows,
+        n,
+        norm: false,
+        bias: true,
+        range: Some(range(to)),
+        table: false,
+        residual: false,
+    };
+    // The places of buffers, where those that are absent are the weights.
+    let mut places = Places::default();
+    let (x, y, product, epsilon) = match *kernel {
+        Kernel::NormLinear { x, rows, epsilon, n, bias, to, table } => {
+            places.norm = Some(places.take(4));
+            places.linear(bias, true);
+            places.table = table.map(|_| places.take(1));
+            let product = Product { norm: true, bias, table: table.is_some(), ..of(rows, n, to) };
+            (x, table.unwrap_or(to), product, epsilon)
+        }
+        Kernel::LinearResidual { x, rows, n, .. } => {
+            places.linear(true, true);
+            places.residual = Some(places.take(3));
+            (x, Elem::I16, Product { residual: true, ..of(rows, n, Elem::I16) }, 0)
+        }
+        Kernel::Linear { x, k, n, bias, requantize } => {
+            places.linear(bias, requantize.is_some());
+            let (y, range) = (requantize.unwrap_or(Elem::I32), requantize.map(range));
+            let rows = Rows { chunk: k, parts: 1, period: 0 };
+            (x, y, Product { bias, range, ..of(rows, n, Elem::I32) }, 0)
+        }
+        _ => unreachable!("{kernel} is no matrix product"),
+    };
+    let rows = product.rows;
+    places.map = (rows.period > 0).then(|| places.take(1));
+    let w = places.weights;
+    let norm = |i: usize| places.norm.map_or(w, |first| first + i);
+    let residual = |i: usize| places.residual.map_or(w, |first| first + i);
+    with_elem!(x, [I16 => i16, I8 => i8, U8 => u8], X =>
+    with_elem!(y, [I32 => i32, I16 => i16, I8 => i8, U8 => u8], Y => kernel!(
+        target, work, product::gemm::Gemm<X, Y>,
+        items: items.div_ceil(ROWS * tiles.groups), block: 1, sizes: [],
+        buffers: [
+            0, norm(0), norm(1), norm(2), norm(3), w, places.bias.unwrap_or(w), places.mantissas.unwrap_or(w),
+            places.mantissas.map_or(w, |m| m + 1), places.table.unwrap_or(w), residual(0), residual(1), residual(2),
+            places.map.unwrap_or(w), places.next
+        ],
+        scalars: [
+            epsilon, items as u32, (rows.chunk / 8) as u32, rows.parts as u32, (rows.len() / 2) as u32,
+            (product.n / (8 * tiles.vectors)) as u32
+        ],
+        comptime: [product]
+    )))
+}
+
+/// Window attention on `items` tokens of heads.
+pub(crate) fn attention(kernel: &Kernel, blueprint: Windows, items: usize, work: Work, target: Target<'_>) {
+    let Kernel::WindowAttention { heads, tokens, channels, masks, to } = *kernel else {
+        unreachable!("{kernel} is no window attention")
+    };
+    let range = to.range().expect("an integer type");
+    let p = Window { heads, tokens, channels: channels / heads, masks, range, narrow: blueprint.narrow };
+    let items = items / tokens;
+    let first = if masks > 0 { 3 } else { 2 };
+    let i = |offset: usize| first + offset;
+    with_elem!(to, [I16 => i16, I8 => i8, U8 => u8], Y => kernel!(
+        target, work, window::attention::Attention<Y>,
+        // Heads of a window lie beside each other.
+        items: items, block: heads.min(items.div_ceil(work.units())), sizes: [],
+        buffers: [0, 0, 1, if masks > 0 { 2 } else { 1 }, i(0), i(1), i(3), i(4), i(5)],
+        scalars: [tokens as u32, (p.channels / 2) as u32, tokens.div_ceil(2) as u32], comptime: [p]
+    ))
+}

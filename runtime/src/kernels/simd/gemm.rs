@@ -1,0 +1,199 @@
+//! The int8 matrix product by pairs, with what comes before and after it.
+//!
+//! A unit takes a tile of rows into its own memory, normalised or as they are, as 16-bit integers, and makes all their results,
+//! one panel of columns after the other: what it has read of a panel serves all rows of the tile.
+
+use super::{
+    Eight,
+    fixed::{requantize, requantize_half},
+    norm::norm_row,
+    pairs::{Own, ROWS, sums},
+};
+use crate::kernels::{integer::chunk_start, unit_items};
+use cubecl::prelude::*;
+use swint_compiler::plan::{Pairs, Rows};
+
+/// Everything about a matrix product that shapes its code.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(crate) struct Product {
+    /// How it is tiled.
+    pub tiles: Pairs,
+    /// Its rows.
+    pub rows: Rows,
+    /// Results of a row.
+    pub n: usize,
+    /// Whether rows are normalised first.
+    pub norm: bool,
+    /// Whether there is a bias.
+    pub bias: bool,
+    /// The range that sums are requantized to; `None`: they are the results.
+    pub range: Option<(i32, i32)>,
+    /// Whether what they are requantized to goes through a table.
+    pub table: bool,
+    /// Whether a residual stream is added.
+    pub residual: bool,
+}
+
+/// A matrix product; an item is a tile of rows. What is absent may be any buffer. A chunk has `chunk` vectors.
+#[cube(launch_unchecked)]
+#[allow(clippy::too_many_arguments)]
+pub(crate) fn gemm<X: Int, Y: Int>(
+    x: &[Vector<X, Const<8>>],
+    gamma: &[Vector<i16, Const<8>>],
+    beta: &[Eight],
+    norm_mantissa: &[i32],
+    norm_shift: &[i32],
+    w: &[Vector<i8, Const<16>>],
+    bias: &[Eight],
+    mantissas: &[Eight],
+    shifts: &[Eight],
+    table: &[Y],
+    r: &[Vector<i16, Const<8>>],
+    r_mantissas: &[Eight],
+    r_shifts: &[Eight],
+    map: &[i32],
+    y: &mut [Vector<Y, Const<8>>],
+    epsilon: i64,
+    rows: u32,
+    chunk: u32,
+    parts: u32,
+    pairs: u32,
+    panels: u32,
+    items: u32,
+    #[comptime] p: Product,
+    #[comptime] per_unit: u32,
+) {
+    let (rows, chunk, parts) = (rows as usize, chunk as usize, parts as usize);
+    let (pairs, panels) = (pairs as usize, panels as usize);
+    let (k, tile) = comptime!((p.rows.len(), ROWS * p.tiles.groups));
+    let mut own = Own::new(comptime!(tile * k / 8));
+    let (first, end) = unit_items(items, per_unit);
+    for item in first..end {
+        let row = item as usize * tile;
+        let groups = (min(tile, rows - row) + comptime!(ROWS - 1)) / ROWS;
+        for i in 0..groups * ROWS {
+            let from = min(row + i, rows - 1);
+            if comptime!(p.norm) {
+                let (mantissa, shift) = (Eight::new(norm_mantissa[0]), Eight::new(norm_shift[0]));
+                norm_row::<X>(
+                    x,
+                    from,
+                    map,
+                    gamma,
+                    beta,
+                    mantissa,
+                    shift,
+                    epsilon,
+                    &mut own,
+                    i * comptime!(k / 8),
+                    chunk,
+                    parts,
+                    k,
+                    comptime!(p.rows.period),
+                    comptime!(p.tiles.narrow),
+                );
+            } else {
+                widen_row::<X>(x, from, map, &mut own, i * comptime!(k / 8), chunk, parts, comptime!(p.rows.period));
+            }
+        }
+        let own = own.as_slice().with_vector_size::<Const<2>>();
+        for panel in 0..panels {
+            let column = panel * comptime!(p.tiles.vectors);
+            for group in 0..groups {
+                let start = column * pairs;
+                let sums =
+                    sums(own, group * comptime!(ROWS * k / 2), w, start, pairs, comptime!(k / 2), comptime!(p.tiles));
+                #[unroll]
+                for v in 0..comptime!(p.tiles.vectors) {
+                    finish::<Y>(
+                        &sums,
+                        bias,
+                        mantissas,
+                        shifts,
+                        table,
+                        r,
+                        r_mantissas,
+                        r_shifts,
+                        y,
+                        row + group * ROWS,
+                        rows,
+                        column + v,
+                        v,
+                        p,
+                    );
+                }
+            }
+        }
+    }
+}
+
+/// Row `row` of a tensor as it is, into `out` from vector `base` on.
+#[cube]
+#[allow(clippy::too_many_arguments)]
+fn widen_row<X: Int>(
+    x: &[Vector<X, Const<8>>],
+    row: usize,
+    map: &[i32],
+    out: &mut Own,
+    base: usize,
+    chunk: usize,
+    parts: usize,
+    #[comptime] period: usize,
+) {
+    for p in 0..parts {
+        let start = chunk_start(row * parts + p, map, chunk, period);
+        for c in 0..chunk {
+            out[base + p * chunk + c] = Vector::cast_from(x[start + c]);
+        }
+    }
+}
+
+/// What becomes of the sums of [`ROWS`] rows from `first` on: bias, requantization, a table or the residual stream. `column` counts
+/// vectors; it is the panel's vector `v`.
+#[cube]
+#[allow(clippy::too_many_arguments)]
+fn finish<Y: Int>(
+    sums: &Array<Eight>,
+    bias: &[Eight],
+    mantissas: &[Eight],
+    shifts: &[Eight],
+    table: &[Y],
+    r: &[Vector<i16, Const<8>>],
+    r_mantissas: &[Eight],
+    r_shifts: &[Eight],
+    y: &mut [Vector<Y, Const<8>>],
+    first: usize,
+    rows: usize,
+    column: usize,
+    #[comptime] v: usize,
+    #[comptime] p: Product,
+) {
+    let narrow = comptime!(p.tiles.narrow);
+    #[unroll]
+    for i in 0..ROWS {
+        if first + i < rows {
+            let at = (first + i) * comptime!(p.n / 8) + column;
+            let mut q = sums[comptime!(i * p.tiles.vectors + v)];
+            if comptime!(p.bias) {
+                q += bias[column];
+            }
+            if comptime!(p.range.is_some()) {
+                let (low, high) = comptime!(p.range.unwrap_or((0, 0)));
+                q = requantize(q, mantissas[column], shifts[column], narrow, low, high);
+            }
+            if comptime!(p.residual) {
+                let add = requantize_half(Eight::cast_from(r[at]), r_mantissas[column], r_shifts[column], narrow);
+                q = min(max(q + add, Eight::new(-32768i32)), Eight::new(32767i32));
+            }
+            let mut results = Vector::<Y, Const<8>>::cast_from(q);
+            if comptime!(p.table) {
+                #[unroll]
+                for lane in 0..8usize {
+                    let entry = q.extract(lane) - comptime!(p.range.unwrap_or((0, 0)).0);
+                    results.insert(lane, table[entry as usize]);
+                }
+            }
+            y[at] = results;
+        }
+    }
+}

@@ -1,0 +1,16 @@
+//! Kernels for a processor's vector units. A unit is a thread of its own on a core of its own, and takes what it works on into
+//! its own memory, as the vector units want it.
+
+mod attention;
+mod dispatch;
+mod fixed;
+mod gemm;
+mod norm;
+mod pairs;
+
+pub(super) use dispatch::{attention, gemm};
+
+use cubecl::prelude::*;
+
+/// What vector units work on: 256 bits. Longer vectors are made of more of them, shorter units take it in parts.
+pub(super) type Eight = Vector<i32, Const<8>>;
