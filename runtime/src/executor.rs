@@ -95,8 +95,9 @@ impl Session {
         let graph = module.graph.with_batch(batch).map_err(|error| ExecError::Batch { batch, error })?;
         let (graph, plan) = plan_for(&graph, &module.weights, Some(open.machine()), choices)?;
         let constants: usize = module.weights.0.values().map(|t| t.data.len() * t.data.elem().bytes()).sum();
-        let wanted = (plan.arena + constants) as u64;
-        if let Some(available) = device.available_memory().filter(|&available| available < wanted) {
+        let inputs: usize = plan.inputs.iter().map(Type::bytes).sum();
+        let wanted = (plan.arena + inputs + constants) as u64;
+        if let Some(available) = open.available_memory(device).filter(|&available| available < wanted) {
             return Err(ExecError::Memory { batch, device, wanted, available });
         }
         let loaded = RefCell::new(open.load(device, &plan, &module.weights)?);

@@ -18,7 +18,7 @@ use cubecl_llvm::{LlvmTarget, PlironArtifact, PlironCompiler, PlironOptions, nvp
 use cubecl_runtime::{id::KernelId, kernel::CubeKernel};
 use cubecl_server::runtime::Runtime;
 use std::{collections::HashMap, ffi::CStr, fmt, sync::Arc};
-use swint_compiler::plan::{Launch, Machine, Plan};
+use swint_compiler::plan::{Blueprint, Launch, Machine, Plan};
 
 /// A CUDA target by its compute capability.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -26,7 +26,7 @@ pub struct Sm(u32);
 
 impl Sm {
     /// The targets that swint compiles for, by name.
-    pub const NAMES: [&str; 2] = ["sm_89", "sm_90"];
+    pub const NAMES: [&str; 3] = ["sm_89", "sm_90", "sm_80"];
 
     /// The target of a name.
     ///
@@ -54,7 +54,12 @@ impl Sm {
 
     /// What plans are made for: the GPU that [`swint_compiler::Target`] of the same name describes.
     pub fn machine(self) -> Machine {
-        Machine::Cuda { processors: if self.0 >= 90 { 132 } else { 128 } }
+        let processors = match self.0 {
+            80 => 108,
+            90 => 132,
+            _ => 128,
+        };
+        Machine::Cuda { processors }
     }
 }
 
@@ -64,8 +69,8 @@ impl fmt::Display for Sm {
     }
 }
 
-/// The driver whose version of PTX kernels have: that of CUDA 12.8.
-const PTX_FOR: i32 = 12080;
+/// The oldest driver that reads the kernels' PTX, as a driver says its version: that of CUDA 12.0.
+pub(crate) const PTX_FOR: i32 = 12000;
 
 /// A kernel's machine-independent assembly.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -109,14 +114,24 @@ pub(crate) struct Offline {
     target: Arc<TargetProperties>,
     compiled: HashMap<KernelId, Arc<Ptx>>,
     result: Option<Result<(Arc<Ptx>, Call), String>>,
-    /// Blocks of the kernel at hand that a multiprocessor should have at a time.
+    /// Whether the kernel at hand is made of whole warps.
+    warps: bool,
+    /// Blocks of it that a multiprocessor should have at a time.
     blocks: Option<usize>,
 }
 
 impl Offline {
     pub(crate) fn new(sm: Sm) -> Offline {
         let target = Arc::new(<cubecl::cuda::CudaRuntime as Runtime>::target_properties());
-        Offline { sm, properties: device_properties(), target, compiled: HashMap::new(), result: None, blocks: None }
+        Offline {
+            sm,
+            properties: device_properties(),
+            target,
+            compiled: HashMap::new(),
+            result: None,
+            warps: false,
+            blocks: None,
+        }
     }
 
     /// What a kernel is made with, for cubes of `units`.
@@ -161,11 +176,8 @@ impl Offline {
             Ok(PlironArtifact::NvptxCode(module)) => {
                 // SAFETY: the module's PTX is NUL-terminated.
                 let text = unsafe { CStr::from_ptr(module.ptx.as_ptr()) }.to_string_lossy().into_owned();
-                Ok(Ptx {
-                    entry: module.entrypoint.clone(),
-                    text: bounded(&text, self.blocks),
-                    shared: module.shared_memory_size,
-                })
+                let text = if self.warps { of_whole_warps(&text, self.blocks) } else { text };
+                Ok(Ptx { entry: module.entrypoint.clone(), text, shared: module.shared_memory_size })
             }
             Ok(_) => Err("the NVPTX target gave no PTX".to_owned()),
             Err(error) => Err(format!("{error:?}")),
@@ -177,7 +189,7 @@ impl Offline {
     /// # Errors
     /// When it does not compile, by name.
     pub(crate) fn kernel(&mut self, launch: &Launch) -> Result<(Arc<Ptx>, Call), String> {
-        self.blocks = launch.blueprint.resident();
+        (self.warps, self.blocks) = (launch.blueprint != Blueprint::Plain, launch.blueprint.resident());
         kernels::dispatch(launch, Work::gpu(), Target::Offline(self));
         self.result.take().expect("dispatch compiles one kernel").map_err(|e| format!("{}: {e}", launch.kernel))
     }
@@ -201,13 +213,20 @@ pub fn compile(plan: &Plan, sm: Sm) -> Result<Vec<Ptx>, String> {
     Ok(all)
 }
 
-/// The text of a kernel of which a multiprocessor should have so many blocks at a time. Knowing only how large a block is, NVIDIA's
-/// assembler spills registers that it could keep, to have more of them.
-fn bounded(text: &str, blocks: Option<usize>) -> String {
-    let Some(blocks) = blocks else { return text.to_owned() };
-    let directive = format!(".minnctapersm {blocks}\n");
-    let bounded = |line: &str| format!("{line}\n{}", if line.starts_with(".reqntid") { &directive } else { "" });
-    text.lines().map(bounded).collect()
+/// The text of a kernel for tensor cores, with two things said that cubecl leaves to chance.
+///
+/// A multiprocessor should have `blocks` of it at a time: knowing only how large a block is, NVIDIA's assembler spills registers that it
+/// could keep, to have more. And its shuffles are of whole warps: cubecl has them among the lanes that happen to be active, which
+/// need not be all that are on their way.
+fn of_whole_warps(text: &str, blocks: Option<usize>) -> String {
+    let changed = |line: &str| match line.trim_start().strip_prefix("activemask.b32") {
+        Some(register) => format!("\tmov.b32 {}, -1;\n", register.trim().trim_end_matches(';')),
+        None => match blocks.filter(|_| line.starts_with(".reqntid")) {
+            Some(blocks) => format!("{line}\n.minnctapersm {blocks}\n"),
+            None => format!("{line}\n"),
+        },
+    };
+    text.lines().map(changed).collect()
 }
 
 /// A device as the compiler must see it; nothing here asks a driver.

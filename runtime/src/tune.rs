@@ -12,9 +12,15 @@ use crate::{
     verify::{VerifyError, results},
     warn::warn,
 };
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
 use swint_compiler::plan::{Blueprint, Choices};
 use swint_ir::{Module, Tensor};
+
+/// Time that a round runs before it is measured: clocks rise with work.
+const WARM_UP: Duration = Duration::from_millis(100);
 
 /// How to tune.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -61,24 +67,38 @@ pub fn tune(
         progress(round, most);
         let tried = |options: &Vec<Blueprint>| options.get(round).filter(|_| round < settings.options).copied();
         let choices: Choices = all.iter().filter_map(|(key, options)| Some((key.clone(), tried(options)?))).collect();
+        // An option that cannot be launched costs its round, and no other.
         let session = match first.take() {
             Some(session) => session,
-            None => Session::with_choices(module, device, batch, &choices)?,
+            None => match Session::with_choices(module, device, batch, &choices) {
+                Ok(session) => session,
+                Err(error) => {
+                    warn(&format!("round {}: {error}", round + 1));
+                    continue;
+                }
+            },
         };
-        let (mut right, mut index) = (vec![false; session.plan().launches.len()], 0);
-        session.run_with(inputs, |launch, result| {
-            right[index] = result.data.to_bytes() == wanted[launch.node.index()];
-            index += 1;
-        })?;
+        // What comes after a wrong result is not judged.
+        let mut right: Vec<Option<bool>> = Vec::new();
+        let run = session.run_with(inputs, |launch, result| {
+            let is = result.data.to_bytes() == wanted[launch.node.index()];
+            right.push(right.iter().all(|r| *r == Some(true)).then_some(is));
+        });
+        if let Err(error) = run {
+            warn(&format!("round {}: {error}", round + 1));
+            continue;
+        }
+        let warm_up = Instant::now();
+        while warm_up.elapsed() < WARM_UP {
+            session.run(inputs)?;
+        }
         // The times of a kernel's launches, and whether one was wrong.
         let mut of_kernel: BTreeMap<String, (Vec<f64>, bool)> = BTreeMap::new();
         for (i, launch) in session.plan().launches.iter().enumerate() {
             let key = launch.key();
-            if !choices.contains_key(&key) {
-                continue;
-            }
+            let (Some(is), true) = (right[i], choices.contains_key(&key)) else { continue };
             let (times, wrong) = of_kernel.entry(key).or_default();
-            *wrong |= !right[i];
+            *wrong |= !is;
             for _ in 0..if *wrong { 0 } else { settings.samples } {
                 times.push(session.time_launch(i)?);
             }
@@ -117,7 +137,15 @@ pub(crate) fn known(device: &str) -> Choices {
             None
         })
     });
-    text.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default()
+    let parsed = text.map(|text| serde_json::from_str(&text));
+    match parsed {
+        Some(Ok(choices)) => choices,
+        Some(Err(error)) => {
+            warn(&format!("what was found for {device} is of another form: {error}"));
+            Choices::new()
+        }
+        None => Choices::new(),
+    }
 }
 
 /// Keeps what was found for a device, beside what is known of other kernels.

@@ -189,7 +189,8 @@ impl Args {
     }
 }
 
-fn random(ty: &Type, seed: u64) -> Tensor {
+/// Random pictures.
+pub fn random(ty: &Type, seed: u64) -> Tensor {
     let mut rng = Rng::with_seed(seed);
     let n = ty.elements();
     match ty.elem {

@@ -124,6 +124,19 @@ impl Head {
 }
 
 impl Blueprint {
+    /// Whether every requantization needs the upper half of a 64-bit product only.
+    pub fn narrow(&self) -> bool {
+        match self {
+            Blueprint::Plain => false,
+            Blueprint::Gemm(g) => g.narrow,
+            Blueprint::Attention(a) => a.narrow,
+            Blueprint::Embed(e) => e.narrow,
+            Blueprint::Head(h) => h.narrow,
+            Blueprint::Pairs(p) => p.narrow,
+            Blueprint::Windows(w) => w.narrow,
+        }
+    }
+
     /// Cubes that a processor should have at a time, where that must be said: as many as its registers allow with those that hold
     /// sums. 128 a thread are enough beside 64 sums, so that 16 warps have room; beside 128 of them, or a stage on its way, there is room for 8.
     pub fn resident(&self) -> Option<usize> {

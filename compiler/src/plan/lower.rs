@@ -62,9 +62,9 @@ pub fn plan_for(
 /// none of its options, takes the likely one.
 pub type Choices = BTreeMap<String, Blueprint>;
 
-/// What a kernel's blueprint may depend on: `norm_linear[…] x3136`.
-pub(super) fn key(kernel: &Kernel, items: usize) -> String {
-    format!("{kernel} x{items}")
+/// What a kernel's options depend on: `norm_linear[…] x3136`, and ` wide` where upper halves of products do not suffice.
+pub(super) fn key(kernel: &Kernel, items: usize, likely: &Blueprint) -> String {
+    format!("{kernel} x{items}{}", if likely.narrow() { "" } else { " wide" })
 }
 
 /// Plans a graph; `sources` are the nodes of which its nodes are parts, where some are.
@@ -291,7 +291,7 @@ impl Lowering<'_> {
         let (mut blueprint, mut all) = (Blueprint::Plain, vec![Blueprint::Plain]);
         if let Some((values, machine, choices)) = self.machine {
             all = options(&kernel, items, &inputs, values, machine);
-            let chosen = choices.get(&key(&kernel, items)).filter(|chosen| all.contains(chosen));
+            let chosen = choices.get(&key(&kernel, items, &all[0])).filter(|chosen| all.contains(chosen));
             blueprint = *chosen.unwrap_or(&all[0]);
             pack(&kernel, &blueprint, &mut inputs);
         }

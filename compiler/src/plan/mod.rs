@@ -81,7 +81,7 @@ pub const ALIGNMENT: usize = 256;
 impl Launch {
     /// What [`Choices`] know it by.
     pub fn key(&self) -> String {
-        lower::key(&self.kernel, self.items)
+        lower::key(&self.kernel, self.items, &self.blueprint)
     }
 }
 

@@ -242,7 +242,7 @@ impl Extents {
             Gemm { row_frags, column_frags, row_warps, column_warps, splits, stage, stages, narrow: false }
         };
         let fits = |gemm: &Gemm| {
-            let tile = gemm.stages.min(2) * gemm.rows() * gemm.pitch() + if self.table { TABLE } else { 0 };
+            let tile = gemm.stages.min(2) * gemm.rows() * gemm.pitch() + if self.table { TABLE } else { 16 };
             tile <= ON_CHIP && gemm.row_frags * gemm.column_frags <= MOST_FRAGS
         };
         let cubes = |gemm: &Gemm| self.rows.div_ceil(gemm.rows()) * gemm.splits;

@@ -87,9 +87,10 @@ pub fn exponent(multiplier: Multiplier) -> Vec<i32> {
         let middle = (low + high) / 2;
         if multiplier.apply(middle as i32) >= end { high = middle } else { low = middle + 1 }
     }
-    let lift = 33u32.saturating_sub(shift);
+    // Of the largest multiplier, 32 bits; but then the first distance is beyond the limit.
+    let lift = 33u32.saturating_sub(shift).min(31);
     let last = multiplier.apply(low as i32).min(end);
-    vec![low as i32, lift as i32, mult, (shift + lift - 32) as i32, last as i32]
+    vec![low as i32, lift as i32, mult, (shift + lift).saturating_sub(32).max(1) as i32, last as i32]
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use super::{Backend, failed};
 use crate::{
     device::{Device, NoDevice},
     executor::ExecError,
-    offline::{Call, Offline, Sm},
+    offline::{Call, Offline, PTX_FOR, Ptx as Kernel, Sm},
 };
 use cudarc::{
     driver::{
@@ -21,6 +21,9 @@ use swint_ir::Data;
 
 /// Launches of one that is timed: one alone is as short as what the clock resolves.
 const REPEATS: usize = 10;
+
+/// The oldest driver whose events cudarc can compare.
+const TIMES_FROM: i32 = 12080;
 
 /// An open GPU.
 pub(crate) struct Gpu {
@@ -43,6 +46,15 @@ impl Gpu {
             return Err(none("no NVIDIA driver (libcuda) was found".to_owned()).into());
         }
         let driver = |e: DriverError| none(format!("the driver says {e}"));
+        let mut version = 0;
+        // SAFETY: the driver writes one number.
+        unsafe { sys::cuDriverGetVersion(&mut version) }.result().map_err(driver)?;
+        if version < PTX_FOR {
+            let words = |version: i32| format!("{}.{}", version / 1000, version % 1000 / 10);
+            return Err(
+                none(format!("its driver is of CUDA {}; {} is the least", words(version), words(PTX_FOR))).into()
+            );
+        }
         let context = CudaContext::new(index).map_err(driver)?;
         let (major, minor) = context.compute_capability().map_err(driver)?;
         let sm = Sm::of_device(major, minor).ok_or_else(|| {
@@ -54,10 +66,12 @@ impl Gpu {
         unsafe { context.disable_event_tracking() };
         let stream = context.new_stream().map_err(driver)?;
         let name = context.name().map_err(driver)?;
-        let mut version = 0;
-        // SAFETY: the driver writes one number.
-        unsafe { sys::cuDriverGetVersion(&mut version) }.result().map_err(driver)?;
         Ok(Gpu { stream, sm, processors: processors as usize, name, driver: version })
+    }
+
+    /// Bytes of memory that are free.
+    pub(super) fn available_memory(&self) -> Option<u64> {
+        self.stream.context().mem_get_info().ok().map(|(free, _)| free as u64)
     }
 
     /// What it is, in words.
@@ -83,8 +97,9 @@ struct Prepared {
 
 impl Prepared {
     fn start(&self, stream: &CudaStream) -> Result<(), DriverError> {
+        // The driver's raw calls are of the context at hand, which may be another session's.
+        stream.context().bind_to_thread()?;
         let mut pointers = self.pointers.clone();
-        // The parameter block is read in whole words.
         let mut info = self.call.info.clone();
         let mut parameters: Vec<*mut c_void> = pointers.iter_mut().map(|p| std::ptr::from_mut(p).cast()).collect();
         parameters.push(info.as_mut_ptr().cast());
@@ -108,17 +123,20 @@ impl Prepared {
 pub(super) struct Loaded {
     // Before what it refers to: fields are dropped in order.
     graph: Option<CudaGraph>,
+    /// Launches that were timed, each [`REPEATS`] times in a row.
+    repeated: HashMap<usize, CudaGraph>,
     launches: Vec<Prepared>,
     inputs: Vec<CudaSlice<u8>>,
     arena: CudaSlice<u8>,
     _consts: Vec<CudaSlice<u8>>,
     stream: Arc<CudaStream>,
+    driver: i32,
 }
 
 impl Loaded {
     /// Compiles the kernels of a plan, or finds them in the cache, and copies its constants.
     pub(super) fn new(gpu: Gpu, plan: &Plan, consts: Vec<Data>) -> Result<Loaded, ExecError> {
-        let Gpu { stream, sm, .. } = gpu;
+        let Gpu { stream, sm, driver, .. } = gpu;
         let upload = |data: Data| stream.clone_htod(&data.to_bytes()).map_err(failed);
         let consts = consts.into_iter().map(upload).collect::<Result<Vec<_>, _>>()?;
         let empty = |bytes: usize| stream.alloc_zeros::<u8>(bytes.max(1)).map_err(failed);
@@ -134,14 +152,18 @@ impl Loaded {
         let mut launches = Vec::with_capacity(plan.launches.len());
         for launch in &plan.launches {
             let (ptx, call) = offline.kernel(launch).map_err(ExecError::Failed)?;
-            let function = match functions.get(&ptx.entry) {
-                Some(known) => Clone::clone(known),
+            let known: Option<&(Arc<Kernel>, CudaFunction)> = functions.get(&ptx.entry);
+            let function = match known {
+                Some((known, _)) if *known != ptx => {
+                    return Err(failed(format!("two kernels have the entry {}", ptx.entry)));
+                }
+                Some((_, function)) => function.clone(),
                 None => {
                     let module = stream.context().load_module(Ptx::from_src(ptx.text.clone())).map_err(failed)?;
                     let function: CudaFunction = module.load_function(&ptx.entry).map_err(failed)?;
                     let most = sys::CUfunction_attribute::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
                     function.set_attribute(most, ptx.shared as i32).map_err(failed)?;
-                    functions.insert(ptx.entry.clone(), function.clone());
+                    functions.insert(ptx.entry.clone(), (ptx.clone(), function.clone()));
                     function
                 }
             };
@@ -149,18 +171,19 @@ impl Loaded {
             let pointers = call.buffers.iter().map(place).map(pointer).collect();
             launches.push(Prepared { function, shared: ptx.shared as u32, call, pointers });
         }
-        let mut loaded = Loaded { graph: None, launches, inputs, arena, _consts: consts, stream };
-        loaded.graph = Some(loaded.capture()?);
+        let mut loaded =
+            Loaded { graph: None, repeated: HashMap::new(), launches, inputs, arena, _consts: consts, stream, driver };
+        loaded.graph = Some(loaded.capture(loaded.launches.iter())?);
         Ok(loaded)
     }
 
-    /// All launches as one graph.
-    fn capture(&self) -> Result<CudaGraph, ExecError> {
+    /// Launches as one graph.
+    fn capture<'a>(&self, mut launches: impl Iterator<Item = &'a Prepared>) -> Result<CudaGraph, ExecError> {
         // What was copied must be there before the first replay.
         self.stream.synchronize().map_err(failed)?;
         let mode = sys::CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_THREAD_LOCAL;
         self.stream.begin_capture(mode).map_err(failed)?;
-        let started = self.launches.iter().try_for_each(|launch| launch.start(&self.stream));
+        let started = launches.try_for_each(|launch| launch.start(&self.stream));
         let plain = sys::CUgraphInstantiate_flags(0);
         let graph = self.stream.end_capture(plain).map_err(failed);
         started.map_err(failed)?;
@@ -189,11 +212,17 @@ impl Backend for Loaded {
     }
 
     fn time(&mut self, plan: &Plan, index: usize) -> Result<f64, ExecError> {
-        self.launch(plan, index)?;
-        let before = self.event()?;
-        for _ in 0..REPEATS {
+        if self.driver < TIMES_FROM {
+            return Err(failed("a driver of CUDA 12.8 or later is needed to time kernels"));
+        }
+        // As a graph, so that it is not the host that is timed.
+        if !self.repeated.contains_key(&index) {
+            let graph = self.capture(std::iter::repeat_n(&self.launches[index], REPEATS))?;
+            self.repeated.insert(index, graph);
             self.launch(plan, index)?;
         }
+        let before = self.event()?;
+        self.repeated[&index].launch().map_err(failed)?;
         let after = self.event()?;
         Ok(f64::from(before.elapsed_ms(&after).map_err(failed)?) * 1e3 / REPEATS as f64)
     }

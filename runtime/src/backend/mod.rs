@@ -45,6 +45,14 @@ impl Open {
         }
     }
 
+    /// Bytes of memory that are free, where that can be asked for.
+    pub(crate) fn available_memory(&self, device: Device) -> Option<u64> {
+        match self {
+            Open::Cubecl(_) => device.available_memory(),
+            Open::Cuda(gpu) => gpu.available_memory(),
+        }
+    }
+
     /// Puts a plan on it.
     ///
     /// # Errors

@@ -216,3 +216,91 @@ pub(super) fn term(x: i32, largest: i32, table: &[i32], mantissa: i32, shift: i3
     let entry = u32::cast_from(table[(u & 255u32) as usize]);
     i32::cast_from(entry >> (u >> comptime!(EXPONENT_BITS)))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::device::Device;
+    use swint_ir::{
+        arith::{layer_norm, softmax},
+        random::Rng,
+    };
+
+    #[cube(launch_unchecked)]
+    fn roots(v: &[u64], root: &mut [u64], reciprocal: &mut [i32], #[comptime] n: usize) {
+        if ABSOLUTE_POS < n {
+            let (a, b) = root_and_reciprocal(v[ABSOLUTE_POS]);
+            root[ABSOLUTE_POS] = a;
+            reciprocal[ABSOLUTE_POS] = b;
+        }
+    }
+
+    #[cube(launch_unchecked)]
+    fn shares(sums: &[u32], out: &mut [i32], #[comptime] n: usize) {
+        if ABSOLUTE_POS < n {
+            out[ABSOLUTE_POS] = share(sums[ABSOLUTE_POS]);
+        }
+    }
+
+    /// Squares and their neighbours, the ends of the range, and anything between.
+    #[test]
+    fn roots_and_reciprocals_are_exact() {
+        let mut rng = Rng::with_seed(5);
+        let near = |r: u64| [r * r - 1, r * r, r * r + 1];
+        let mut v: Vec<u64> = (0..20_000).flat_map(|_| near(rng.u64((1 << 30) + 1..1 << 31))).collect();
+        v.extend((0..60_000).map(|_| rng.u64(1 << 60..1 << 62)));
+        v.extend([1 << 60, (1 << 60) + 1, (1 << 61) - 1, 1 << 61, (1 << 62) - 1]);
+        let (client, n) = (Device::Cpu.open().unwrap(), v.len());
+        let bytes: Vec<u8> = v.iter().flat_map(|v| v.to_le_bytes()).collect();
+        let (input, root) = (client.create_from_slice(&bytes), client.empty(8 * n));
+        let reciprocal = client.empty(4 * n);
+        let (count, dim) = (CubeCount::Static(n.div_ceil(2) as u32, 1, 1), CubeDim::new_1d(2));
+        // SAFETY: the buffers have n elements each.
+        let argument = |handle: &cubecl_core::server::Handle, bytes: usize| unsafe {
+            BufferArg::from_raw_parts(handle.clone(), bytes)
+        };
+        unsafe {
+            roots::launch_unchecked(
+                &client,
+                count,
+                dim,
+                argument(&input, 8 * n),
+                argument(&root, 8 * n),
+                argument(&reciprocal, 4 * n),
+                n,
+            );
+        }
+        let (root, reciprocal) = (client.read_one(root).unwrap(), client.read_one(reciprocal).unwrap());
+        for (i, v) in v.into_iter().enumerate() {
+            let found = u64::from_le_bytes(root[8 * i..8 * i + 8].try_into().unwrap());
+            assert_eq!(found, layer_norm::root(v), "{v}");
+            let found_reciprocal = i32::from_le_bytes(reciprocal[4 * i..4 * i + 4].try_into().unwrap());
+            assert_eq!(found_reciprocal as u64, ((1 << 61) / found).min(i32::MAX as u64), "{v}");
+        }
+    }
+
+    #[test]
+    fn shares_are_exact() {
+        let mut rng = Rng::with_seed(6);
+        let mut sums: Vec<u32> = (0..40_000).map(|_| rng.u64(1 << 15..1 << 31) as u32 >> rng.u64(0..10)).collect();
+        sums.extend((15..31).flat_map(|bit| [(1 << bit) - 1, 1 << bit, (1 << bit) + 1]));
+        sums.retain(|&sum| sum >= 1 << 15);
+        sums.push(i32::MAX as u32);
+        let (client, n) = (Device::Cpu.open().unwrap(), sums.len());
+        let bytes: Vec<u8> = sums.iter().flat_map(|sum| sum.to_le_bytes()).collect();
+        let (input, out) = (client.create_from_slice(&bytes), client.empty(4 * n));
+        let (count, dim) = (CubeCount::Static(n.div_ceil(2) as u32, 1, 1), CubeDim::new_1d(2));
+        // SAFETY: the buffers have n elements each.
+        unsafe {
+            let (from, to) = (input.clone(), out.clone());
+            let (from, to) = (BufferArg::from_raw_parts(from, 4 * n), BufferArg::from_raw_parts(to, 4 * n));
+            shares::launch_unchecked(&client, count, dim, from, to, n);
+        }
+        let found = client.read_one(out).unwrap();
+        assert!(softmax::MAX_ROW as u64 * (1 << 15) < 1 << 31, "no sum is larger");
+        for (i, sum) in sums.into_iter().enumerate() {
+            let found = i32::from_le_bytes(found[4 * i..4 * i + 4].try_into().unwrap());
+            assert_eq!(found as u64, (255u64 << 30) / sum as u64, "{sum}");
+        }
+    }
+}
