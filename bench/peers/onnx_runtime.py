@@ -6,7 +6,7 @@
 The graph is what exporters make of timm's swin_tiny_patch4_window7_224, with random weights. int8
 is static QDQ quantization: u8 activations, s8 weights per output channel (of 7 bits: without VNNI,
 x86 sums of 8-bit products saturate), min-max ranges of random pictures. "default" quantizes what
-quantize_static does by itself, "products" only convolution and matrix products, with float outputs.
+quantize_static does by itself, "products" convolution and matrix products only, to float outputs.
 """
 import argparse
 import json
@@ -183,8 +183,9 @@ def main():
         for name, kinds in ("default", None), ("products", ["Conv", "Gemm", "MatMul"]):
             quantize_static(
                 prepared, quantized, Pictures(calibration), op_types_to_quantize=kinds,
-                activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8, per_channel=True,
-                reduce_range=True, extra_options={"OpTypesToExcludeOutputQuantization": kinds or []})
+                activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8,
+                per_channel=True, reduce_range=True,
+                extra_options={"OpTypesToExcludeOutputQuantization": kinds or []})
             rows[f"int8 {name}"], logits = measure(quantized, picture, args.threads)
             assert np.linalg.norm(logits - exact) < 0.2 * np.linalg.norm(exact), name
     setup = {"onnxruntime": ort.__version__, "batch": args.batch, "threads": args.threads}
