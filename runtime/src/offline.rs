@@ -52,7 +52,7 @@ impl Sm {
         }
     }
 
-    /// What plans are made for: the GPU that [`swint_compiler::Target`] of the same name describes.
+    /// What plans are made for: the GPU that [`swint_compiler::egraph::Target`] of the same name describes.
     pub fn machine(self) -> Machine {
         let processors = match self.0 {
             80 => 108,

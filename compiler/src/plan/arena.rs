@@ -39,7 +39,7 @@ pub(super) fn allocate(buffers: &[Lifetime]) -> (Vec<usize>, usize) {
     let breadth = |b: &Lifetime| (alive[b.first..=b.last].iter().copied().max(), b.bytes);
     let duration = |b: &Lifetime| (Some(b.last - b.first), b.bytes);
     let first_use = |b: &Lifetime| (Some(alive.len() - b.first), b.bytes);
-    let keys: [&dyn Fn(&Lifetime) -> (Option<usize>, usize); 4] = [&size, &breadth, &duration, &first_use];
+    let keys: [&Key<'_>; 4] = [&size, &breadth, &duration, &first_use];
     let mut best = (Vec::new(), usize::MAX);
     for key in keys {
         let mut order: Vec<usize> = (0..buffers.len()).collect();
@@ -57,6 +57,9 @@ pub(super) fn allocate(buffers: &[Lifetime]) -> (Vec<usize>, usize) {
     }
     best
 }
+
+/// What buffers are ordered by, the greatest first.
+type Key<'a> = dyn Fn(&Lifetime) -> (Option<usize>, usize) + 'a;
 
 /// Bytes that are alive at each launch: no arena is smaller than the most.
 fn alive(buffers: &[Lifetime]) -> Vec<usize> {

@@ -250,8 +250,8 @@ impl Extents {
         let tall = if self.k * self.n > 64 << 10 { 2 } else { 1 };
         let likely = [(4, tall, 8), (4, 1, 8), (2, 1, 8), (1, 1, 8), (1, 1, 4)];
         let likely = likely.map(|(row_frags, row_warps, most)| of(row_frags, width, row_warps, most));
-        let usable = likely.iter().filter(|gemm| fits(gemm));
-        let first = usable.clone().find(|gemm| cubes(gemm) >= processors).or(usable.last());
+        let mut usable = likely.iter().filter(|gemm| fits(gemm));
+        let first = usable.clone().find(|gemm| cubes(gemm) >= processors).or(usable.next_back());
         let mut all: Vec<Gemm> = first.copied().into_iter().collect();
         for (&column_frags, row_frags) in widths.iter().flat_map(|w| [4, 2, 1].map(|r| (w, r))) {
             for (row_warps, most) in [(1, 8), (2, 8), (1, 4), (2, 4), (1, 2)] {

@@ -187,7 +187,7 @@ mod tests {
         assert_eq!(packed.len(), 2 * 4 * 7 * 32 * 4);
         // Query 8·1 + 3 of the second tile's second half, key 6·8 of the second head: lane 4·3, register 2.
         let at = (((4 + 1) * 7 + 6) * 32 + 12) * 4 + 2;
-        assert_eq!(packed[at], ((49 + 16 + 8 + 3) * 49 + 48 + 1) as i32);
+        assert_eq!(packed[at], (49 + 16 + 8 + 3) * 49 + 48 + 1);
         assert_eq!(packed[at + 1], 0);
         let mut values: Vec<i32> = packed.into_iter().filter(|&v| v != 0).collect();
         values.sort();

@@ -212,7 +212,7 @@ fn softmax(scores: &Array<Eight>, table: &[i32], exponent: &[i32], shares: &mut 
         for lane in 0..PAIRS {
             entries.insert(lane, u32::cast_from(table[(u.extract(lane) & 255u32) as usize]));
         }
-        let term = Eight::cast_from(entries >> (u >> Unsigned::new(comptime!(EXPONENT_BITS as u32))));
+        let term = Eight::cast_from(entries >> (u >> Unsigned::new(comptime!(EXPONENT_BITS))));
         terms[v] = there(term, 0i32, v, p);
         sums += terms[v];
     }
