@@ -42,7 +42,7 @@ pub fn plan(graph: &Graph) -> Result<Plan, PlanError> {
 }
 
 /// Plans a graph for a machine: which kernels there are and how they are made depends on it, on how many rows there are, and on
-/// the values of constants. Also the graph whose nodes the launches name: that of [`split`]. Without a machine, [`plan`].
+/// the values of constants. Also the graph whose nodes the launches name: which has every MLP in two. Without a machine, [`plan`].
 ///
 /// # Errors
 /// As [`plan`].
