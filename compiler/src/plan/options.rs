@@ -264,3 +264,40 @@ impl Extents {
         all
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Rows, k and n of the matrix products of Swin-T and Swin-L at batches of 1 and 32, and of odd ones.
+    #[test]
+    fn every_option_fits_and_has_all_columns() {
+        let products = [(3136, 96, 288), (100_352, 96, 384), (784, 384, 192), (6272, 1536, 384), (49, 3072, 768)];
+        for (rows, k, n) in products.into_iter().chain([(1568, 6144, 1536), (5, 3072, 1536), (7, 48, 40), (1, 16, 8)]) {
+            for (bytes, whole, table) in [(1, true, true), (1, true, false), (2, false, false), (4, false, false)] {
+                let all = Extents { rows, k, n, bytes, whole, table }.tiles(132);
+                let name = format!("{rows} {k} {n} {bytes} {whole}");
+                // Only 16 rows of 6144 normalised bytes fit, and none beside a table.
+                assert_eq!(all.is_empty(), whole && table && k > 3136, "{name}");
+                for (i, gemm) in all.iter().enumerate() {
+                    assert!(!all[..i].contains(gemm), "{name}");
+                    let columns = gemm.splits * gemm.column_warps * gemm.column_frags * COLUMNS;
+                    assert!(
+                        columns >= n && (gemm.splits - 1) * gemm.column_warps * gemm.column_frags * COLUMNS < n,
+                        "{name}"
+                    );
+                    assert!(n.is_multiple_of(2 * gemm.column_frags) && gemm.column_frags.is_multiple_of(2), "{name}");
+                    assert!((1..=32).contains(&gemm.warps()) && gemm.row_frags * gemm.column_frags <= MOST_FRAGS);
+                    assert!(gemm.stage * gemm.stages * STEP >= k && (!whole || gemm.stages == 1), "{name}");
+                    let bytes = gemm.stages.min(2) * gemm.rows() * gemm.pitch() + if table { TABLE } else { 16 };
+                    assert!(bytes <= ON_CHIP, "{name}: {gemm:?}");
+                }
+                // A processor for each cube, where there are as many.
+                let cubes = |gemm: &Gemm| rows.div_ceil(gemm.rows()) * gemm.splits;
+                assert!(
+                    all.iter().all(|gemm| cubes(gemm) < 132) || all.is_empty() || cubes(&all[0]) >= 132 || rows < 800
+                );
+            }
+        }
+    }
+}

@@ -53,3 +53,26 @@ fn push(graph: &mut Graph, of: &Node, op: Op, operands: Vec<Value>, last: bool) 
     graph.nodes.push(Node { op, operands, ty, locs, ..of.clone() });
     NodeId(graph.nodes.len() as u32 - 1)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use swint_ir::{interp, op::OpKind, random, reference};
+
+    #[test]
+    fn a_split_mlp_computes_the_same() {
+        let graph = reference::example(OpKind::Mlp);
+        let (parts, sources) = split(&graph);
+        let kinds: Vec<OpKind> = parts.nodes.iter().map(|node| node.op.kind()).collect();
+        assert!(!kinds.contains(&OpKind::Mlp) && kinds.contains(&OpKind::NormLinear), "{kinds:?}");
+        assert_eq!(parts.nodes.len(), graph.nodes.len() + 1);
+        assert_eq!(sources.len(), parts.nodes.len());
+        swint_ir::verify(&parts).unwrap();
+        for seed in 0..5 {
+            let weights = random::weights(&graph, seed);
+            let inputs = random::inputs(&graph, &mut random::Rng::with_seed(seed));
+            let [whole, apart] = [&graph, &parts].map(|g| interp::run(g, &weights, &inputs).unwrap());
+            assert_eq!(whole, apart, "{seed}");
+        }
+    }
+}
