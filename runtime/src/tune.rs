@@ -14,9 +14,10 @@ use crate::{
 };
 use std::{
     collections::BTreeMap,
+    ops::Range,
     time::{Duration, Instant},
 };
-use swint_compiler::plan::{Blueprint, Choices};
+use swint_compiler::plan::{Blueprint, Choices, Launch, Whole};
 use swint_ir::{Module, Tensor};
 
 /// Time that a round runs before it is measured: clocks rise with work.
@@ -32,7 +33,7 @@ pub struct Settings {
 }
 
 /// What was measured of a kernel.
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, PartialEq, Debug, Default)]
 pub struct Measured {
     /// Microseconds of its likely option, if it is right.
     pub likely_us: Option<f64>,
@@ -44,7 +45,8 @@ pub struct Measured {
     pub wrong: usize,
 }
 
-/// Tries the options of every kernel of a module's plan on inputs. By the launch's key.
+/// Tries the options of every kernel of a module's plan on inputs. By the launch's key, and for what may be made as one kernel or by
+/// its parts by its own, too.
 ///
 /// # Errors
 /// When a device fails, or there is nothing to choose on it.
@@ -54,58 +56,122 @@ pub fn tune(
     batch: usize,
     inputs: &[Tensor],
     settings: Settings,
-    mut progress: impl FnMut(usize, usize),
+    progress: impl FnMut(usize, usize),
 ) -> Result<BTreeMap<String, Measured>, VerifyError> {
     let likely = Session::with_choices(module, device, batch, &Choices::new())?;
-    let wanted = results(&likely.module().graph, module, inputs)?;
-    let most = likely.plan().launches.iter().map(|l| l.options.len().min(settings.options)).max().unwrap_or(0);
-    let all: BTreeMap<String, Vec<Blueprint>> =
-        likely.plan().launches.iter().map(|launch| (launch.key(), launch.options.clone())).collect();
-    let mut found: BTreeMap<String, Measured> = BTreeMap::new();
-    let mut first = Some(likely);
-    for round in 0..most {
-        progress(round, most);
-        let tried = |options: &Vec<Blueprint>| options.get(round).filter(|_| round < settings.options).copied();
-        let choices: Choices = all.iter().filter_map(|(key, options)| Some((key.clone(), tried(options)?))).collect();
-        // An option that cannot be launched costs its round, and no other.
-        let session = match first.take() {
-            Some(session) => session,
-            None => match Session::with_choices(module, device, batch, &choices) {
+    let options_of = |whole: &Whole| {
+        let as_one = whole.options.iter().copied().filter(|option| *option != Blueprint::Parts);
+        (whole.key.clone(), as_one.collect())
+    };
+    let wholes: BTreeMap<String, Vec<Blueprint>> = likely.plan().wholes.iter().map(options_of).collect();
+    let fixed: Choices = wholes.keys().map(|key| (key.clone(), Blueprint::Parts)).collect();
+    let parted = if wholes.is_empty() { likely } else { Session::with_choices(module, device, batch, &fixed)? };
+    let options: BTreeMap<String, Vec<Blueprint>> =
+        parted.plan().launches.iter().map(|launch| (launch.key(), launch.options.clone())).collect();
+    let most = |all: &BTreeMap<String, Vec<Blueprint>>| {
+        all.values().map(|options| options.len().min(settings.options)).max().unwrap_or(0)
+    };
+    let (parts, all) = (most(&options), most(&options) + most(&wholes));
+    let mut tuner = Tuner { module, device, batch, inputs, settings, progress, all, found: BTreeMap::new() };
+    tuner.rounds(0..parts, &fixed, &options)?;
+    tuner.rounds(parts..all, &Choices::new(), &wholes)?;
+    for whole in &parted.plan().wholes {
+        let launches = parted.plan().launches.iter().filter(|launch| launch.source == whole.source);
+        let of = |launch: &Launch| tuner.found.get(&launch.key());
+        let likely_us: Option<f64> = launches.clone().map(|launch| of(launch)?.likely_us).sum();
+        let us: Option<f64> = launches.map(|launch| Some(of(launch)?.best?.1)).sum();
+        let measured = tuner.found.entry(whole.key.clone()).or_default();
+        if whole.options[0] == Blueprint::Parts {
+            measured.likely_us = likely_us;
+        }
+        let Some(us) = us else { continue };
+        if measured.best.is_none_or(|(_, as_one)| us < as_one) {
+            measured.best = Some((Blueprint::Parts, us));
+        }
+    }
+    Ok(tuner.found)
+}
+
+struct Tuner<'a, P> {
+    module: &'a Module,
+    device: Device,
+    batch: usize,
+    inputs: &'a [Tensor],
+    settings: Settings,
+    progress: P,
+    /// Rounds that there are in all.
+    all: usize,
+    found: BTreeMap<String, Measured>,
+}
+
+impl<P: FnMut(usize, usize)> Tuner<'_, P> {
+    /// Tries some kernels' options, one a round, beside choices that stay.
+    fn rounds(
+        &mut self,
+        rounds: Range<usize>,
+        fixed: &Choices,
+        options: &BTreeMap<String, Vec<Blueprint>>,
+    ) -> Result<(), VerifyError> {
+        // The interpreter's results, which all sessions of these rounds share: their graphs are alike.
+        let mut wanted: Option<Vec<Vec<u8>>> = None;
+        for (round, number) in rounds.enumerate() {
+            (self.progress)(number, self.all);
+            let tried =
+                |options: &Vec<Blueprint>| options.get(round).filter(|_| round < self.settings.options).copied();
+            let tried: Choices =
+                options.iter().filter_map(|(key, options)| Some((key.clone(), tried(options)?))).collect();
+            let choices: Choices = fixed.iter().chain(&tried).map(|(key, choice)| (key.clone(), *choice)).collect();
+            // An option that cannot be launched costs its round, and no other.
+            let session = match Session::with_choices(self.module, self.device, self.batch, &choices) {
                 Ok(session) => session,
                 Err(error) => {
-                    warn(&format!("round {}: {error}", round + 1));
+                    warn(&format!("round {}: {error}", number + 1));
                     continue;
                 }
-            },
-        };
-        // What comes after a wrong result is not judged.
-        let mut right: Vec<Option<bool>> = Vec::new();
-        let run = session.run_with(inputs, |launch, result| {
-            let is = result.data.to_bytes() == wanted[launch.node.index()];
-            right.push(right.iter().all(|r| *r == Some(true)).then_some(is));
-        });
-        if let Err(error) = run {
-            warn(&format!("round {}: {error}", round + 1));
-            continue;
+            };
+            let wanted = match &mut wanted {
+                Some(known) => known,
+                none => none.insert(results(&session.module().graph, self.module, self.inputs)?),
+            };
+            // What comes after a wrong result is not judged.
+            let mut right: Vec<Option<bool>> = Vec::new();
+            let run = session.run_with(self.inputs, |launch, result| {
+                let is = result.data.to_bytes() == wanted[launch.node.index()];
+                right.push(right.iter().all(|r| *r == Some(true)).then_some(is));
+            });
+            match run {
+                Ok(_) => self.measure(&session, &right, &tried, round == 0)?,
+                Err(error) => warn(&format!("round {}: {error}", number + 1)),
+            }
         }
+        Ok(())
+    }
+
+    /// Times the launches of the kernels that are tried; `right` says which gave the right result.
+    fn measure(
+        &mut self,
+        session: &Session,
+        right: &[Option<bool>],
+        tried: &Choices,
+        likely: bool,
+    ) -> Result<(), ExecError> {
         let warm_up = Instant::now();
         while warm_up.elapsed() < WARM_UP {
-            session.run(inputs)?;
+            session.run(self.inputs)?;
         }
         // The times of a kernel's launches, and whether one was wrong.
         let mut of_kernel: BTreeMap<String, (Vec<f64>, bool)> = BTreeMap::new();
         for (i, launch) in session.plan().launches.iter().enumerate() {
             let key = launch.key();
-            let (Some(is), true) = (right[i], choices.contains_key(&key)) else { continue };
+            let (Some(is), true) = (right[i], tried.contains_key(&key)) else { continue };
             let (times, wrong) = of_kernel.entry(key).or_default();
             *wrong |= !is;
-            for _ in 0..if *wrong { 0 } else { settings.samples } {
+            for _ in 0..if *wrong { 0 } else { self.settings.samples } {
                 times.push(session.time_launch(i)?);
             }
         }
         for (key, (mut times, wrong)) in of_kernel {
-            let new = Measured { likely_us: None, best: None, tried: 0, wrong: 0 };
-            let measured = found.entry(key.clone()).or_insert(new);
+            let measured = self.found.entry(key.clone()).or_default();
             measured.tried += 1;
             measured.wrong += usize::from(wrong);
             if wrong {
@@ -113,15 +179,15 @@ pub fn tune(
             }
             times.sort_by(f64::total_cmp);
             let us = percentile(&times, 0.5);
-            if round == 0 {
+            if likely {
                 measured.likely_us = Some(us);
             }
             if measured.best.is_none_or(|(_, best)| us < best) {
-                measured.best = Some((choices[&key], us));
+                measured.best = Some((tried[&key], us));
             }
         }
+        Ok(())
     }
-    Ok(found)
 }
 
 /// The file of what was found for a device.

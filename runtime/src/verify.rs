@@ -123,8 +123,8 @@ pub(crate) fn results(graph: &Graph, module: &Module, inputs: &[Tensor]) -> Resu
     Ok(results)
 }
 
-/// Runs a module's plan on inputs in the simulator, and shows each launch as soon as it has run; the next ones go on from what is right. `replace`
-/// may give another text for a kernel than it compiles to, by its entry.
+/// Runs a module's plan on inputs in the simulator, and shows each launch as soon as it has run; the next ones go on from what is right.
+/// `choices` are blueprints that it must have, and `replace` may give another text for a kernel than it compiles to, by its entry.
 ///
 /// # Errors
 /// When there is no plan, a kernel does not compile, or the simulator does not know one of its instructions.
@@ -133,11 +133,12 @@ pub fn simulate(
     inputs: &[Tensor],
     batch: usize,
     sm: Sm,
+    choices: &Choices,
     replace: impl Fn(&str) -> Result<Option<String>, String>,
     mut observe: impl FnMut(Simulated<'_>),
 ) -> Result<(), VerifyError> {
     let graph = module.graph.with_batch(batch)?;
-    let (graph, plan) = plan_for(&graph, &module.weights, Some(sm.machine()), &Choices::new())?;
+    let (graph, plan) = plan_for(&graph, &module.weights, Some(sm.machine()), choices)?;
     let wanted = results(&graph, module, inputs)?;
     let mut memory = Memory::new(&plan, module, inputs);
     let (mut offline, mut kernels) = (Offline::new(sm), HashMap::new());

@@ -12,6 +12,7 @@ use std::{
     time::Instant,
 };
 use swint::{
+    compiler::plan::Choices,
     ir::{Data, Elem, Tensor, Type, random::Rng},
     runtime::{
         artifact::Artifact,
@@ -128,7 +129,8 @@ impl Args {
                 text
             }
         };
-        let result = simulate(&artifact.module, std::slice::from_ref(input), batch, target, replaced, |run| {
+        let (module, likely) = (&artifact.module, Choices::new());
+        let result = simulate(module, std::slice::from_ref(input), batch, target, &likely, replaced, |run| {
             let row = rows.entry(run.ptx.entry.clone()).or_insert_with(|| {
                 entries.push(run.ptx.entry.clone());
                 Row::default()

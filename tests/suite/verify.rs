@@ -27,34 +27,39 @@ fn moves_little(name: &str, run: &Simulated<'_>) {
     assert!(moved as f64 <= 1.25 * run.ideal as f64 + 4096.0, "{name} {kernel}: {moved} of {}", run.ideal);
     // A head of 16 channels is half a sector.
     let halves = matches!(run.launch.kernel, Kernel::WindowAttention { heads, channels, .. } if channels / heads < 32);
-    if matches!(run.launch.blueprint, Blueprint::Gemm(_) | Blueprint::Attention(_)) && !halves {
+    if matches!(run.launch.blueprint, Blueprint::Gemm(_) | Blueprint::Mlp(_) | Blueprint::Attention(_)) && !halves {
         let share = stats.coalescing().unwrap();
         assert!(share > 0.75, "{name} {kernel}: {share}");
     }
+}
+
+/// Every launch is exact and without fault; shows each.
+fn launches_are_exact(
+    name: &str,
+    module: &Module,
+    (batch, inputs): (usize, &[Tensor]),
+    target: &str,
+    choices: &Choices,
+    mut observe: impl FnMut(&Simulated<'_>),
+) {
+    let exact = |run: Simulated<'_>| {
+        let kernel = &run.ptx.entry;
+        assert_eq!(run.findings, [], "{name} {target} {kernel}");
+        assert_eq!((&run.mismatch, run.unwritten), (&None, 0), "{name} {target} {kernel}");
+        assert!(run.stats.instructions() > 0);
+        if run.launch.blueprint != Blueprint::Plain {
+            moves_little(name, &run);
+        }
+        observe(&run);
+    };
+    simulate(module, inputs, batch, Sm::from_name(target).unwrap(), choices, |_| Ok(None), exact).unwrap();
 }
 
 /// Every launch is exact and without fault, on all targets.
 fn is_exact(name: &str, module: &Module, batch: usize, inputs: &[Tensor]) {
     for target in ["sm_89", "sm_90"] {
         let mut launches = 0;
-        simulate(
-            module,
-            inputs,
-            batch,
-            Sm::from_name(target).unwrap(),
-            |_| Ok(None),
-            |run| {
-                launches += 1;
-                let kernel = &run.ptx.entry;
-                assert_eq!(run.findings, [], "{name} {target} {kernel}");
-                assert_eq!((&run.mismatch, run.unwritten), (&None, 0), "{name} {target} {kernel}");
-                assert!(run.stats.instructions() > 0);
-                if run.launch.blueprint != Blueprint::Plain {
-                    moves_little(name, &run);
-                }
-            },
-        )
-        .unwrap();
+        launches_are_exact(name, module, (batch, inputs), target, &Choices::new(), |_| launches += 1);
         let graph = module.graph.with_batch(batch).unwrap();
         let machine = Sm::from_name(target).unwrap().machine();
         assert_eq!(
@@ -104,6 +109,32 @@ fn random_programs_are_exact() {
     }
 }
 
+/// Every MLP as one kernel, in every way that fits; with a table and with none, and with rows of several images.
+#[test]
+fn mlps_are_exact_in_every_way() {
+    for (name, activation) in
+        [("cifar10", Activation::Lut), ("timm_odd", Activation::Lut), ("timm_odd", Activation::Relu)]
+    {
+        let module = compiled(name, Precision::Int8, activation);
+        let graph = module.graph.with_batch(2).unwrap();
+        let machine = Sm::from_name("sm_90").unwrap().machine();
+        let plan = plan_for(&graph, &module.weights, Some(machine), &Choices::new()).unwrap().1;
+        let most = plan.wholes.iter().map(|whole| whole.options.len()).max().unwrap();
+        let mut tried = std::collections::BTreeSet::new();
+        for way in 0..most {
+            let chosen = plan.wholes.iter().map(|whole| (whole.key.clone(), whole.options[way % whole.options.len()]));
+            let inputs = [stack(&noise(&module, 2))];
+            launches_are_exact(name, &module, (2, &inputs), "sm_90", &chosen.collect(), |run| {
+                if let Blueprint::Mlp(mlp) = run.launch.blueprint {
+                    tried.insert((mlp.row_frags, mlp.column_frags));
+                }
+            });
+        }
+        println!("{name}: {tried:?}");
+        assert!(tried.len() > 3, "{name}: {tried:?}");
+    }
+}
+
 /// Each kernel of an integer model with one kind of instruction changed: the result is wrong, or there is a finding.
 #[test]
 fn a_changed_instruction_is_caught() {
@@ -118,7 +149,8 @@ fn a_changed_instruction_is_caught() {
         ("shfl.sync.bfly.b32", "two lanes further"),
     ] {
         let (mut wrong, mut all, mut texts) = (0, 0, Vec::new());
-        simulate(&module, &noise(&module, 1), 1, sm, |_| Ok(None), |run| texts.push(run.ptx.clone())).unwrap();
+        let (inputs, likely) = (noise(&module, 1), Choices::new());
+        simulate(&module, &inputs, 1, sm, &likely, |_| Ok(None), |run| texts.push(run.ptx.clone())).unwrap();
         let changed = |entry: &str| {
             let text = &texts.iter().find(|ptx| ptx.entry == entry).unwrap().text;
             let line = |line: &str| match what {
@@ -132,7 +164,7 @@ fn a_changed_instruction_is_caught() {
             };
             Ok(Some(text.lines().map(line).collect::<Vec<_>>().join("\n") + "\n"))
         };
-        simulate(&module, &noise(&module, 1), 1, sm, changed, |run| {
+        simulate(&module, &inputs, 1, sm, &likely, changed, |run| {
             if texts.iter().any(|ptx| ptx.entry == run.ptx.entry && ptx.text != run.ptx.text) {
                 all += 1;
                 wrong += usize::from(!run.is_exact());

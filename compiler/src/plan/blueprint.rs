@@ -26,8 +26,12 @@ pub enum Blueprint {
     /// Each unit works alone on its items, by any processor's instructions.
     #[default]
     Plain,
+    /// By the kernels of its parts, which have blueprints of their own: an MLP is two.
+    Parts,
     /// A matrix product on tensor cores.
     Gemm(Gemm),
+    /// An MLP on tensor cores.
+    Mlp(Mlp),
     /// Window attention on tensor cores.
     Attention(Attention),
     /// A patch embedding on tensor cores.
@@ -82,6 +86,20 @@ pub struct Gemm {
     pub narrow: bool,
 }
 
+/// How an MLP is made whose hidden layer stays on the chip, as many columns at a time as the warps of a cube make at once.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Mlp {
+    /// Fragments of 16 rows of a cube, the same for all of its warps.
+    pub row_frags: usize,
+    /// Fragments of 8 columns of the result that a warp holds sums of; even.
+    pub column_frags: usize,
+    /// Warps of a cube: together they have all columns of the result.
+    pub warps: usize,
+    /// Whether every requantization needs the upper half of a 64-bit product only.
+    pub narrow: bool,
+}
+
 /// How window attention is made.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -127,8 +145,9 @@ impl Blueprint {
     /// Whether every requantization needs the upper half of a 64-bit product only.
     pub fn narrow(&self) -> bool {
         match self {
-            Blueprint::Plain => false,
+            Blueprint::Plain | Blueprint::Parts => false,
             Blueprint::Gemm(g) => g.narrow,
+            Blueprint::Mlp(m) => m.narrow,
             Blueprint::Attention(a) => a.narrow,
             Blueprint::Embed(e) => e.narrow,
             Blueprint::Head(h) => h.narrow,
@@ -140,9 +159,48 @@ impl Blueprint {
     /// Cubes that a processor should have at a time, where that must be said: as many as its registers allow with those that hold
     /// sums. 128 a thread are enough beside 64 sums, so that 16 warps have room; beside 128 of them, or a stage on its way, there is room for 8.
     pub fn resident(&self) -> Option<usize> {
-        let Blueprint::Gemm(gemm) = self else { return None };
-        let warps = if gemm.row_frags * gemm.column_frags > 16 || gemm.stages > 1 { 8 } else { 16 };
-        Some((warps / gemm.warps()).max(1))
+        let (warps, of_a_cube) = match self {
+            Blueprint::Gemm(gemm) => {
+                let many = gemm.row_frags * gemm.column_frags > 16 || gemm.stages > 1;
+                (if many { 8 } else { 16 }, gemm.warps())
+            }
+            Blueprint::Mlp(mlp) => (REGISTERS / 32 / mlp.registers(), mlp.warps),
+            _ => return None,
+        };
+        Some((warps / of_a_cube).max(1))
+    }
+}
+
+/// Registers of a processor.
+const REGISTERS: usize = 64 << 10;
+
+impl Mlp {
+    /// Fragments of 8 hidden columns of a warp at a time: what a lane holds of a row is eight bytes, a store that meets no other.
+    pub const FRAGS: usize = 4;
+
+    /// Hidden columns that are on the chip at a time.
+    pub fn chunk(&self) -> usize {
+        self.warps * Self::FRAGS * COLUMNS
+    }
+
+    /// The first matrix product of rows of `k`, a chunk at a time.
+    pub fn up(&self, k: usize) -> Gemm {
+        self.product(Self::FRAGS, k.div_ceil(STEP), 1)
+    }
+
+    /// The second one, of rows of `hidden`.
+    pub fn down(&self, hidden: usize) -> Gemm {
+        self.product(self.column_frags, self.chunk() / STEP, hidden / self.chunk())
+    }
+
+    fn product(&self, column_frags: usize, stage: usize, stages: usize) -> Gemm {
+        let Mlp { row_frags, warps, narrow, .. } = *self;
+        Gemm { row_frags, column_frags, row_warps: 1, column_warps: warps, splits: 1, stage, stages, narrow }
+    }
+
+    /// Registers of a thread: the sums of both products, and what else there is.
+    pub fn registers(&self) -> usize {
+        4 * self.row_frags * (Self::FRAGS + self.column_frags) + 64
     }
 }
 
@@ -168,6 +226,11 @@ impl fmt::Display for Blueprint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Blueprint::Plain => Ok(()),
+            Blueprint::Parts => f.write_str(" by its parts"),
+            Blueprint::Mlp(m) => {
+                let narrow = if m.narrow { "" } else { ",wide" };
+                write!(f, " by mlp[rows={},chunk={},warps={}{narrow}]", 16 * m.row_frags, m.chunk(), m.warps)
+            }
             Blueprint::Gemm(g) => {
                 let columns = g.column_warps * g.column_frags * COLUMNS;
                 write!(f, " by gemm[tile={}x{columns},warps={}x{}", g.rows(), g.row_warps, g.column_warps)?;

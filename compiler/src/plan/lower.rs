@@ -1,7 +1,7 @@
 //! Lowers a verified graph to a plan: one kernel an op.
 
 use super::{
-    Blueprint, Buffer, ConstSource, Kernel, Launch, Machine, Plan,
+    Blueprint, Buffer, ConstSource, Kernel, Launch, Machine, Plan, Whole,
     arena::{Lifetime, allocate},
     fused,
     options::{options, pack},
@@ -17,7 +17,7 @@ use swint_ir::{
     arith::{layer_norm, softmax},
     fused::linear_weights,
     infer,
-    op::{Class, Op},
+    op::{Class, Op, OpKind},
     tensor::channel_stride,
 };
 
@@ -42,7 +42,7 @@ pub fn plan(graph: &Graph) -> Result<Plan, PlanError> {
 }
 
 /// Plans a graph for a machine: which kernels there are and how they are made depends on it, on how many rows there are, and on
-/// the values of constants. Also the graph whose nodes the launches name: which has every MLP in two. Without a machine, [`plan`].
+/// the values of constants. Also the graph whose nodes the launches name: which may have MLPs in two. Without a machine, [`plan`].
 ///
 /// # Errors
 /// As [`plan`].
@@ -53,26 +53,44 @@ pub fn plan_for(
     choices: &Choices,
 ) -> Result<(Graph, Plan), PlanError> {
     let Some(machine) = machine else { return Ok((graph.clone(), plan(graph)?)) };
-    let (graph, sources) = split(graph);
-    let plan = plan_with(&graph, Some(&sources), Some((weights, machine, choices)))?;
+    let machine = Some((weights, machine, choices));
+    let (wholes, chosen) = wholes(graph, machine);
+    let (graph, sources) = split(graph, |id| chosen.get(&id) == Some(&Blueprint::Parts));
+    let plan = Plan { wholes, ..plan_with(&graph, Some(&sources), machine)? };
     Ok((graph, plan))
 }
+
+/// The nodes that may be made by their parts, and the blueprint that is chosen for each.
+fn wholes(graph: &Graph, machine: Machined) -> (Vec<Whole>, HashMap<NodeId, Blueprint>) {
+    let lowering = Lowering { graph, sources: None, machine, consts: Vec::new(), known: HashMap::new() };
+    let (mut wholes, mut chosen) = (Vec::new(), HashMap::new());
+    for (source, _) in graph.iter().filter(|(_, node)| node.op.kind() == OpKind::Mlp) {
+        // Where results are matters to no choice.
+        let (kernel, items, inputs) = lowering.specify(source, &|_| Buffer::Input(0));
+        let (blueprint, options) = lowering.choose(&kernel, items, &inputs);
+        chosen.insert(source, blueprint);
+        if options.len() > 1 {
+            wholes.push(Whole { source, key: key(&kernel, items, &options), options });
+        }
+    }
+    (wholes, chosen)
+}
+
+/// What a plan is made for: values of constants, the machine, and blueprints that are known to be the fastest.
+type Machined<'a> = Option<(&'a Weights, Machine, &'a Choices)>;
 
 /// Blueprints that were found to be the fastest, by their launch's [`key`](super::Launch::key). A launch that has none, or one that is
 /// none of its options, takes the likely one.
 pub type Choices = BTreeMap<String, Blueprint>;
 
 /// What a kernel's options depend on: `norm_linear[…] x3136`, and ` wide` where upper halves of products do not suffice.
-pub(super) fn key(kernel: &Kernel, items: usize, likely: &Blueprint) -> String {
-    format!("{kernel} x{items}{}", if likely.narrow() { "" } else { " wide" })
+pub(super) fn key(kernel: &Kernel, items: usize, options: &[Blueprint]) -> String {
+    // All that have sums are alike in this.
+    format!("{kernel} x{items}{}", if options.iter().any(Blueprint::narrow) { "" } else { " wide" })
 }
 
 /// Plans a graph; `sources` are the nodes of which its nodes are parts, where some are.
-fn plan_with(
-    graph: &Graph,
-    sources: Option<&[NodeId]>,
-    machine: Option<(&Weights, Machine, &Choices)>,
-) -> Result<Plan, PlanError> {
+fn plan_with(graph: &Graph, sources: Option<&[NodeId]>, machine: Machined) -> Result<Plan, PlanError> {
     let Value::Node(output) = graph.output else { return Err(PlanError::Empty) };
     let computed = |n: &Node| {
         let weights = linear_weights(&n.op, n.operands.len());
@@ -97,6 +115,7 @@ fn plan_with(
         consts: lowering.consts,
         arena,
         launches,
+        wholes: Vec::new(),
         output: buffer(output),
         output_type: graph.ty(graph.output).clone(),
     })
@@ -169,7 +188,7 @@ pub(super) fn multipliers(from: &Type, to: F32) -> [Operand; 2] {
 struct Lowering<'a> {
     graph: &'a Graph,
     sources: Option<&'a [NodeId]>,
-    machine: Option<(&'a Weights, Machine, &'a Choices)>,
+    machine: Machined<'a>,
     consts: Vec<ConstSource>,
     known: HashMap<ConstSource, usize>,
 }
@@ -187,7 +206,8 @@ impl Lowering<'_> {
         }))
     }
 
-    fn launch(&mut self, id: NodeId, buffer: &dyn Fn(NodeId) -> Buffer) -> Launch {
+    /// What a node's kernel computes, on how many items, and of what.
+    fn specify(&self, id: NodeId, buffer: &dyn Fn(NodeId) -> Buffer) -> (Kernel, usize, Vec<Operand>) {
         let graph = self.graph;
         let node = &graph.nodes[id.index()];
         let types: Vec<&Type> = node.operands.iter().map(|&v| graph.ty(v)).collect();
@@ -288,13 +308,24 @@ impl Lowering<'_> {
             }
             _ => unreachable!("fused ops are handled above"),
         };
-        let (mut blueprint, mut all) = (Blueprint::Plain, vec![Blueprint::Plain]);
-        if let Some((values, machine, choices)) = self.machine {
-            all = options(&kernel, items, &inputs, values, machine);
-            let chosen = choices.get(&key(&kernel, items, &all[0])).filter(|chosen| all.contains(chosen));
-            blueprint = *chosen.unwrap_or(&all[0]);
-            pack(&kernel, &blueprint, &mut inputs);
-        }
+        (kernel, items, inputs)
+    }
+
+    /// The blueprint of a kernel and all that it may have.
+    fn choose(&self, kernel: &Kernel, items: usize, inputs: &[Operand]) -> (Blueprint, Vec<Blueprint>) {
+        let Some((values, machine, choices)) = self.machine else {
+            return (Blueprint::Plain, vec![Blueprint::Plain]);
+        };
+        let all = options(kernel, items, inputs, values, machine);
+        let chosen = choices.get(&key(kernel, items, &all)).filter(|chosen| all.contains(chosen));
+        (*chosen.unwrap_or(&all[0]), all)
+    }
+
+    fn launch(&mut self, id: NodeId, buffer: &dyn Fn(NodeId) -> Buffer) -> Launch {
+        let (kernel, items, mut inputs) = self.specify(id, buffer);
+        let (blueprint, all) = self.choose(&kernel, items, &inputs);
+        pack(&kernel, &blueprint, &mut inputs);
+        let node = &self.graph.nodes[id.index()];
         let inputs = inputs.into_iter().map(|operand| self.buffer(operand)).collect();
         let source = self.sources.map_or(id, |sources| sources[id.index()]);
         Launch {

@@ -9,12 +9,12 @@ mod options;
 pub mod pack;
 mod split;
 
-pub use blueprint::{Attention, Blueprint, Embed, Gemm, Head, Machine, Pairs, Windows};
+pub use blueprint::{Attention, Blueprint, Embed, Gemm, Head, Machine, Mlp, Pairs, Windows};
 pub use kernel::{ConstSource, Kernel, Rows};
 pub use lower::{Choices, PlanError, plan, plan_for};
 pub use pack::PAIRS;
 
-use std::{fmt, sync::Arc};
+use std::{fmt, slice, sync::Arc};
 use swint_ir::{NodeId, Type};
 
 /// Everything needed to run a graph: constants to upload, one arena, launches in order.
@@ -30,6 +30,8 @@ pub struct Plan {
     pub arena: usize,
     /// Kernel launches, in order.
     pub launches: Vec<Launch>,
+    /// What might be made as one kernel as well as by its parts, whichever it is.
+    pub wholes: Vec<Whole>,
     /// Where the result is.
     pub output: Buffer,
     /// The result's type.
@@ -75,13 +77,24 @@ pub struct Launch {
     pub locs: Vec<Arc<str>>,
 }
 
+/// A node of the graph that was planned that may be one launch or those of its parts.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Whole {
+    /// The node.
+    pub source: NodeId,
+    /// What [`Choices`] know it by.
+    pub key: String,
+    /// Every way that would do, the likely one first; one is [`Blueprint::Parts`].
+    pub options: Vec<Blueprint>,
+}
+
 /// Where buffers start: enough for every vector width and device.
 pub const ALIGNMENT: usize = 256;
 
 impl Launch {
     /// What [`Choices`] know it by.
     pub fn key(&self) -> String {
-        lower::key(&self.kernel, self.items, &self.blueprint)
+        lower::key(&self.kernel, self.items, slice::from_ref(&self.blueprint))
     }
 }
 

@@ -2,11 +2,11 @@
 
 use super::{
     ConstSource, Kernel, Machine, Rows,
-    blueprint::{Attention, Blueprint, Embed, Gemm, Head, Pairs, Windows},
+    blueprint::{Attention, Blueprint, Embed, Gemm, Head, Mlp, Pairs, Windows},
     lower::Operand,
     pack::{COLUMNS, PAIRS, STEP},
 };
-use std::ops::RangeInclusive;
+use std::{ops::RangeInclusive, sync::Arc};
 use swint_ir::{Elem, Weights};
 
 /// Shared memory of a cube on every GPU from compute capability 8.6 on, in bytes.
@@ -44,6 +44,7 @@ pub(super) fn options(
         // The residual stream has 16 bits, sums have 32; a softmax has a constant of its own for its exponents.
         let known = match kernel {
             Kernel::LinearResidual { .. } if i > 5 => 17..=47,
+            Kernel::Mlp { .. } if i + 2 >= operands.len() => 17..=47,
             Kernel::WindowAttention { masks, .. } if i == 4 + usize::from(*masks > 0) => 0..=62,
             _ => 33..=62,
         };
@@ -51,7 +52,13 @@ pub(super) fn options(
     });
     let transposed = |i: usize| matches!(operands[i], Operand::Const(ConstSource::Transposed(_)));
     let all: Vec<Blueprint> = match *kernel {
-        _ if place_of_weights(kernel).is_some_and(|i| !transposed(i)) => Vec::new(),
+        _ if !places_of_weights(kernel).iter().all(|&i| transposed(i)) => Vec::new(),
+        Kernel::Mlp { x: Elem::I16, k, hidden, to, table, .. } if is_byte(table.unwrap_or(to)) => {
+            whole(items, k, hidden, table.is_some(), processors)
+                .into_iter()
+                .map(|mlp| mlp.map_or(Blueprint::Parts, |mlp| Blueprint::Mlp(Mlp { narrow, ..mlp })))
+                .collect()
+        }
         Kernel::LinearNorm { x, rows, n, .. } if is_byte(x) && n.is_multiple_of(32) && n <= MOST_CHANNELS => {
             let block = rows.parts.isqrt();
             // Lines of a patch begin at multiples of their length, and lines of an image are as many of them.
@@ -85,7 +92,33 @@ pub(super) fn options(
             None => Vec::new(),
         },
     };
-    if all.is_empty() { vec![Blueprint::Plain] } else { all }
+    let plain = if matches!(kernel, Kernel::Mlp { .. }) { Blueprint::Parts } else { Blueprint::Plain };
+    if all.is_empty() { vec![plain] } else { all }
+}
+
+/// The ways of making an MLP of so many rows as one kernel, and by its parts (`None`), which is likely the fastest where cubes that
+/// have whole rows are too few to keep every processor busy. Taller tiles come first, since each reads all weights.
+fn whole(rows: usize, k: usize, hidden: usize, table: bool, processors: usize) -> Vec<Option<Mlp>> {
+    let tiles = [4, 8].into_iter().flat_map(|column_frags| [4, 2, 1].map(|row_frags| (row_frags, column_frags)));
+    let fits = |&(row_frags, column_frags): &(usize, usize)| {
+        let mlp = Mlp { row_frags, column_frags, warps: k / (COLUMNS * column_frags), narrow: false };
+        let all = k.is_multiple_of(COLUMNS * column_frags) && mlp.chunk() > 0 && hidden.is_multiple_of(mlp.chunk());
+        let registers = 32 * mlp.warps * mlp.registers();
+        if !(all && mlp.warps <= 16 && registers <= 64 << 10 && row_frags * column_frags <= MOST_FRAGS / 2) {
+            return None;
+        }
+        // Rows, and two chunks of the hidden layer: one is written while the other is read.
+        let (up, down) = (mlp.up(k), mlp.down(hidden));
+        let bytes = up.rows() * (up.pitch() + 2 * down.pitch()) + if table { TABLE } else { 16 };
+        (bytes <= ON_CHIP).then_some(mlp)
+    };
+    let all: Vec<Mlp> = tiles.filter_map(|tile| fits(&tile)).collect();
+    let first = all.iter().find(|mlp| rows.div_ceil(16 * mlp.row_frags) >= processors).copied();
+    let rest = all.iter().copied().filter(|mlp| Some(*mlp) != first).map(Some);
+    match first {
+        Some(_) => [first].into_iter().chain(rest).chain([None]).collect(),
+        None => [None].into_iter().chain(rest).collect(),
+    }
 }
 
 /// The blueprint for a processor's vector units, where rows and results are whole vectors.
@@ -97,11 +130,13 @@ fn on_vectors(kernel: &Kernel, items: usize, operands: &[Operand], weights: &Wei
         Kernel::WindowAttention { heads, tokens, channels, masks, .. } => {
             return windows(channels / heads, tokens, masks, operands, weights);
         }
+        // Rows of the hidden layer are too long for as many of them to stay near as share weights.
+        Kernel::Mlp { .. } => return Blueprint::Parts,
         _ => return Blueprint::Plain,
     };
     let vectors = if n.is_multiple_of(2 * PAIRS) { 2 } else { 1 };
-    let place = place_of_weights(kernel).expect("matrix products have weights");
-    let transposed = matches!(operands[place], Operand::Const(ConstSource::Transposed(_)));
+    let transposed = |&i: &usize| matches!(operands[i], Operand::Const(ConstSource::Transposed(_)));
+    let transposed = places_of_weights(kernel).iter().all(transposed);
     if !(transposed && n.is_multiple_of(vectors * PAIRS) && rows.chunk.is_multiple_of(PAIRS)) {
         return Blueprint::Plain;
     }
@@ -130,16 +165,15 @@ fn windows(head: usize, tokens: usize, masks: usize, operands: &[Operand], weigh
 
 /// Packs a kernel's constants as its blueprint wants them.
 pub(super) fn pack(kernel: &Kernel, blueprint: &Blueprint, operands: &mut [Operand]) {
+    // Of each of its weights.
     let frags = match (*blueprint, kernel) {
         (Blueprint::Plain, _) => return,
-        (Blueprint::Gemm(gemm), _) => gemm.column_frags,
-        (Blueprint::Head(_), _) => Head::FRAGS,
-        (Blueprint::Embed(_), Kernel::LinearNorm { n, .. }) => n / COLUMNS,
+        (Blueprint::Gemm(gemm), _) => [gemm.column_frags; 2],
+        (Blueprint::Mlp(mlp), _) => [Mlp::FRAGS, mlp.column_frags],
+        (Blueprint::Head(_), _) => [Head::FRAGS; 2],
+        (Blueprint::Embed(_), Kernel::LinearNorm { n, .. }) => [n / COLUMNS; 2],
         (Blueprint::Pairs(pairs), _) => {
-            let place = place_of_weights(kernel).expect("matrix products have weights");
-            if let Operand::Const(ConstSource::Transposed(name)) = operands[place].clone() {
-                operands[place] = Operand::Const(ConstSource::Pairs(name, pairs.vectors * PAIRS));
-            }
+            pack_weights(kernel, operands, |name, _| ConstSource::Pairs(name, pairs.vectors * PAIRS));
             return;
         }
         (Blueprint::Attention(_) | Blueprint::Windows(_), Kernel::WindowAttention { masks, .. }) => {
@@ -161,19 +195,27 @@ pub(super) fn pack(kernel: &Kernel, blueprint: &Blueprint, operands: &mut [Opera
         }
         _ => unreachable!("{kernel} has no blueprint {blueprint:?}"),
     };
-    let place = place_of_weights(kernel).expect("matrix products have weights");
-    if let Operand::Const(ConstSource::Transposed(name)) = operands[place].clone() {
-        operands[place] = Operand::Const(ConstSource::Fragments(name, frags));
+    pack_weights(kernel, operands, |name, i| ConstSource::Fragments(name, frags[i]));
+}
+
+/// Gives a kernel's weights another order: `packed` makes it of their name and their place among them.
+fn pack_weights(kernel: &Kernel, operands: &mut [Operand], packed: impl Fn(Arc<str>, usize) -> ConstSource) {
+    for (i, &place) in places_of_weights(kernel).iter().enumerate() {
+        if let Operand::Const(ConstSource::Transposed(name)) = operands[place].clone() {
+            operands[place] = Operand::Const(packed(name, i));
+        }
     }
 }
 
 /// Which of a kernel's inputs are weights.
-fn place_of_weights(kernel: &Kernel) -> Option<usize> {
+fn places_of_weights(kernel: &Kernel) -> &'static [usize] {
     match kernel {
-        Kernel::NormLinear { .. } => Some(5),
-        Kernel::Head { .. } => Some(7),
-        Kernel::LinearResidual { .. } | Kernel::Linear { .. } | Kernel::LinearNorm { .. } => Some(1),
-        _ => None,
+        Kernel::NormLinear { .. } => &[5],
+        Kernel::Mlp { table: Some(_), .. } => &[5, 10],
+        Kernel::Mlp { .. } => &[5, 9],
+        Kernel::Head { .. } => &[7],
+        Kernel::LinearResidual { .. } | Kernel::Linear { .. } | Kernel::LinearNorm { .. } => &[1],
+        _ => &[],
     }
 }
 
@@ -268,6 +310,36 @@ impl Extents {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// The MLPs of Swin-T's stages at batches of 1 and 32: one kernel where every processor has rows.
+    #[test]
+    fn mlps_are_whole_where_there_are_rows_for_all() {
+        let row_frags = |rows, k| whole(rows, k, 4 * k, true, 132)[0].map(|mlp| mlp.row_frags);
+        let one = [(3136, 96), (784, 192), (196, 384), (49, 768)].map(|(rows, k)| row_frags(rows, k));
+        assert_eq!(one, [Some(1), None, None, None]);
+        let many = [(100_352, 96), (25_088, 192), (6272, 384), (1568, 768)].map(|(rows, k)| row_frags(rows, k));
+        assert_eq!(many, [Some(4), Some(4), Some(2), None]);
+        for (k, hidden) in
+            [(32, 128), (96, 288), (128, 512), (384, 1536), (512, 2048), (768, 3072), (40, 160), (96, 100)]
+        {
+            let all = whole(9000, k, hidden, true, 132);
+            assert_eq!(all.iter().filter(|option| option.is_none()).count(), 1, "{k}");
+            assert_eq!(
+                all.len() > 1,
+                k <= 768 && hidden % 64 == 0 && k % 32 == 0 || (k, hidden) == (96, 288),
+                "{k} {all:?}"
+            );
+            for (i, mlp) in all.iter().enumerate() {
+                assert!(!all[..i].contains(mlp), "{k}");
+                let Some(mlp) = mlp else { continue };
+                let (up, down) = (mlp.up(k), mlp.down(hidden));
+                assert_eq!(mlp.warps * mlp.column_frags * COLUMNS, k);
+                assert_eq!((down.stage * down.stages * STEP, up.stage), (hidden, k.div_ceil(STEP)), "{k} {mlp:?}");
+                assert!(up.rows() * (up.pitch() + 2 * down.pitch()) + TABLE <= ON_CHIP, "{k} {mlp:?}");
+                assert!(mlp.warps * 32 * mlp.registers() <= 64 << 10, "{k} {mlp:?}");
+            }
+        }
+    }
 
     /// Rows, k and n of the matrix products of Swin-T and Swin-L at batches of 1 and 32, and of odd ones.
     #[test]

@@ -2,15 +2,13 @@
 
 use swint_ir::{Graph, Node, NodeId, Value, infer, op::Op};
 
-/// The graph with every MLP as two ops. It computes the same, bit for bit. On a GPU the two linears have more columns than a cube
-/// has warps, and a cube that made both would do all of it for its rows, while others have none. On a processor rows of the
-/// hidden layer are too long for as many of them to stay near as share weights.
+/// The graph with the nodes for which `apart` says so, MLPs, as two ops. It computes the same, bit for bit.
 ///
 /// Also the node of which each node is all or a part.
 ///
 /// # Panics
 /// When the graph is not verified.
-pub(super) fn split(graph: &Graph) -> (Graph, Vec<NodeId>) {
+pub(super) fn split(graph: &Graph, mut apart: impl FnMut(NodeId) -> bool) -> (Graph, Vec<NodeId>) {
     let mut result = Graph { nodes: Vec::with_capacity(graph.nodes.len()), ..graph.clone() };
     // Where each node's result is now.
     let mut places: Vec<NodeId> = Vec::with_capacity(graph.nodes.len());
@@ -22,7 +20,7 @@ pub(super) fn split(graph: &Graph) -> (Graph, Vec<NodeId>) {
         };
         let operands: Vec<Value> = node.operands.iter().map(moved).collect();
         let parts = match node.op {
-            Op::Mlp { eps, norm, elem, hidden, scale } => {
+            Op::Mlp { eps, norm, elem, hidden, scale } if apart(id) => {
                 let mut first: Vec<Value> = operands[..5].to_vec();
                 first.extend(operands.get(7));
                 let x = operands[0];
@@ -62,7 +60,8 @@ mod tests {
     #[test]
     fn a_split_mlp_computes_the_same() {
         let graph = reference::example(OpKind::Mlp);
-        let (parts, sources) = split(&graph);
+        assert_eq!(split(&graph, |_| false).0, graph);
+        let (parts, sources) = split(&graph, |_| true);
         let kinds: Vec<OpKind> = parts.nodes.iter().map(|node| node.op.kind()).collect();
         assert!(!kinds.contains(&OpKind::Mlp) && kinds.contains(&OpKind::NormLinear), "{kinds:?}");
         assert_eq!(parts.nodes.len(), graph.nodes.len() + 1);

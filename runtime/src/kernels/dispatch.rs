@@ -138,7 +138,9 @@ pub(crate) fn dispatch(launch: &Launch, work: Work, target: Target<'_>) {
     let (kernel, items) = (&launch.kernel, launch.items);
     match launch.blueprint {
         Blueprint::Plain => plain(kernel, items, work, target),
+        Blueprint::Parts => unreachable!("parts are launches of their own"),
         Blueprint::Gemm(tiles) => tensor::gemm(kernel, tiles, items, target),
+        Blueprint::Mlp(blueprint) => tensor::mlp(kernel, blueprint, items, target),
         Blueprint::Attention(blueprint) => tensor::attention(kernel, blueprint, items, target),
         Blueprint::Embed(blueprint) => tensor::embed(kernel, blueprint, items, target),
         Blueprint::Head(blueprint) => tensor::head(kernel, blueprint, items, target),

@@ -3,9 +3,9 @@
 use super::{
     attention::{self as window, Window},
     embed::{self as patches, Patches},
-    gemm as product,
-    gemm::Product,
+    gemm::{self as products, Product},
     head::{self as classes, Classes},
+    mlp as perceptron,
 };
 use crate::{
     kernels::{
@@ -16,14 +16,21 @@ use crate::{
 };
 use cubecl::prelude::*;
 use cubecl_core::{ScalarBuilder, server::Handle};
-use swint_compiler::plan::{Attention, Embed, Gemm, Head, Kernel, Rows};
+use swint_compiler::plan::{Attention, Embed, Gemm, Head, Kernel, Mlp, Rows};
 use swint_ir::Elem;
 
-/// A matrix product on `items` rows.
-pub(crate) fn gemm(kernel: &Kernel, tiles: Gemm, items: usize, target: Target<'_>) {
-    let range = |elem: Elem| elem.range().expect("an integer type");
-    let plain = |k: usize| Rows { chunk: k, parts: 1, period: 0 };
-    let of = |rows: Rows, n: usize, to: Elem| Product {
+fn range(elem: Elem) -> (i32, i32) {
+    elem.range().expect("an integer type")
+}
+
+/// Rows that lie one after the other.
+fn plain(k: usize) -> Rows {
+    Rows { chunk: k, parts: 1, period: 0 }
+}
+
+/// A product with a bias whose sums are requantized.
+fn product(tiles: Gemm, rows: Rows, n: usize, to: Elem) -> Product {
+    Product {
         tiles,
         rows,
         n,
@@ -33,7 +40,12 @@ pub(crate) fn gemm(kernel: &Kernel, tiles: Gemm, items: usize, target: Target<'_
         table: false,
         residual: false,
         bytes: to.bytes(),
-    };
+    }
+}
+
+/// A matrix product on `items` rows.
+pub(crate) fn gemm(kernel: &Kernel, tiles: Gemm, items: usize, target: Target<'_>) {
+    let of = |rows: Rows, n: usize, to: Elem| product(tiles, rows, n, to);
     // The places of buffers, where those that are absent are the weights.
     let mut places = Places::default();
     let (a, product, epsilon) = match *kernel {
@@ -66,7 +78,7 @@ pub(crate) fn gemm(kernel: &Kernel, tiles: Gemm, items: usize, target: Target<'_
     let dim = CubeDim::new_1d(tiles.warps() as u32 * 32);
     let count = CubeCount::Static(cubes as u32, 1, 1);
     with_elem!(a, [I8 => i8, U8 => u8], A => kernel!(
-        @launch target, product::gemm::Gemm<A>, count: count, dim: dim, sizes: [product.words()],
+        @launch target, products::gemm::Gemm<A>, count: count, dim: dim, sizes: [product.words()],
         buffers: [
             0, norm(0), norm(1), norm(2), norm(3), w, places.bias.unwrap_or(w), places.mantissas.unwrap_or(w),
             places.mantissas.map_or(w, |m| m + 1), places.table.unwrap_or(w), residual(0), residual(1), residual(2),
@@ -79,13 +91,31 @@ pub(crate) fn gemm(kernel: &Kernel, tiles: Gemm, items: usize, target: Target<'_
     ))
 }
 
+/// A multilayer perceptron on `items` rows.
+pub(crate) fn mlp(kernel: &Kernel, blueprint: Mlp, items: usize, target: Target<'_>) {
+    let Kernel::Mlp { k, hidden, epsilon, to, table, .. } = *kernel else { unreachable!("{kernel} is no MLP") };
+    let (first, second) = (blueprint.up(k), blueprint.down(hidden));
+    let kept = table.unwrap_or(to);
+    let up = Product { norm: true, table: table.is_some(), ..product(first, plain(k), hidden, to) };
+    let down = Product { residual: true, ..product(second, plain(hidden), k, Elem::I16) };
+    // After the first linear's comes the table, if there is one.
+    let linear = if table.is_some() { 10 } else { 9 };
+    let i = |offset: usize| linear + offset;
+    let count = CubeCount::Static(items.div_ceil(first.rows()) as u32, 1, 1);
+    let dim = CubeDim::new_1d(blueprint.warps as u32 * 32);
+    with_elem!(kept, [I8 => i8, U8 => u8], A => kernel!(
+        @launch target, perceptron::mlp::Mlp<A>, count: count, dim: dim, sizes: [down.words()],
+        buffers: [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, i(0), i(1), i(2), i(3), i(5), i(6), i(7)],
+        scalars: [epsilon, items as u32, up.passes() as u32, second.stages as u32], comptime: [up, down]
+    ))
+}
+
 /// Window attention on `items` tokens of heads.
 pub(crate) fn attention(kernel: &Kernel, blueprint: Attention, items: usize, target: Target<'_>) {
     let Kernel::WindowAttention { heads, tokens, channels, masks, to } = *kernel else {
         unreachable!("{kernel} is no window attention")
     };
-    let range = to.range().expect("an integer type");
-    let p = Window { blueprint, heads, tokens, channels: channels / heads, masks, range };
+    let p = Window { blueprint, heads, tokens, channels: channels / heads, masks, range: range(to) };
     let windows = items / (tokens * heads);
     let count = CubeCount::Static((windows.div_ceil(blueprint.windows) * heads) as u32, 1, 1);
     let dim = CubeDim::new_1d(p.warps() as u32 * 32);
@@ -125,7 +155,7 @@ pub(crate) fn embed(kernel: &Kernel, blueprint: Embed, items: usize, target: Tar
 /// The head of `items` images.
 pub(crate) fn head(kernel: &Kernel, blueprint: Head, items: usize, target: Target<'_>) {
     let Kernel::Head { tokens, k, n, epsilon, to, .. } = *kernel else { unreachable!("{kernel} is no head") };
-    let p = Classes { blueprint, k, n, range: to.range().expect("an integer type") };
+    let p = Classes { blueprint, k, n, range: range(to) };
     let count = CubeCount::Static((items * blueprint.splits) as u32, 1, 1);
     let dim = CubeDim::new_1d(blueprint.warps as u32 * 32);
     with_elem!(to, [I16 => i16, I8 => i8, U8 => u8], Y => kernel!(

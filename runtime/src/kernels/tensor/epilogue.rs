@@ -1,8 +1,9 @@
-//! What becomes of sums: requantization, a table or the residual stream, and stores of what a lane holds of a row.
+//! What becomes of sums: requantization, a table or the residual stream, and stores of what a lane holds of a row, to memory or to the
+//! chip.
 
 use super::{
     fixed,
-    fragment::{LANES, Sums, Words, halves, pair, word},
+    fragment::{Eight, LANES, Sums, Words, halves, pair, word},
     gemm::Product,
 };
 use cubecl::prelude::*;
@@ -19,6 +20,64 @@ pub(super) fn of_columns(all: &[Four], column: usize, #[comptime] count: usize) 
         held[i] = all[column / 4 + i];
     }
     held
+}
+
+/// What becomes of the sums that a lane holds of its row `i`, before anything is added to it.
+#[cube]
+fn results(
+    sums: &Sequence<Sums>,
+    mantissas: &Array<Four>,
+    shifts: &Array<Four>,
+    table: &Shared<[u32]>,
+    lane: usize,
+    #[comptime] i: usize,
+    #[comptime] p: Product,
+) -> Array<i32> {
+    let frags = comptime!(p.tiles.column_frags);
+    let mut q = Array::<i32>::new(comptime!(2 * frags));
+    #[unroll]
+    for c in 0..comptime!(2 * frags) {
+        let tile = sums.index(comptime!(i / 2 * frags + c / 2));
+        let mut sum = tile[comptime!(i % 2)].extract(comptime!(c % 2));
+        let (four, at) = comptime!((c / 4, c % 4));
+        if comptime!(p.range.is_some()) {
+            let (low, high) = comptime!(p.range.unwrap_or((0, 0)));
+            let (mantissa, shift) = (mantissas[four].extract(at), shifts[four].extract(at));
+            sum = fixed::requantize(sum, mantissa, shift, comptime!(p.tiles.narrow), low, high);
+        }
+        if comptime!(p.table) {
+            sum = looked_up(sum - comptime!(p.range.unwrap_or((0, 0)).0), table, lane);
+        }
+        q[c] = sum;
+    }
+    q
+}
+
+/// Keeps results of bytes on the chip: a lane's eight columns from `column` on, constants of which are those from `constants` on. The
+/// lane's first row begins at `base`.
+#[cube]
+#[allow(clippy::too_many_arguments)]
+pub(super) fn keep(
+    sums: &Sequence<Sums>,
+    mantissas: &[Four],
+    shifts: &[Four],
+    table: &Shared<[u32]>,
+    chip: &mut Shared<[Eight]>,
+    base: usize,
+    constants: usize,
+    lane: usize,
+    #[comptime] pitch: usize,
+    #[comptime] p: Product,
+) {
+    let (mantissas, shifts) = (of_columns(mantissas, constants, 2usize), of_columns(shifts, constants, 2usize));
+    #[unroll]
+    for i in 0..comptime!(2 * p.tiles.row_frags) {
+        let q = results(sums, &mantissas, &shifts, table, lane, i, p);
+        let mut eight = Eight::empty();
+        eight.insert(0usize, word(q[0], q[1], q[2], q[3]));
+        eight.insert(1usize, word(q[4], q[5], q[6], q[7]));
+        chip[base + comptime!(8 * i * pitch)] = eight;
+    }
 }
 
 /// Writes results: of a lane those of `2·column_frags` columns from `column` on, in row `first`, those 8 rows further, and so on.
@@ -49,22 +108,7 @@ pub(super) fn finish<S: Size>(
     for i in 0..comptime!(2 * p.tiles.row_frags) {
         let row = first + comptime!(8 * i);
         if row < rows {
-            let mut q = Array::<i32>::new(comptime!(2 * frags));
-            #[unroll]
-            for c in 0..comptime!(2 * frags) {
-                let tile = sums.index(comptime!(i / 2 * frags + c / 2));
-                let mut sum = tile[comptime!(i % 2)].extract(comptime!(c % 2));
-                let (four, at) = comptime!((c / 4, c % 4));
-                if comptime!(p.range.is_some()) {
-                    let (low, high) = comptime!(p.range.unwrap_or((0, 0)));
-                    let (mantissa, shift) = (mantissas[four].extract(at), shifts[four].extract(at));
-                    sum = fixed::requantize(sum, mantissa, shift, comptime!(p.tiles.narrow), low, high);
-                }
-                if comptime!(p.table) {
-                    sum = looked_up(sum - comptime!(p.range.unwrap_or((0, 0)).0), table, lane);
-                }
-                q[c] = sum;
-            }
+            let mut q = results(sums, &mantissas, &shifts, table, lane, i, p);
             if comptime!(p.residual) {
                 let from = (row * comptime!(p.n) + column) / 8;
                 #[unroll]

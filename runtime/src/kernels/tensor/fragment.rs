@@ -8,6 +8,9 @@ pub(super) const LANES: u32 = 32;
 /// 16 bytes, as they are loaded.
 pub(super) type Words = Vector<u32, Const<4>>;
 
+/// Eight bytes of a row on the chip.
+pub(super) type Eight = Vector<u32, Const<2>>;
+
 /// Four sums of a tile of 16 rows and 8 columns: two in row g, two in row g + 8.
 pub(super) type Sums = Array<Vector<i32, Const<2>>>;
 
@@ -28,13 +31,7 @@ pub(super) fn zeros(#[comptime] count: usize) -> Sequence<Sums> {
 /// Adds the product of 16 rows of 32 bytes and 32 rows of 8 columns: of A, eight bytes of row g and eight of row g + 8; of B,
 /// eight bytes of column g.
 #[cube]
-pub(super) fn multiply<A: Int>(
-    upper: Vector<u32, Const<2>>,
-    lower: Vector<u32, Const<2>>,
-    b0: u32,
-    b1: u32,
-    sums: &mut Sums,
-) {
+pub(super) fn multiply<A: Int>(upper: Eight, lower: Eight, b0: u32, b1: u32, sums: &mut Sums) {
     let mut a = Array::<Vector<A, Const<4>>>::new(4usize);
     a[0] = Vector::reinterpret(upper.extract(0usize));
     a[1] = Vector::reinterpret(lower.extract(0usize));

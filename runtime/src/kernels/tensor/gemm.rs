@@ -10,14 +10,11 @@
 use super::{
     epilogue::{Four, finish, of_columns},
     fixed::requantize,
-    fragment::{LANES, Sums, Words, halves, multiply, to_every_bank, word, zeros},
+    fragment::{Eight, LANES, Sums, Words, halves, multiply, to_every_bank, word, zeros},
 };
 use crate::kernels::integer::{chunk_start, normalised, row_norm};
 use cubecl::prelude::*;
 use swint_compiler::plan::{Gemm, Rows};
-
-/// Eight bytes of a row on the chip.
-type Eight = Vector<u32, Const<2>>;
 
 /// Everything about a matrix product that shapes its code.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -49,7 +46,7 @@ impl Product {
     }
 
     /// Eights between the beginnings of two rows on the chip.
-    fn pitch(&self) -> usize {
+    pub(super) fn pitch(&self) -> usize {
         self.tiles.pitch() / 8
     }
 
@@ -92,7 +89,7 @@ impl Product {
 /// Normalises a tile of rows onto the chip.
 #[cube]
 #[allow(clippy::too_many_arguments)]
-fn norm_rows(
+pub(super) fn norm_rows(
     x: &[Words],
     map: &[i32],
     gamma: &[Words],
@@ -235,7 +232,7 @@ fn store_stage(held: &Array<Words>, chip: &mut Shared<[Eight]>, base: usize, #[c
 
 /// Sums that begin with the bias, of which a lane holds `2·column_frags` columns from `column` on.
 #[cube]
-fn biased(bias: &[Four], column: usize, #[comptime] p: Product) -> Sequence<Sums> {
+pub(super) fn biased(bias: &[Four], column: usize, #[comptime] p: Product) -> Sequence<Sums> {
     let frags = comptime!(p.tiles.column_frags);
     let mut sums = zeros(comptime!(p.tiles.row_frags * frags));
     if comptime!(p.bias) {
@@ -255,10 +252,48 @@ fn biased(bias: &[Four], column: usize, #[comptime] p: Product) -> Sequence<Sums
 
 /// The weights of a warp for a step of k.
 #[cube]
-fn load_weights(w: &[Words], held: &mut Array<Words>, at: usize, #[comptime] pairs: usize) {
+pub(super) fn load_weights(w: &[Words], held: &mut Array<Words>, at: usize, #[comptime] pairs: usize) {
     #[unroll]
     for i in 0..pairs {
         held[i] = w[at + i * LANES as usize];
+    }
+}
+
+/// Adds the products of `count` steps of k: of rows on the chip, the lane's first from `base` on, and of weights. `b` holds those of the first step
+/// and then of each next one, which are from `next` on, but not beyond `last`.
+#[cube]
+#[allow(clippy::too_many_arguments)]
+pub(super) fn accumulate<A: Int>(
+    chip: &Shared<[Eight]>,
+    base: usize,
+    w: &[Words],
+    b: &mut Array<Words>,
+    next: usize,
+    last: usize,
+    count: usize,
+    sums: &mut Sequence<Sums>,
+    #[comptime] p: Product,
+) {
+    let frags = comptime!(p.tiles.column_frags);
+    let pairs = comptime!(frags / 2);
+    for step in 0..count {
+        let mut held = Array::<Words>::new(pairs);
+        load_weights(w, &mut held, min(next + step * comptime!(pairs * 32), last), pairs);
+        #[unroll]
+        for i in 0..comptime!(p.tiles.row_frags) {
+            let at = base + step * 4 + comptime!(i * 16 * p.pitch());
+            let (upper, lower) = (chip[at], chip[at + comptime!(8 * p.pitch())]);
+            #[unroll]
+            for j in 0..frags {
+                let words = b[comptime!(j / 2)];
+                let (b0, b1) = (words.extract(comptime!(j % 2 * 2)), words.extract(comptime!(j % 2 * 2 + 1)));
+                multiply::<A>(upper, lower, b0, b1, sums.index_mut(comptime!(i * frags + j)));
+            }
+        }
+        #[unroll]
+        for i in 0..pairs {
+            b[i] = held[i];
+        }
     }
 }
 
@@ -307,7 +342,7 @@ pub(crate) fn gemm<A: Int, S: Size>(
         to_every_bank(table, &mut bytes, 64usize, comptime!(p.tiles.warps()));
     }
 
-    let (row_frags, frags) = comptime!((p.tiles.row_frags, p.tiles.column_frags));
+    let frags = comptime!(p.tiles.column_frags);
     let pairs = comptime!(frags / 2);
     let per_step = comptime!(pairs * 32);
     let weights = known * steps as usize * per_step + lane;
@@ -332,26 +367,10 @@ pub(crate) fn gemm<A: Int, S: Size>(
             load_stage(x, map, &mut held, s + 1, first, rows, p);
         }
         let base = s % buffers * buffer + (own_rows + lane / 4) * comptime!(p.pitch()) + lane % 4;
-        let end = min(steps as usize, (s + 1) * stage);
-        for step in s * stage..end {
-            let mut next = Array::<Words>::new(pairs);
-            load_weights(w, &mut next, weights + min(step + 1, steps as usize - 1) * per_step, pairs);
-            #[unroll]
-            for i in 0..row_frags {
-                let at = base + (step - s * stage) * 4 + comptime!(i * 16 * p.pitch());
-                let (upper, lower) = (chip[at], chip[at + comptime!(8 * p.pitch())]);
-                #[unroll]
-                for j in 0..frags {
-                    let words = b[comptime!(j / 2)];
-                    let (b0, b1) = (words.extract(comptime!(j % 2 * 2)), words.extract(comptime!(j % 2 * 2 + 1)));
-                    multiply::<A>(upper, lower, b0, b1, sums.index_mut(comptime!(i * frags + j)));
-                }
-            }
-            #[unroll]
-            for i in 0..pairs {
-                b[i] = next[i];
-            }
-        }
+        let (start, end) = (s * stage, min(steps as usize, (s + 1) * stage));
+        let next = weights + (start + 1) * per_step;
+        let last = weights + (steps as usize - 1) * per_step;
+        accumulate::<A>(&chip, base, w, &mut b, next, last, end - start, &mut sums, p);
         if comptime!(p.tiles.stages > 1) {
             // The other buffer was last read before the barrier.
             store_stage(&held, &mut chip, (s + 1) % buffers * buffer, p);

@@ -10,5 +10,6 @@ mod fixed;
 mod fragment;
 mod gemm;
 mod head;
+mod mlp;
 
-pub(super) use dispatch::{attention, embed, gemm, head};
+pub(super) use dispatch::{attention, embed, gemm, head, mlp};
