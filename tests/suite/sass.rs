@@ -8,9 +8,10 @@ use std::{
     fs,
     process::{Command, Output},
 };
+use swint_compiler::plan::{Blueprint, Choices, plan_for};
 use swint_ir::{Data, Tensor};
 use swint_runtime::{
-    sass::{Limits, Occupancy, Resources, Tools, code, resources, threads},
+    sass::{Limits, Occupancy, Resources, Target, Tools, code, report, resources, threads},
     tensors::to_safetensors,
 };
 
@@ -378,6 +379,56 @@ mod with_scripts {
         assert!(said.contains("ptxas says nothing of registers"), "{said}");
         let (_, said) = run((SPILLS, 0), ("/*0000*/ FADD R1, R2\n", 0), &[]);
         assert!(said.contains("lists what is no instruction"), "{said}");
+    }
+}
+
+/// An MLP as one kernel, in every way that fits its width.
+#[test]
+fn no_way_of_making_an_mlp_spills() {
+    let Ok(tools) = Tools::find() else {
+        assert!(std::env::var_os("SWINT_PTXAS").is_none(), "tools that are named must be there");
+        return;
+    };
+    let target = Target::from_name("sm_89").unwrap();
+    for (k, table) in [(96, true), (384, true), (512, false)] {
+        let hidden = 4 * k;
+        let (elem, operand, constant) = match table {
+            true => ("i8", ", @gelu", "  const @gelu : u8<0.02>[256]\n"),
+            false => ("u8", "", ""),
+        };
+        let ir = format!(
+            "graph @mlp(%x: i16<0.001>[1,8,8,{k}]) -> i16<0.001>[1,8,8,{k}] {{
+  const @g : i16<0.0009765625>[{k}]
+  const @b : i32<9.5367431640625e-7>[{k}]
+  const @w1 : i8<0.01>[{hidden},{k}]
+  const @b1 : i32<0.0005>[{hidden}]
+  const @w2 : i8<0.01>[{k},{hidden}]
+  const @b2 : i32<0.0002>[{k}]
+{constant}  %0 = mlp %x, @g, @b, @w1, @b1, @w2, @b2{operand} {{eps = 1e-5, norm = 0.05, elem = {elem}, hidden = 0.02, scale = 0.001}} : i16<0.001>[1,8,8,{k}]
+  return %0
+}}
+"
+        );
+        let graph = swint_ir::text::read("mlp.ir", &ir).unwrap().0;
+        let weights = swint_ir::random::weights(&graph, 1);
+        let planned = |choices: &Choices| plan_for(&graph, &weights, Some(target.sm.machine()), choices).unwrap().1;
+        let wholes = planned(&Choices::new()).wholes;
+        let ways = wholes[0].options.iter().filter(|way| **way != Blueprint::Parts);
+        let mut tried = 0;
+        for way in ways {
+            let plan = planned(&[(wholes[0].key.clone(), *way)].into());
+            assert_eq!(plan.launches.len(), 1);
+            let kernel = &report(&plan, target, &tools).unwrap()[0];
+            println!("{k}{way}: {} registers, {} warps", kernel.resources.registers, kernel.occupancy.warps);
+            assert_eq!(
+                kernel.resources.spill_loads + kernel.resources.spill_stores + kernel.resources.stack,
+                0,
+                "{way}"
+            );
+            assert!(kernel.code.imma > 0 && kernel.code.float.is_empty(), "{way}");
+            tried += 1;
+        }
+        assert!(tried > 1, "{k}");
     }
 }
 

@@ -164,15 +164,15 @@ impl Blueprint {
                 let many = gemm.row_frags * gemm.column_frags > 16 || gemm.stages > 1;
                 (if many { 8 } else { 16 }, gemm.warps())
             }
-            Blueprint::Mlp(mlp) => (REGISTERS / 32 / mlp.registers(), mlp.warps),
+            Blueprint::Mlp(mlp) => (mlp.resident(), mlp.warps),
             _ => return None,
         };
         Some((warps / of_a_cube).max(1))
     }
 }
 
-/// Registers of a processor.
-const REGISTERS: usize = 64 << 10;
+/// Vectors of 32 registers of a quarter of a processor, where every fourth warp is.
+const REGISTERS: usize = 512;
 
 impl Mlp {
     /// Fragments of 8 hidden columns of a warp at a time: what a lane holds of a row is eight bytes, a store that meets no other.
@@ -198,9 +198,10 @@ impl Mlp {
         Gemm { row_frags, column_frags, row_warps: 1, column_warps: warps, splits: 1, stage, stages, narrow }
     }
 
-    /// Registers of a thread: the sums of both products, and what else there is.
-    pub fn registers(&self) -> usize {
-        4 * self.row_frags * (Self::FRAGS + self.column_frags) + 64
+    /// Warps that a processor has registers for: each holds the sums of both products, weights, and what else the assembler's reports show.
+    pub fn resident(&self) -> usize {
+        let sums = 4 * self.row_frags * (Self::FRAGS + self.column_frags);
+        REGISTERS / (sums + 12 * self.column_frags + 44) * 4
     }
 }
 
