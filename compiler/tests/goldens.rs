@@ -1,10 +1,10 @@
-//! Imported models against activations computed by timm in float64.
+//! Imported models against activations that their libraries computed in float64.
 
-use std::path::PathBuf;
+use std::{collections::BTreeSet, path::PathBuf};
 use swint_compiler::{
     approximate::gelu_to_relu,
     egraph::{Limits, Target, rewrite},
-    frontend::{Checkpoint, Spec, import, preset, preset_names, random_checkpoint},
+    frontend::{Checkpoint, Spec, canonical_modules, import, load_folder, preset, preset_names, random_checkpoint},
     pipeline::{Activation, Calibration, FloatOps, GeluRange, Observer, Options, Precision, compile},
     plan::plan,
     quantize::{Ranges, Statistics, fold_normalize, insert_quantization},
@@ -41,40 +41,56 @@ fn inputs(name: &str, module: &Module) -> Vec<Tensor> {
     }
 }
 
-/// Every activation that the fixture names, against the interpreter's; returns how many were compared.
-fn compare_with_goldens(name: &str) -> usize {
-    let module = imported(name);
+/// Every activation that the fixture names, under the names of the library that made it, against the interpreter's.
+fn compare_with_goldens(name: &str) -> (&'static str, usize) {
+    let loaded = load_folder(&fixture(name)).unwrap();
+    assert_eq!(loaded.notes, [""; 0]);
+    let module = &loaded.module;
     let golden = checkpoint(name, "golden.safetensors");
-    let mut seen = std::collections::BTreeSet::new();
-    for (i, input) in inputs(name, &module).into_iter().enumerate() {
+    let locs: Vec<&str> = module.graph.nodes.iter().flat_map(|node| &node.locs).map(|loc| &**loc).collect();
+    let canonical = canonical_modules(golden.0.keys().map(String::as_str), locs.iter().copied());
+    let mut seen = BTreeSet::new();
+    for (i, input) in inputs(name, module).into_iter().enumerate() {
         interp::run_with(&module.graph, &module.weights, &[input], |node, result| {
-            for loc in &node.locs {
-                let wanted = golden.0[&**loc].as_f32().unwrap();
-                let found = result.as_f32().unwrap();
-                let worst = found
-                    .iter()
-                    .zip(&wanted[i * found.len()..][..found.len()])
-                    .map(|(a, b)| (a - b).abs())
-                    .fold(0.0, f32::max);
-                println!("{name} image {i} {loc}: {worst:e}");
-                assert!(worst < 1e-4, "{name} image {i} {loc}: {worst}");
-                seen.insert(loc.to_string());
+            let is_here = |wanted: &str| node.locs.iter().any(|loc| **loc == *wanted);
+            for (golden_name, _) in canonical.iter().filter(|(_, loc)| is_here(loc)) {
+                let tensor = &golden.0[*golden_name];
+                // timm and torchvision have [N,H,W,C], transformers [N,tokens,C].
+                let [_, shape @ ..] = &node.ty.shape[..] else { panic!("{}", node.ty) };
+                let tokens = [shape[..shape.len() - 1].iter().product(), shape[shape.len() - 1]];
+                assert!(tensor.shape[1..] == *shape || tensor.shape[1..] == tokens, "{golden_name} {:?}", tensor.shape);
+                let (wanted, found) = (tensor.as_f32().unwrap(), result.as_f32().unwrap());
+                let wanted = &wanted[i * found.len()..][..found.len()];
+                let worst = found.iter().zip(wanted).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+                println!("{name} image {i} {golden_name}: {worst:e}");
+                assert!(worst < 1e-4, "{name} image {i} {golden_name}: {worst}");
+                seen.insert(golden_name.to_string());
             }
         })
         .unwrap();
     }
     assert_eq!(seen, golden.0.keys().cloned().collect());
-    seen.len()
+    (loaded.layout.name, seen.len())
 }
 
-#[test]
-fn timm_micro_matches_timm() {
-    assert_eq!(compare_with_goldens("timm_micro"), 10);
+/// A test for each fixture: the library, and how many activations are compared.
+macro_rules! goldens {
+    ($( $test:ident $fixture:literal $library:literal $count:literal )*) => {$(
+        #[test]
+        fn $test() {
+            assert_eq!(compare_with_goldens($fixture), ($library, $count));
+        }
+    )*};
 }
 
-#[test]
-fn timm_odd_matches_timm() {
-    assert_eq!(compare_with_goldens("timm_odd"), 14);
+goldens! {
+    timm_micro_matches_timm "timm_micro" "timm" 10
+    timm_odd_matches_timm "timm_odd" "timm" 14
+    timm_v2_micro_matches_timm "timm_v2_micro" "timm" 10
+    microsoft_micro_matches_timm "microsoft_micro" "microsoft/Swin-Transformer" 1
+    hf_micro_matches_transformers "hf_micro" "transformers" 5
+    hf_pad_matches_transformers "hf_pad" "transformers" 5
+    torchvision_micro_matches_torchvision "torchvision_micro" "torchvision" 6
 }
 
 #[test]

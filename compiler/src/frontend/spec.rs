@@ -202,51 +202,51 @@ impl Spec {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct RawSpec {
-    model: RawModel,
-    preprocess: Option<RawPreprocess>,
+pub(super) struct RawSpec {
+    pub(super) model: RawModel,
+    pub(super) preprocess: Option<RawPreprocess>,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct RawModel {
-    name: Spanned<String>,
-    image: Spanned<RawImage>,
-    channels: Spanned<u32>,
-    patch: Spanned<u32>,
-    version: Option<Spanned<u32>>,
-    pretrained_windows: Option<Spanned<Vec<u32>>>,
-    window: Spanned<u32>,
-    partition: Option<Partition>,
-    embed: Spanned<u32>,
-    depths: Spanned<Vec<u32>>,
-    heads: Spanned<Vec<u32>>,
-    mlp_ratio: Option<Spanned<f64>>,
-    qkv_bias: Option<bool>,
-    classes: Spanned<u32>,
+pub(super) struct RawModel {
+    pub(super) name: Spanned<String>,
+    pub(super) image: Spanned<RawImage>,
+    pub(super) channels: Spanned<u32>,
+    pub(super) patch: Spanned<u32>,
+    pub(super) version: Option<Spanned<u32>>,
+    pub(super) pretrained_windows: Option<Spanned<Vec<u32>>>,
+    pub(super) window: Spanned<u32>,
+    pub(super) partition: Option<Partition>,
+    pub(super) embed: Spanned<u32>,
+    pub(super) depths: Spanned<Vec<u32>>,
+    pub(super) heads: Spanned<Vec<u32>>,
+    pub(super) mlp_ratio: Option<Spanned<f64>>,
+    pub(super) qkv_bias: Option<bool>,
+    pub(super) classes: Spanned<u32>,
 }
 
 #[derive(Deserialize)]
 #[serde(untagged, expecting = "image must be a side, or [height, width], in pixels")]
-enum RawImage {
+pub(super) enum RawImage {
     Side(u32),
     Sides([u32; 2]),
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct RawPreprocess {
-    resize: Spanned<RawResize>,
+pub(super) struct RawPreprocess {
+    pub(super) resize: Spanned<RawResize>,
     #[serde(default = "bicubic")]
-    interpolation: Interpolation,
-    mean: Spanned<Vec<f32>>,
-    std: Spanned<Vec<f32>>,
-    labels: Option<Spanned<Vec<String>>>,
+    pub(super) interpolation: Interpolation,
+    pub(super) mean: Spanned<Vec<f32>>,
+    pub(super) std: Spanned<Vec<f32>>,
+    pub(super) labels: Option<Spanned<Vec<String>>>,
 }
 
 #[derive(Deserialize)]
 #[serde(untagged, expecting = "resize must be \"exact\" or a number of pixels")]
-enum RawResize {
+pub(super) enum RawResize {
     Side(u32),
     Name(String),
 }
@@ -262,7 +262,8 @@ const MAX_EXTENT: u32 = 1 << 16;
 const MAX_STAGES: usize = 8;
 
 impl RawSpec {
-    fn check(self, problem: &mut dyn FnMut(Range<usize>, String)) -> Spec {
+    /// The description, and every problem with it and where that is.
+    pub(super) fn check(self, problem: &mut dyn FnMut(Range<usize>, String)) -> Spec {
         let m = &self.model;
         let positive = |value: &Spanned<u32>, what: &str, problem: &mut dyn FnMut(Range<usize>, String)| {
             in_range(*value.get_ref(), 1, value.span(), what, problem)
@@ -383,6 +384,21 @@ impl RawModel {
 }
 
 impl RawPreprocess {
+    /// What is written for a preprocessing; all of it at `span`.
+    pub(super) fn new(from: &Preprocess, span: Range<usize>) -> RawPreprocess {
+        let resize = match from.resize {
+            Resize::Exact => RawResize::Name("exact".to_owned()),
+            Resize::Short(side) => RawResize::Side(side),
+        };
+        RawPreprocess {
+            resize: Spanned::new(span.clone(), resize),
+            interpolation: from.interpolation,
+            mean: Spanned::new(span.clone(), from.mean.clone()),
+            std: Spanned::new(span, from.std.clone()),
+            labels: None,
+        }
+    }
+
     fn check(
         self,
         image: usize,

@@ -8,7 +8,7 @@ use super::{
     file::CheckpointFile,
     naming::Naming,
 };
-use swint_ir::Tensor;
+use swint_ir::{Pair, Tensor};
 
 /// Takes the buffers out of a file; what is to be said of those that are not what the description gives.
 pub(super) fn check(spec: &Spec, naming: &Naming, file: &mut CheckpointFile) -> Vec<String> {
@@ -22,21 +22,19 @@ pub(super) fn check(spec: &Spec, naming: &Naming, file: &mut CheckpointFile) -> 
     };
     let (mut indexes, mut masks) = (Vec::new(), Vec::new());
     for (s, stage) in spec.stages().enumerate() {
-        let index = position_index(stage);
-        let mask = shift_mask(&stage);
         for b in 0..stage.depth {
             let block = format!("layers.{s}.blocks.{b}");
             for name in names(naming, &format!("{block}.attn.relative_position_index")) {
                 let wide = file.indexes.remove(&name);
                 let narrow = file.tensors.0.remove(&name).map(|tensor| integers(&tensor));
-                if wide.or(narrow).is_some_and(|stored| stored != index) {
+                if wide.or(narrow).is_some_and(|stored| stored != position_index(stage)) {
                     indexes.push(name);
                 }
             }
-            let shifted = b % 2 == 1 && stage.shift > 0;
+            let shifted = b % 2 == 1 && stage.shift != Pair::from(0);
             for name in names(naming, &format!("{block}.attn_mask")) {
                 let stored = file.tensors.0.remove(&name);
-                if stored.is_some_and(|stored| !shifted || stored.as_f32() != Some(&mask)) {
+                if stored.is_some_and(|stored| !shifted || stored.as_f32() != Some(&shift_mask(&stage)[..])) {
                     masks.push(name);
                 }
             }
@@ -60,9 +58,9 @@ fn names(naming: &Naming, canonical: &str) -> Vec<String> {
 
 /// The row of the table of position biases for each pair of tokens of a window: the biases of a table that holds its own rows' numbers.
 fn position_index(stage: Stage) -> Vec<i64> {
-    let rows = (2 * stage.window - 1).pow(2);
+    let rows = (2 * stage.window.rows - 1) * (2 * stage.window.columns - 1);
     let table: Vec<f32> = (0..rows).map(|row| row as f32).collect();
-    relative_position_bias(&table, stage.window, 1).into_iter().map(|row| row as i64).collect()
+    relative_position_bias(&table, stage.window.rows, 1).into_iter().map(|row| row as i64).collect()
 }
 
 /// The elements of a tensor of integers; none of one of floats.

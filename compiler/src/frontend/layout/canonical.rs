@@ -35,17 +35,18 @@ pub struct Canonical {
 pub fn canonical(mut spec: Spec, mut file: CheckpointFile) -> Result<Canonical, CheckpointError> {
     let Some(naming) = Naming::of(file.tensors.0.keys().map(String::as_str)) else { return Err(unknown(&file)) };
     let mut notes = lacks(&mut spec, &naming, &file.tensors);
-    let expected = expected(&spec);
-    let sources: BTreeMap<&str, Stored> =
-        expected.keys().filter_map(|name| Some((name.as_str(), source(&naming, name, &file.tensors)?))).collect();
     notes.extend(buffers::check(&spec, &naming, &mut file));
-    let mut stored = BTreeMap::new();
-    for (name, shape) in &expected {
-        match sources.get(name.as_str()) {
-            Some(source) => stored.extend(source.names.iter().map(|n| (n.clone(), source.shape(shape)))),
-            None => drop(stored.insert(name.clone(), shape.clone())),
-        }
-    }
+    let wanted: Vec<(String, Vec<usize>, Stored)> = (expected(&spec).into_iter())
+        .map(|(name, shape)| {
+            let source = source(&naming, &name, &file.tensors);
+            (name, shape, source)
+        })
+        .collect();
+    let in_file = |(_, shape, source): &(_, Vec<usize>, Stored)| {
+        let shape = source.shape(shape);
+        source.names.iter().map(|name| (name.clone(), shape.clone())).collect::<Vec<_>>()
+    };
+    let stored: BTreeMap<String, Vec<usize>> = wanted.iter().flat_map(in_file).collect();
     file.tensors.check(&stored).map_err(|error| match error {
         CheckpointError::Mismatch(differences) => {
             CheckpointError::Mismatch(format!("{differences}\n  (names as in {})", naming.layout.name))
@@ -53,20 +54,24 @@ pub fn canonical(mut spec: Spec, mut file: CheckpointFile) -> Result<Canonical, 
         other => other,
     })?;
     let mut left = file.tensors.0;
-    let tensors = expected.into_iter().map(|(name, shape)| {
-        let tensor = sources.get(name.as_str()).and_then(|source| read(source, &shape, &mut left));
-        (name, tensor.expect("every tensor was checked"))
+    let tensors = wanted.into_iter().map(|(name, shape, source)| {
+        let tensor = read(&source, &shape, &mut left).expect("every tensor was checked");
+        (name, tensor)
     });
     let checkpoint = Checkpoint(tensors.collect());
     Ok(Canonical { spec, checkpoint, layout: naming.layout, notes })
 }
 
 /// Of the places where a tensor may be, the first that the file has; the library's own where it has none.
-fn source(naming: &Naming, canonical: &str, file: &Checkpoint) -> Option<Stored> {
-    let places = naming.stored(canonical);
-    let whole = places.iter().find(|place| place.names.iter().all(|name| file.0.contains_key(name)));
-    let part = || places.iter().find(|place| place.names.iter().any(|name| file.0.contains_key(name)));
-    whole.or_else(part).or(places.first()).cloned()
+fn source(naming: &Naming, canonical: &str, file: &Checkpoint) -> Stored {
+    let mut places = naming.stored(canonical);
+    let has = |name: &String| file.0.contains_key(name);
+    let whole = places.iter().position(|place| place.names.iter().all(has));
+    let part = || places.iter().position(|place| place.names.iter().any(has));
+    let chosen = whole.or_else(part).unwrap_or(0);
+    // A name that no row has is sought as it is, and found missing.
+    let itself = || Stored { names: vec![canonical.to_owned()], third: None };
+    if places.is_empty() { itself() } else { places.swap_remove(chosen) }
 }
 
 /// Takes a canonical tensor of `shape` out of a file's; what several share is copied.

@@ -6,6 +6,8 @@ mod file;
 mod naming;
 mod pattern;
 mod tables;
+#[cfg(test)]
+mod tests;
 
 pub use canonical::{Canonical, canonical};
 pub use file::CheckpointFile;
