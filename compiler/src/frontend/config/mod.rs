@@ -112,7 +112,7 @@ fn kind(root: &Node<'_>) -> Result<Kind, (Range<usize>, String)> {
         Some("swinv2") => Ok(2),
         _ => Err((node.span(), format!("{} is not supported: there are swin and swinv2", node.value))),
     };
-    if root.get("MODEL").is_some() {
+    if root.get("MODEL").is_some_and(|node| node.value.is_object()) {
         let version = root.path("MODEL.TYPE").map_or(Ok(1), |node| is_swin(&node))?;
         return Ok(Kind { format: &MICROSOFT, version, base: default(), preset: false });
     }

@@ -43,7 +43,7 @@ const MICROSOFT: &str = r#"{
     "TYPE": "swinv2",
     "NUM_CLASSES": 10,
     "SWIN": {"EMBED_DIM": 7},
-    "SWINV2": {"EMBED_DIM": 64, "APE": false, "PRETRAINED_WINDOW_SIZES": [12, 12, 12, 6]}
+    "SWINV2": {"EMBED_DIM": 96, "APE": false, "PRETRAINED_WINDOW_SIZES": [12, 12, 12, 6]}
   },
   "DATA": {"IMG_SIZE": 192}
 }"#;
@@ -106,7 +106,7 @@ fn timm_overrides_the_preset_that_it_names() {
 #[test]
 fn microsoft_and_torchvision_describe_models() {
     let spec = read(MICROSOFT, None).unwrap();
-    assert_eq!((spec.embed, spec.window, spec.height, spec.classes), (64, 7, 192, 10));
+    assert_eq!((spec.embed, spec.window, spec.height, spec.classes), (96, 7, 192, 10));
     assert_eq!(spec.version, Version::V2 { pretrained_windows: vec![12, 12, 12, 6] });
     assert_eq!(spec.preprocess.unwrap().resize, Resize::Short(219));
     let spec = read(TORCHVISION, None).unwrap();

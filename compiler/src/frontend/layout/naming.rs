@@ -72,7 +72,10 @@ impl Naming {
         let fits = |layout: &Layout, root: &str| {
             let marked = |name: &str| {
                 let rest = name.strip_prefix(&wrapper).and_then(|rest| rest.strip_prefix(root));
-                rest.is_some_and(|rest| layout.marks.iter().any(|mark| rest.starts_with(mark)))
+                let is_in = |rest: &str, mark: &str| {
+                    rest.strip_prefix(mark).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+                };
+                rest.is_some_and(|rest| layout.marks.iter().any(|mark| is_in(rest, mark)))
             };
             names.clone().any(marked)
         };

@@ -20,7 +20,7 @@ pub(super) type Row = (&'static str, &'static str);
 pub struct Layout {
     /// The library.
     pub name: &'static str,
-    /// A checkpoint with a tensor whose name starts with one of these is of this layout, if of none before it.
+    /// A checkpoint with a tensor in one of these modules is of this layout, if of none before it.
     pub(super) marks: &'static [&'static str],
     /// What its classes may put before everything but the head.
     pub(super) roots: &'static [&'static str],
@@ -44,7 +44,7 @@ pub(super) const WRAPPERS: [&str; 7] =
 /// timm from 0.9 on: a stage starts with its merging.
 const TIMM: Layout = Layout {
     name: "timm",
-    marks: &["patch_embed.", "layers."],
+    marks: &["patch_embed", "layers"],
     roots: &[""],
     block: "layers.{s}.blocks.{b}",
     in_block: &[("*", "*")],
@@ -55,7 +55,7 @@ const TIMM: Layout = Layout {
 /// microsoft/Swin-Transformer, and timm before 0.9: a stage ends with the merging, and its result is what comes out of that.
 const MICROSOFT: Layout = Layout {
     name: "microsoft/Swin-Transformer",
-    marks: &["layers.0.downsample."],
+    marks: &["layers.0.downsample"],
     roots: &[""],
     block: "layers.{s}.blocks.{b}",
     in_block: &[("*", "*")],
@@ -79,7 +79,7 @@ const MICROSOFT: Layout = Layout {
 /// Hugging Face's transformers: as its files have it, and (from version 5) as its modules are called in memory.
 const TRANSFORMERS: Layout = Layout {
     name: "transformers",
-    marks: &["embeddings.", "encoder."],
+    marks: &["embeddings", "encoder"],
     roots: &["", "swin.", "swinv2."],
     block: "encoder.layers.{s}.blocks.{b}",
     in_block: &[
@@ -123,7 +123,7 @@ const TRANSFORMERS: Layout = Layout {
 /// torchvision: one list of patch embedding, blocks, merging, blocks, …
 const TORCHVISION: Layout = Layout {
     name: "torchvision",
-    marks: &["features."],
+    marks: &["features"],
     roots: &[""],
     block: "features.{2s+1}.{b}",
     in_block: &[
