@@ -17,8 +17,8 @@ use swint_ir::Tensor;
 /// A checkpoint under the canonical names.
 #[derive(Clone, Debug)]
 pub struct Canonical {
-    /// The description, less what the whole checkpoint lacks: without a head there are no classes, without a bias of q, k or v no
-    /// `qkv_bias`.
+    /// The description, less what the whole checkpoint lacks: without a head there are no classes, without a bias of q, k or v, in
+    /// transformers' layout, no `qkv_bias`.
     pub spec: Spec,
     /// The tensors, which are those of the description.
     pub checkpoint: Checkpoint,
@@ -106,7 +106,7 @@ fn lacks(spec: &mut Spec, naming: &Naming, file: &Checkpoint) -> Vec<String> {
         notes.push("the checkpoint has no classification head: the model gives features".to_owned());
     }
     let biases = [".attn.qkv.bias", ".attn.q_bias", ".attn.v_bias"];
-    if spec.qkv_bias && none_of(&|name| biases.iter().any(|bias| name.ends_with(bias))) {
+    if spec.qkv_bias && naming.layout.bias_optional && none_of(&|name| biases.iter().any(|bias| name.ends_with(bias))) {
         spec.qkv_bias = false;
         notes.push("the checkpoint has no biases of q, k and v: the model has none".to_owned());
     }

@@ -24,6 +24,8 @@ pub struct Layout {
     pub(super) marks: &'static [&'static str],
     /// What its classes may put before everything but the head.
     pub(super) roots: &'static [&'static str],
+    /// Whether a checkpoint without any bias of q, k and v says by that that there are none.
+    pub(super) bias_optional: bool,
     /// How it names block `{b}` of stage `{s}`, `layers.{s}.blocks.{b}`.
     pub(super) block: &'static str,
     /// Tensors of a block.
@@ -46,6 +48,7 @@ const TIMM: Layout = Layout {
     name: "timm",
     marks: &["patch_embed", "layers"],
     roots: &[""],
+    bias_optional: false,
     block: "layers.{s}.blocks.{b}",
     in_block: &[("*", "*")],
     tensors: &[("head.fc.*", "head.fc.*"), ("head.fc.*", "head.*"), ("*", "*")],
@@ -57,6 +60,7 @@ const MICROSOFT: Layout = Layout {
     name: "microsoft/Swin-Transformer",
     marks: &["layers.0.downsample"],
     roots: &[""],
+    bias_optional: false,
     block: "layers.{s}.blocks.{b}",
     in_block: &[("*", "*")],
     tensors: &[
@@ -81,6 +85,7 @@ const TRANSFORMERS: Layout = Layout {
     name: "transformers",
     marks: &["embeddings", "encoder"],
     roots: &["", "swin.", "swinv2."],
+    bias_optional: true,
     block: "encoder.layers.{s}.blocks.{b}",
     in_block: &[
         ("norm1.*", "layernorm_before.*"),
@@ -125,6 +130,7 @@ const TORCHVISION: Layout = Layout {
     name: "torchvision",
     marks: &["features"],
     roots: &[""],
+    bias_optional: false,
     block: "features.{2s+1}.{b}",
     in_block: &[
         // The second version has one bias for q, k and v, and does not use k's third.
