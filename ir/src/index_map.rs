@@ -44,9 +44,8 @@ impl IndexMap {
             }
             Op::Roll { shift } => {
                 let (height, width) = (shape[1], shape[2]);
-                let shifted = |i: usize, shift: i64, extent: usize| {
-                    (i + shift.rem_euclid(extent as i64) as usize) % extent
-                };
+                let shifted =
+                    |i: usize, shift: i64, extent: usize| (i + shift.rem_euclid(extent as i64) as usize) % extent;
                 chunks(height * width, |i| {
                     shifted(i / width, shift.rows, height) * width + shifted(i % width, shift.columns, width)
                 })
@@ -106,9 +105,9 @@ mod tests {
         for window in [Pair::from(2), Pair::new(2, 3), Pair::new(4, 1)] {
             let tokens = window.rows * window.columns;
             let forth = IndexMap::of(&Op::WindowPartition { window: window.into() }, &[1, 4, 6, 3]);
-        let back = IndexMap::of(&Op::WindowReverse { window, height: 4, width: 6 }, &[24 / tokens, tokens, 3]);
-        let both: Vec<u32> = back.source.iter().map(|&i| forth.source[i as usize]).collect();
-        assert_eq!(both, (0..24).collect::<Vec<u32>>());
+            let back = IndexMap::of(&Op::WindowReverse { window, height: 4, width: 6 }, &[24 / tokens, tokens, 3]);
+            let both: Vec<u32> = back.source.iter().map(|&i| forth.source[i as usize]).collect();
+            assert_eq!(both, (0..24).collect::<Vec<u32>>());
         }
     }
 

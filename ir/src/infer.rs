@@ -31,6 +31,10 @@ pub const MAX_POOL: usize = 1 << 15;
 /// `32768 · 255 · 128 + 2 · 2^29 = 2,143,289,344 < 2^31`.
 pub const MAX_SCORE_BIAS: i32 = 1 << 29;
 
+/// Largest magnitude that an integer score is scaled at: times 16 bits, and with bias and mask beside, it fits in `i32`,
+/// `32767 · 32768 + 2 · 2^29 < 2^31`.
+pub const MAX_SCORE: i32 = 32_767;
+
 /// Most elements of one tensor: indices fit in `i32` on every backend.
 pub const MAX_ELEMENTS: usize = i32::MAX as usize;
 

@@ -10,6 +10,7 @@ use crate::{
     fused::{self, Source},
     graph::Node,
     index_map::{IndexMap, NOTHING},
+    infer::MAX_SCORE,
     math,
     op::{Class, Op},
     tensor::{Data, Tensor, Weights, channel_stride},
@@ -51,7 +52,9 @@ pub(super) fn eval(node: &Node, operands: &[(&Tensor, &Type)], weights: &Weights
                 }
                 _ => {
                     let (x, s) = (ints(x), ints(operand(1)));
-                    Data::I32(x.iter().enumerate().map(|(i, x)| x.clamp(&-32767, &32767) * s[head(i)]).collect())
+                    Data::I32(
+                        x.iter().enumerate().map(|(i, x)| x.clamp(&-MAX_SCORE, &MAX_SCORE) * s[head(i)]).collect(),
+                    )
                 }
             }
         }
