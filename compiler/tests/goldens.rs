@@ -91,6 +91,46 @@ goldens! {
     hf_micro_matches_transformers "hf_micro" "transformers" 5
     hf_pad_matches_transformers "hf_pad" "transformers" 5
     torchvision_micro_matches_torchvision "torchvision_micro" "torchvision" 6
+    // Padding, odd sides and images that are not square, as each library has them, under timm's names.
+    timm_pad_matches_timm "timm_pad" "timm" 6
+    timm_v2_pad_matches_timm "timm_v2_pad" "timm" 6
+    torchvision_v2_pad_matches_torchvision "torchvision_v2_pad" "timm" 4
+    transformers_pad_matches_transformers "transformers_pad" "timm" 1
+}
+
+/// A padded model is integer-only and takes as many kernels as others; a V2, which has more, has no float either.
+#[test]
+fn padded_and_second_versions_become_integers() {
+    for name in ["timm_pad", "transformers_pad", "timm_v2_pad", "torchvision_v2_pad", "timm_v2_micro"] {
+        let module = imported(name);
+        let inputs = inputs(name, &module);
+        let calibration = Calibration::new(inputs.iter().map(|t| vec![t.clone()]).collect());
+        let logits = |module: &Module, input: &Tensor| {
+            let result = interp::run(&module.graph, &module.weights, std::slice::from_ref(input)).unwrap();
+            result.to_real(module.graph.ty(module.graph.output), &module.weights)
+        };
+        for fuse in [true, false] {
+            let options =
+                Options { precision: Precision::Int8, calibration: Some(&calibration), fuse, ..Options::default() };
+            let (compiled, report) = compile(&module, &options, |_| {}).unwrap();
+            assert_eq!(report.rewrite.unwrap().stopped, None, "{name}");
+            // Normalised pixels enter these, and are quantized.
+            let floats: Vec<String> =
+                compiled.graph.float_nodes().map(|(_, node)| node.op.kind().to_string()).collect();
+            let quantized = floats.iter().all(|op| op == "quantize") && floats.len() <= 1;
+            assert!(quantized, "{name}: {floats:?}\n{}", compiled.graph);
+            let launches = plan(&compiled.graph).unwrap().launches.len();
+            println!("{name} fuse {fuse}: {launches} launches {:?}", compiled.graph.op_counts());
+            for input in &inputs {
+                let (a, b) = (logits(&module, input), logits(&compiled, input));
+                let norm = |v: &mut dyn Iterator<Item = f32>| v.map(|x| x * x).sum::<f32>().sqrt();
+                let signal = norm(&mut a.iter().copied());
+                let noise = norm(&mut a.iter().zip(&b).map(|(a, b)| a - b));
+                println!("{name} fuse {fuse}: noise {noise} of {signal}");
+                assert!(noise < 0.1 * signal, "{name}: {a:?} and {b:?}");
+            }
+        }
+    }
 }
 
 #[test]

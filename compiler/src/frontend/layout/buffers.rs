@@ -2,68 +2,99 @@
 
 use super::{
     super::{
-        attention::{relative_position_bias, shift_mask},
+        attention::{coordinate, distances, relative_position_bias, shift_mask},
         spec::{Spec, Stage},
     },
     file::CheckpointFile,
     naming::Naming,
 };
-use swint_ir::{Pair, Tensor};
+use swint_ir::Pair;
+
+/// The elements of a buffer.
+enum Buffer {
+    Integers(Vec<i64>),
+    Floats(Vec<f32>),
+}
+
+/// A buffer's canonical name within its block, and whether one is what the description gives for a block of a stage.
+type Kind = (&'static str, fn(&Stage, &Buffer) -> bool);
+
+const KINDS: [Kind; 3] = [
+    ("attn.relative_position_index", is_position_index),
+    ("attn.relative_coords_table", are_coordinates),
+    ("attn_mask", is_mask),
+];
 
 /// Takes the buffers out of a file; what is to be said of those that are not what the description gives.
 pub(super) fn check(spec: &Spec, naming: &Naming, file: &mut CheckpointFile) -> Vec<String> {
     let mut notes = Vec::new();
-    let mut different = |kind: &str, names: Vec<String>| {
-        if let Some(first) = names.first() {
-            let n = names.len();
-            let first = first.escape_default();
-            notes.push(format!("{first} is not the {kind} of the description, which is used instead ({n} in all)"));
+    for (kind, is_right) in KINDS {
+        let mut wrong = Vec::new();
+        for (s, stage) in spec.stages().enumerate() {
+            for b in 0..stage.depth {
+                let stage = Stage { shift: if b % 2 == 1 { stage.shift } else { Pair::from(0) }, ..stage };
+                let stored = naming.stored(&format!("layers.{s}.blocks.{b}.{kind}"));
+                for name in stored.into_iter().flat_map(|stored| stored.names) {
+                    if take(file, &name).is_some_and(|buffer| !is_right(&stage, &buffer)) {
+                        wrong.push(name);
+                    }
+                }
+            }
         }
-    };
-    let (mut indexes, mut masks) = (Vec::new(), Vec::new());
-    for (s, stage) in spec.stages().enumerate() {
-        for b in 0..stage.depth {
-            let block = format!("layers.{s}.blocks.{b}");
-            for name in names(naming, &format!("{block}.attn.relative_position_index")) {
-                let wide = file.indexes.remove(&name);
-                let narrow = file.tensors.0.remove(&name).map(|tensor| integers(&tensor));
-                if wide.or(narrow).is_some_and(|stored| stored != position_index(stage)) {
-                    indexes.push(name);
-                }
-            }
-            let shifted = b % 2 == 1 && stage.shift != Pair::from(0);
-            for name in names(naming, &format!("{block}.attn_mask")) {
-                let stored = file.tensors.0.remove(&name);
-                if stored.is_some_and(|stored| !shifted || stored.as_f32() != Some(&shift_mask(&stage)[..])) {
-                    masks.push(name);
-                }
-            }
+        if let Some(first) = wrong.first() {
+            let (first, n) = (first.escape_default(), wrong.len());
+            notes.push(format!("{first} is not what the description gives, which is used instead ({n} such in all)"));
         }
     }
-    different("relative_position_index", indexes);
-    different("attn_mask", masks);
     // What is left belongs to no block of the model.
-    let is_buffer = |name: &&String| name.ends_with(".relative_position_index") || name.ends_with(".attn_mask");
-    let left: Vec<String> = file.indexes.keys().chain(file.tensors.0.keys().filter(is_buffer)).cloned().collect();
+    let is_buffer = |name: &&String| {
+        let last = name.rsplit('.').next();
+        KINDS.iter().any(|(kind, _)| kind.rsplit('.').next() == last)
+    };
+    let left: Vec<String> = file.indexes.keys().chain(file.tensors.0.keys()).filter(is_buffer).cloned().collect();
+    for name in &left {
+        take(file, name);
+    }
     if let Some(first) = left.first() {
-        notes.push(format!("{} is no buffer of the model ({} in all)", first.escape_default(), left.len()));
+        notes.push(format!("{} is no buffer of the model ({} such in all)", first.escape_default(), left.len()));
     }
     notes
 }
 
-/// The names that a buffer may have.
-fn names(naming: &Naming, canonical: &str) -> Vec<String> {
-    naming.stored(canonical).into_iter().flat_map(|stored| stored.names).collect()
+/// Takes a buffer out of a file.
+fn take(file: &mut CheckpointFile, name: &str) -> Option<Buffer> {
+    let wide = file.indexes.remove(name).map(Buffer::Integers);
+    let tensor = file.tensors.0.remove(name);
+    wide.or_else(|| {
+        let tensor = tensor?;
+        Some(match tensor.data.to_i32() {
+            Some(values) => Buffer::Integers(values.into_iter().map(i64::from).collect()),
+            None => Buffer::Floats(tensor.as_f32()?.to_vec()),
+        })
+    })
 }
 
-/// The row of the table of position biases for each pair of tokens of a window: the biases of a table that holds its own rows' numbers.
-fn position_index(stage: Stage) -> Vec<i64> {
-    let rows = (2 * stage.window.rows - 1) * (2 * stage.window.columns - 1);
-    let table: Vec<f32> = (0..rows).map(|row| row as f32).collect();
-    relative_position_bias(&table, stage.window.rows, 1).into_iter().map(|row| row as i64).collect()
+/// The row of the table of position biases for each pair of tokens: the biases of a table that holds its own rows' numbers.
+fn is_position_index(stage: &Stage, buffer: &Buffer) -> bool {
+    let entries = distances(stage.window);
+    let table: Vec<f32> = (0..entries.rows * entries.columns).map(|row| row as f32).collect();
+    let index = || relative_position_bias(&table, stage.window, 1).into_iter().map(|row| row as i64);
+    matches!(buffer, Buffer::Integers(stored) if stored.iter().copied().eq(index()))
 }
 
-/// The elements of a tensor of integers; none of one of floats.
-fn integers(tensor: &Tensor) -> Vec<i64> {
-    tensor.data.to_i32().unwrap_or_default().into_iter().map(i64::from).collect()
+/// The coordinates that the MLP of position biases takes, `[1, distances, 2]`.
+fn are_coordinates(stage: &Stage, buffer: &Buffer) -> bool {
+    let (entries, window) = (distances(stage.window), stage.window);
+    let both = (0..entries.rows * entries.columns).flat_map(|entry| {
+        let (row, column) = (entry / entries.columns, entry % entries.columns);
+        [(row, window.rows), (column, window.columns)].map(|(i, side)| coordinate(i, side, stage.pretrained_window))
+    });
+    let Buffer::Floats(stored) = buffer else { return false };
+    stored.len() == 2 * entries.rows * entries.columns
+        && stored.iter().zip(both).all(|(stored, wanted)| (f64::from(*stored) - wanted).abs() < 1e-3)
+}
+
+/// The mask of a block whose windows are shifted.
+fn is_mask(stage: &Stage, buffer: &Buffer) -> bool {
+    stage.shift != Pair::from(0) && matches!(buffer, Buffer::Floats(stored) if *stored == shift_mask(stage))
 }

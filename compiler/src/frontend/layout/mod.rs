@@ -23,14 +23,16 @@ impl fmt::Debug for Layout {
 }
 
 /// The canonical names of modules that a library names: `names`, of a model whose canonical modules are `modules`. A name that is none
-/// of the library's stands for itself.
+/// of the library's stands for itself; what a model without a head calls its result may be called logits.
 pub fn canonical_modules<'a>(
     names: impl Iterator<Item = &'a str> + Clone,
     modules: impl Iterator<Item = &'a str> + Clone,
 ) -> BTreeMap<&'a str, &'a str> {
     let stage = |module: &str| module.strip_prefix("layers.")?.split('.').next()?.parse().ok();
     let last = modules.clone().filter_map(stage).max().unwrap_or(0);
-    let mut canonical: BTreeMap<&str, &str> = names.clone().map(|name| (name, name)).collect();
+    let result = if modules.clone().any(|module| module == "features") { "features" } else { "logits" };
+    let itself = |name: &'a str| (name, if name == "logits" { result } else { name });
+    let mut canonical: BTreeMap<&str, &str> = names.clone().map(itself).collect();
     if let Some(naming) = Naming::of(names) {
         for module in modules {
             for name in naming.modules(module, last) {

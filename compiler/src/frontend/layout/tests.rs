@@ -177,8 +177,8 @@ fn buffers_are_compared_with_the_description() {
     let mut other = mask.clone();
     other[2401] = 1.0;
     let notes = with(index(6), other);
-    assert!(notes[0].starts_with("layers.0.blocks.1.attn.relative_position_index is not the relative_position_index"));
-    assert!(notes[1].starts_with("layers.0.blocks.1.attn_mask is not the attn_mask of the description"), "{notes:?}");
+    assert!(notes[0].starts_with("layers.0.blocks.1.attn.relative_position_index is not what the description gives"));
+    assert!(notes[1].starts_with("layers.0.blocks.1.attn_mask is not what the description gives"), "{notes:?}");
     // The last stage is one window, which is not shifted.
     let mut file = file.clone();
     file.tensors.0.insert("layers.1.blocks.1.attn_mask".to_owned(), Tensor::f32([1, 49, 49], vec![0.0; 2401]));
@@ -186,6 +186,23 @@ fn buffers_are_compared_with_the_description() {
     let notes = canonical(spec.clone(), file).unwrap().notes;
     assert_eq!(notes.len(), 2, "{notes:?}");
     assert_eq!(spec.version, Version::V1);
+}
+
+#[test]
+fn coordinates_of_the_second_version_are_compared() {
+    let (spec, file, _) = example(2, "layers.0.downsample.norm.bias");
+    let with = |pretrained: f64| {
+        let g = |i: usize| {
+            let d = (i as f64 - 6.0) / (pretrained - 1.0) * 8.0;
+            (d.signum() * (d.abs() + 1.0).log2() / 3.0) as f32
+        };
+        let table = (0..13 * 13).flat_map(|e| [g(e / 13), g(e % 13)]).collect();
+        let mut file = file.clone();
+        let name = "layers.1.blocks.0.attn.relative_coords_table";
+        file.tensors.0.insert(name.to_owned(), Tensor::f32([1, 13, 13, 2], table));
+        canonical(spec.clone(), file).unwrap().notes
+    };
+    assert_eq!((with(7.0).len(), with(6.0).len()), (0, 1));
 }
 
 #[test]

@@ -22,7 +22,6 @@ use swint_ir::Elem;
 /// A matrix product on `items` rows.
 pub(crate) fn gemm(kernel: &Kernel, tiles: Gemm, items: usize, target: Target<'_>) {
     let range = |elem: Elem| elem.range().expect("an integer type");
-    let plain = |k: usize| Rows { chunk: k, parts: 1, period: 0 };
     let of = |rows: Rows, n: usize, to: Elem| Product {
         tiles,
         rows,
@@ -53,7 +52,7 @@ pub(crate) fn gemm(kernel: &Kernel, tiles: Gemm, items: usize, target: Target<'_
         Kernel::Linear { x, k, n, bias, requantize } => {
             places.linear(bias, requantize.is_some());
             let range = requantize.map(range);
-            (x, Product { bias, range, ..of(plain(k), n, requantize.unwrap_or(Elem::I32)) }, 0)
+            (x, Product { bias, range, ..of(Rows::plain(k), n, requantize.unwrap_or(Elem::I32)) }, 0)
         }
         _ => unreachable!("{kernel} is no matrix product"),
     };
