@@ -110,6 +110,7 @@ fn attr_json(attr: &Attr) -> Json {
         Attr::Int(v) => json!(v),
         Attr::F32(v) => json!(v.get()),
         Attr::F32s(v) => json!(v.iter().map(|x| x.get()).collect::<Vec<_>>()),
+        Attr::Ints(v) => json!(v),
         Attr::Elem(v) => json!(v.name()),
         Attr::Order(v) => json!(v.name()),
     }

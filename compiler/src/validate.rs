@@ -160,6 +160,8 @@ fn float_result(module: &Module, op: &Op, operands: &[(&Tensor, &Type)], ty: &Ty
         }
         Op::Requantize { .. } => reals[0].0.clone(),
         Op::QLayerNorm { eps, .. } => eval(Op::LayerNorm { eps: *eps }, &refs).0,
+        // Integers are at least a unit long, and no unit is as small.
+        Op::QL2Norm { heads, .. } => eval(Op::L2Norm { heads: *heads, eps: F32::new(1e-30) }, &refs).0,
         Op::QSoftmax {} => eval(Op::Softmax {}, &refs[..1]).0,
         Op::Add {} if ty.elem == Elem::I16 => eval(Op::Add {}, &refs).0,
         _ => return None,

@@ -1,10 +1,10 @@
-//! Imported models against activations computed by timm in float64.
+//! Imported models against activations that their libraries computed in float64.
 
-use std::path::PathBuf;
+use std::{collections::BTreeSet, path::PathBuf};
 use swint_compiler::{
     approximate::gelu_to_relu,
     egraph::{Limits, Target, rewrite},
-    frontend::{Checkpoint, Spec, import, preset, preset_names, random_checkpoint},
+    frontend::{Checkpoint, Spec, canonical_modules, import, load_folder, preset, preset_names, random_checkpoint},
     pipeline::{Activation, Calibration, FloatOps, GeluRange, Observer, Options, Precision, compile},
     plan::plan,
     quantize::{Ranges, Statistics, fold_normalize, insert_quantization},
@@ -41,40 +41,96 @@ fn inputs(name: &str, module: &Module) -> Vec<Tensor> {
     }
 }
 
-/// Every activation that the fixture names, against the interpreter's; returns how many were compared.
-fn compare_with_goldens(name: &str) -> usize {
-    let module = imported(name);
+/// Every activation that the fixture names, under the names of the library that made it, against the interpreter's.
+fn compare_with_goldens(name: &str) -> (&'static str, usize) {
+    let loaded = load_folder(&fixture(name)).unwrap();
+    assert_eq!(loaded.notes, [""; 0]);
+    let module = &loaded.module;
     let golden = checkpoint(name, "golden.safetensors");
-    let mut seen = std::collections::BTreeSet::new();
-    for (i, input) in inputs(name, &module).into_iter().enumerate() {
+    let locs: Vec<&str> = module.graph.nodes.iter().flat_map(|node| &node.locs).map(|loc| &**loc).collect();
+    let canonical = canonical_modules(golden.0.keys().map(String::as_str), locs.iter().copied());
+    let mut seen = BTreeSet::new();
+    for (i, input) in inputs(name, module).into_iter().enumerate() {
         interp::run_with(&module.graph, &module.weights, &[input], |node, result| {
-            for loc in &node.locs {
-                let wanted = golden.0[&**loc].as_f32().unwrap();
-                let found = result.as_f32().unwrap();
-                let worst = found
-                    .iter()
-                    .zip(&wanted[i * found.len()..][..found.len()])
-                    .map(|(a, b)| (a - b).abs())
-                    .fold(0.0, f32::max);
-                println!("{name} image {i} {loc}: {worst:e}");
-                assert!(worst < 1e-4, "{name} image {i} {loc}: {worst}");
-                seen.insert(loc.to_string());
+            let is_here = |wanted: &str| node.locs.iter().any(|loc| **loc == *wanted);
+            for (golden_name, _) in canonical.iter().filter(|(_, loc)| is_here(loc)) {
+                let tensor = &golden.0[*golden_name];
+                // timm and torchvision have [N,H,W,C], transformers [N,tokens,C].
+                let [_, shape @ ..] = &node.ty.shape[..] else { panic!("{}", node.ty) };
+                let tokens = [shape[..shape.len() - 1].iter().product(), shape[shape.len() - 1]];
+                assert!(tensor.shape[1..] == *shape || tensor.shape[1..] == tokens, "{golden_name} {:?}", tensor.shape);
+                let (wanted, found) = (tensor.as_f32().unwrap(), result.as_f32().unwrap());
+                let wanted = &wanted[i * found.len()..][..found.len()];
+                let worst = found.iter().zip(wanted).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+                println!("{name} image {i} {golden_name}: {worst:e}");
+                assert!(worst < 1e-4, "{name} image {i} {golden_name}: {worst}");
+                seen.insert(golden_name.to_string());
             }
         })
         .unwrap();
     }
     assert_eq!(seen, golden.0.keys().cloned().collect());
-    seen.len()
+    (loaded.layout.name, seen.len())
 }
 
-#[test]
-fn timm_micro_matches_timm() {
-    assert_eq!(compare_with_goldens("timm_micro"), 10);
+/// A test for each fixture: the library, and how many activations are compared.
+macro_rules! goldens {
+    ($( $test:ident $fixture:literal $library:literal $count:literal )*) => {$(
+        #[test]
+        fn $test() {
+            assert_eq!(compare_with_goldens($fixture), ($library, $count));
+        }
+    )*};
 }
 
+goldens! {
+    timm_micro_matches_timm "timm_micro" "timm" 10
+    timm_odd_matches_timm "timm_odd" "timm" 14
+    timm_v2_micro_matches_timm "timm_v2_micro" "timm" 10
+    microsoft_micro_matches_timm "microsoft_micro" "microsoft/Swin-Transformer" 1
+    hf_micro_matches_transformers "hf_micro" "transformers" 5
+    hf_pad_matches_transformers "hf_pad" "transformers" 5
+    torchvision_micro_matches_torchvision "torchvision_micro" "torchvision" 6
+    // Padding, odd sides and images that are not square, as each library has them, under timm's names.
+    timm_pad_matches_timm "timm_pad" "timm" 6
+    timm_v2_pad_matches_timm "timm_v2_pad" "timm" 6
+    torchvision_v2_pad_matches_torchvision "torchvision_v2_pad" "timm" 4
+    transformers_pad_matches_transformers "transformers_pad" "timm" 1
+}
+
+/// A padded model is integer-only and takes as many kernels as others; a V2, which has more, has no float either.
 #[test]
-fn timm_odd_matches_timm() {
-    assert_eq!(compare_with_goldens("timm_odd"), 14);
+fn padded_and_second_versions_become_integers() {
+    for name in ["timm_pad", "transformers_pad", "timm_v2_pad", "torchvision_v2_pad", "timm_v2_micro"] {
+        let module = imported(name);
+        let inputs = inputs(name, &module);
+        let calibration = Calibration::new(inputs.iter().map(|t| vec![t.clone()]).collect());
+        let logits = |module: &Module, input: &Tensor| {
+            let result = interp::run(&module.graph, &module.weights, std::slice::from_ref(input)).unwrap();
+            result.to_real(module.graph.ty(module.graph.output), &module.weights)
+        };
+        for fuse in [true, false] {
+            let options =
+                Options { precision: Precision::Int8, calibration: Some(&calibration), fuse, ..Options::default() };
+            let (compiled, report) = compile(&module, &options, |_| {}).unwrap();
+            assert_eq!(report.rewrite.unwrap().stopped, None, "{name}");
+            // Normalised pixels enter these, and are quantized.
+            let floats: Vec<String> =
+                compiled.graph.float_nodes().map(|id| compiled.graph.nodes[id.index()].op.kind().to_string()).collect();
+            let quantized = floats.iter().all(|op| op == "quantize") && floats.len() <= 1;
+            assert!(quantized, "{name}: {floats:?}\n{}", compiled.graph);
+            let launches = plan(&compiled.graph).unwrap().launches.len();
+            println!("{name} fuse {fuse}: {launches} launches {:?}", compiled.graph.op_counts());
+            for input in &inputs {
+                let (a, b) = (logits(&module, input), logits(&compiled, input));
+                let norm = |v: &mut dyn Iterator<Item = f32>| v.map(|x| x * x).sum::<f32>().sqrt();
+                let signal = norm(&mut a.iter().copied());
+                let noise = norm(&mut a.iter().zip(&b).map(|(a, b)| a - b));
+                println!("{name} fuse {fuse}: noise {noise} of {signal}");
+                assert!(noise < 0.1 * signal, "{name}: {a:?} and {b:?}");
+            }
+        }
+    }
 }
 
 #[test]

@@ -5,7 +5,7 @@
 use std::{error::Error, fs, path::Path, time::Duration};
 use swint::{
     compiler::{
-        frontend::{Checkpoint, load},
+        frontend::{Checkpoint, Loaded, load},
         pipeline::{Activation, Calibration, FloatOps, GeluRange, Options, Precision, Report, compile},
     },
     ir::{Module, Tensor, interp},
@@ -31,11 +31,11 @@ const BATCHES: [usize; 2] = [1, 12];
 
 fn main() -> Result<(), Box<dyn Error>> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/cifar10");
-    let (spec, imported) = load(&folder.join("swin.toml"), &folder.join("model.safetensors"))?;
+    let Loaded { spec, module: imported, .. } = load(&folder.join("swin.toml"), &folder.join("model.safetensors"))?;
     let preprocess = spec.preprocess.as_ref().ok_or("the description has a [preprocess]")?;
     let files = image_files(&folder.join("images"))?;
     let pictures: Vec<Tensor> =
-        files.iter().map(|file| read_image(file, spec.image, preprocess)).collect::<Result<_, _>>()?;
+        files.iter().map(|file| read_image(file, spec.height, preprocess)).collect::<Result<_, _>>()?;
 
     let calibration = Calibration::new(pictures.iter().map(|picture| vec![picture.clone()]).collect());
     let mut variants = Vec::new();

@@ -6,6 +6,7 @@
 use crate::{
     infer::{MAX_BIAS, MAX_SCORE_BIAS, TypeError, infer},
     op::{Op, OpKind, Order},
+    pair::Pair,
     types::{Elem, F32, Type},
 };
 
@@ -63,8 +64,16 @@ impl Body {
         self.push(Op::Add {}, &[r, y])
     }
 
-    fn roll(&mut self, x: Source, shift: i64) -> Source {
-        if shift == 0 { x } else { self.push(Op::Roll { shift }, &[x]) }
+    fn roll(&mut self, x: Source, shift: Pair<i64>) -> Source {
+        if shift == 0.into() { x } else { self.push(Op::Roll { shift }, &[x]) }
+    }
+
+    fn pad(&mut self, x: Source, sides: Pair<usize>) -> Source {
+        if sides == 0.into() { x } else { self.push(Op::Pad { sides }, &[x]) }
+    }
+
+    fn crop(&mut self, x: Source, sides: Pair<usize>) -> Source {
+        if sides == 0.into() { x } else { self.push(Op::Crop { sides }, &[x]) }
     }
 }
 
@@ -78,10 +87,12 @@ pub fn body(op: &Op, operands: usize) -> Option<Vec<Step>> {
             let sums = body.push(Op::Linear {}, &operands);
             body.push(Op::Requantize { elem, scale }, &[sums]);
         }
-        Op::NormLinear { eps, norm, shift, window, elem, scale } => {
+        Op::NormLinear { eps, norm, pad, shift, fill, window, elem, scale } => {
             let y = body.norm(x, 1, eps, Elem::I8, norm);
-            let mut y = body.roll(y, shift);
-            if window > 0 {
+            let y = body.pad(y, pad);
+            let y = body.roll(y, shift);
+            let mut y = body.pad(y, fill);
+            if window != 0.into() {
                 y = body.push(Op::WindowPartition { window }, &[y]);
             }
             let y = body.linear(y, 3, elem, scale);
@@ -98,12 +109,14 @@ pub fn body(op: &Op, operands: usize) -> Option<Vec<Step>> {
             let y = body.push(Op::AttnValues {}, &[p, v]);
             body.push(Op::Requantize { elem, scale }, &[y]);
         }
-        Op::LinearResidual { window, height, width, shift, scale } => {
+        Op::LinearResidual { window, height, width, cut, shift, crop, scale } => {
             let mut y = body.linear(x, 1, Elem::I16, scale);
-            if window > 0 {
+            if window != 0.into() {
                 y = body.push(Op::WindowReverse { window, height, width }, &[y]);
             }
+            let y = body.crop(y, cut);
             let y = body.roll(y, shift);
+            let y = body.crop(y, crop);
             body.residual(3, y, scale);
         }
         Op::Mlp { eps, norm, elem, hidden, scale } => {

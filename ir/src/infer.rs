@@ -1,9 +1,10 @@
 //! The one shape and type inference: builder, verifier, e-graph and interpreter all ask here.
 
 use crate::{
-    arith::{layer_norm, softmax},
+    arith::{l2_norm, layer_norm, softmax},
     fused,
     op::{Class, Op, OpKind},
+    pair::Pair,
     types::{Elem, F32, Scale, Type},
 };
 
@@ -29,6 +30,10 @@ pub const MAX_POOL: usize = 1 << 15;
 /// Largest magnitude of bias and mask of integer scores: beside a sum of [`MAX_K`] products both fit in `i32`,
 /// `32768 · 255 · 128 + 2 · 2^29 = 2,143,289,344 < 2^31`.
 pub const MAX_SCORE_BIAS: i32 = 1 << 29;
+
+/// Largest magnitude that an integer score is scaled at: times 16 bits, and with bias and mask beside, it fits in `i32`,
+/// `32767 · 32768 + 2 · 2^29 < 2^31`.
+pub const MAX_SCORE: i32 = 32_767;
 
 /// Most elements of one tensor: indices fit in `i32` on every backend.
 pub const MAX_ELEMENTS: usize = i32::MAX as usize;
@@ -123,6 +128,36 @@ fn infer_checked(op: &Op, operands: &[&Type]) -> Result<Type, String> {
             ensure!(x.rank() >= 1, "takes at least one axis");
             Ok(x.clone())
         }
+        Op::L2Norm { heads, eps } => {
+            float(x)?;
+            ensure!(eps.get() > 0.0 && eps.get().is_finite(), "eps must be positive, not {eps}");
+            divides(*heads, x)?;
+            Ok(x.clone())
+        }
+        Op::QL2Norm { heads, elem, scale } => {
+            let fits = matches!(x.elem, Elem::I8 | Elem::I16) && x.scale.channels.is_none();
+            ensure!(fits, "takes i8 or i16 with one scale, not {x}");
+            divides(*heads, x)?;
+            let most = l2_norm::MAX_CHANNELS;
+            ensure!(x.last() / heads <= most, "takes heads of at most {most} channels, not {}", x.last() / heads);
+            let sums = Scale::tensor(l2_norm::SCALE);
+            requantize(&Type { elem: Elem::I32, scale: sums, shape: x.shape.clone() }, *elem, scale.get())
+        }
+        Op::HeadScale {} => {
+            let s = operands[1];
+            let sums = x.elem == Elem::I32 && x.scale.channels.is_none();
+            ensure!(x.is_float() || sums, "takes f32, or i32 with one scale, not {x}");
+            ensure!(x.rank() == 4, "takes scores [W,heads,N,N], not {x}");
+            let elem = if sums { Elem::I16 } else { Elem::F32 };
+            let wanted = Type { shape: vec![x.shape[1]], elem, scale: Scale { channels: None, ..s.scale.clone() } };
+            ensure!(*s == wanted, "wants {elem}[{}] with one scale for the heads, not {s}", x.shape[1]);
+            let mut y = x.clone();
+            if sums {
+                y.scale = x.scale.times(s.scale.factor);
+                ensure!(is_scale(y.scale.factor.get()), "scale {} is not between 1e-24 and 1e24", y.scale.factor);
+            }
+            Ok(y)
+        }
         Op::QLayerNorm { eps, elem, scale } => q_layer_norm(operands, eps.get(), *elem, scale.get()),
         Op::Linear {} => linear(operands),
         Op::BiasAdd {} => {
@@ -216,9 +251,12 @@ fn infer_checked(op: &Op, operands: &[&Type]) -> Result<Type, String> {
             ensure!(fits, "wants a table of 256 bytes with one scale, not {table}");
             Ok(table.with_shape(x.shape.clone()))
         }
-        Op::SpaceToDepth { .. } | Op::Roll { .. } | Op::WindowPartition { .. } | Op::WindowReverse { .. } => {
-            unreachable!("index maps are handled above")
-        }
+        Op::SpaceToDepth { .. }
+        | Op::Roll { .. }
+        | Op::Pad { .. }
+        | Op::Crop { .. }
+        | Op::WindowPartition { .. }
+        | Op::WindowReverse { .. } => unreachable!("index maps are handled above"),
         Op::QLinear { .. }
         | Op::NormLinear { .. }
         | Op::WindowAttention { .. }
@@ -302,6 +340,13 @@ fn bias(y: &Type, b: &Type) -> Result<(), String> {
     Ok(())
 }
 
+/// Checks that heads divide the channels.
+fn divides(heads: usize, x: &Type) -> Result<(), String> {
+    ensure!(x.rank() >= 1, "takes at least one axis");
+    ensure!(heads > 0 && x.last().is_multiple_of(heads), "{heads} heads do not divide {} channels", x.last());
+    Ok(())
+}
+
 fn float(x: &Type) -> Result<(), String> {
     ensure!(x.is_float(), "takes f32, not {x}");
     Ok(())
@@ -330,20 +375,39 @@ pub(crate) fn index_shape(op: &Op, x: &[usize]) -> Result<Vec<usize>, String> {
             ensure!(x.len() == 4, "takes [batch, height, width, channels], not {x:?}");
             Ok(x.to_vec())
         }
+        Op::Pad { sides } | Op::Crop { sides } => {
+            let &[b, h, w, c] = x else { return Err(format!("takes [batch, height, width, channels], not {x:?}")) };
+            let (rows, columns) = (sides.rows, sides.columns);
+            let fits = match op {
+                Op::Pad { .. } => rows >= h && columns >= w,
+                _ => (1..=h).contains(&rows) && (1..=w).contains(&columns),
+            };
+            ensure!(fits, "{h} by {w} tokens do not become {rows} by {columns}");
+            Ok(vec![b, rows, columns, c])
+        }
         Op::WindowPartition { window } => {
             let &[b, h, w, c] = x else { return Err(format!("takes [batch, height, width, channels], not {x:?}")) };
-            ensure!(window > 0 && h % window == 0 && w % window == 0, "windows of {window} do not tile {h} by {w}");
-            Ok(vec![b * (h / window) * (w / window), window * window, c])
+            let tiles = tiles(window, h, w)?;
+            Ok(vec![b * tiles.rows * tiles.columns, window.rows * window.columns, c])
         }
         Op::WindowReverse { window, height, width } => {
             let &[n, tokens, c] = x else { return Err(format!("takes [windows, tokens, channels], not {x:?}")) };
-            let tiles = window > 0 && height > 0 && width > 0 && height % window == 0 && width % window == 0;
-            ensure!(tiles, "windows of {window} do not tile {height} by {width}");
-            ensure!(window.checked_mul(window) == Some(tokens), "windows of {window} do not hold {tokens} tokens");
-            let per_image = (height / window).checked_mul(width / window).ok_or("height and width are too large")?;
+            ensure!(height > 0 && width > 0, "windows of {window} do not tile {height} by {width}");
+            let tiles = tiles(window, height, width)?;
+            ensure!(window.area() == Some(tokens), "windows of {window} do not hold {tokens} tokens");
+            let per_image = tiles.area().ok_or("height and width are too large")?;
             ensure!(n % per_image == 0, "{n} windows are no whole number of images of {per_image}");
             Ok(vec![n / per_image, height, width, c])
         }
         _ => unreachable!("{} is no index map", op.kind()),
     }
+}
+
+/// How many windows tile a grid, along its rows and columns.
+fn tiles(window: Pair<usize>, height: usize, width: usize) -> Result<Pair<usize>, String> {
+    let sides = Pair::new(height, width);
+    let fits = |side: usize, window: usize| window > 0 && side.is_multiple_of(window);
+    let tiled = sides.zip(window, fits);
+    ensure!(tiled.rows && tiled.columns, "windows of {window} do not tile {height} by {width}");
+    Ok(sides.zip(window, |side, window| side / window))
 }

@@ -1,6 +1,9 @@
 //! The closed set of ops, from one table: names, operand counts, attributes and class.
 
-use crate::types::{Elem, F32};
+use crate::{
+    pair::Pair,
+    types::{Elem, F32},
+};
 use std::fmt;
 
 /// An attribute's value, as text form and e-graph see it.
@@ -12,6 +15,8 @@ pub enum Attr {
     F32(F32),
     /// A list of floats.
     F32s(Vec<F32>),
+    /// A list of counts or extents.
+    Ints(Vec<i64>),
     /// An element type.
     Elem(Elem),
     /// An order of positions.
@@ -23,17 +28,20 @@ impl fmt::Display for Attr {
         match self {
             Attr::Int(v) => write!(f, "{v}"),
             Attr::F32(v) => write!(f, "{v}"),
-            Attr::F32s(vs) => {
-                f.write_str("[")?;
-                for (i, v) in vs.iter().enumerate() {
-                    write!(f, "{}{v}", if i > 0 { ", " } else { "" })?;
-                }
-                f.write_str("]")
-            }
+            Attr::F32s(vs) => list(f, vs),
+            Attr::Ints(vs) => list(f, vs),
             Attr::Elem(v) => write!(f, "{v}"),
             Attr::Order(v) => f.write_str(v.name()),
         }
     }
+}
+
+fn list<T: fmt::Display>(f: &mut fmt::Formatter<'_>, values: &[T]) -> fmt::Result {
+    f.write_str("[")?;
+    for (i, v) in values.iter().enumerate() {
+        write!(f, "{}{v}", if i > 0 { ", " } else { "" })?;
+    }
+    f.write_str("]")
 }
 
 /// A type that an attribute can have.
@@ -58,7 +66,6 @@ macro_rules! attr_type {
     };
 }
 
-attr_type!(Vec<F32>, "a list of floats", F32s);
 attr_type!(Elem, "an element type", Elem);
 attr_type!(Order, "`row` or `column`", Order);
 
@@ -76,6 +83,47 @@ impl AttrType for F32 {
         }
     }
 }
+
+impl AttrType for Vec<F32> {
+    const KIND: &'static str = "a list of floats";
+    fn to_attr(&self) -> Attr {
+        Attr::F32s(self.clone())
+    }
+    fn from_attr(attr: &Attr) -> Option<Self> {
+        match attr {
+            Attr::F32s(vs) => Some(vs.clone()),
+            // `[0, 1]` for `[0.0, 1.0]`.
+            Attr::Ints(vs) => vs.iter().map(|&v| F32::from_attr(&Attr::Int(v))).collect(),
+            _ => None,
+        }
+    }
+}
+
+macro_rules! pair_attr {
+    ($ty:ty, $kind:literal) => {
+        impl AttrType for Pair<$ty> {
+            const KIND: &'static str = $kind;
+            fn to_attr(&self) -> Attr {
+                // One way to write each: e-nodes are compared by it.
+                match self.map(|v| v as i64) {
+                    Pair { rows, columns } if rows == columns => Attr::Int(rows),
+                    Pair { rows, columns } => Attr::Ints(vec![rows, columns]),
+                }
+            }
+            fn from_attr(attr: &Attr) -> Option<Self> {
+                let (rows, columns) = match attr {
+                    Attr::Int(v) => (*v, *v),
+                    Attr::Ints(vs) => (*vs.first()?, *vs.get(1).filter(|_| vs.len() == 2)?),
+                    _ => return None,
+                };
+                Some(Pair::new(rows.try_into().ok()?, columns.try_into().ok()?))
+            }
+        }
+    };
+}
+
+pair_attr!(usize, "a non-negative integer, or two as `[rows, columns]`");
+pair_attr!(i64, "an integer, or two as `[rows, columns]`");
 
 impl AttrType for usize {
     const KIND: &'static str = "a non-negative integer";
@@ -258,15 +306,20 @@ ops! {
     /// `y[b,i,j,p·C+c] = x[b, i·block+u, j·block+v, c]`, (u,v) the p-th position of a block in `order`: blocks become channels,
     /// `[B,H,W,C]` → `[B,H/block,W/block,block²·C]`.
     SpaceToDepth "space_to_depth" ("x") Index { block: usize, order: Order }
-    /// `y[b,h,w,c] = x[b, (h + shift) mod H, (w + shift) mod W, c]`: Swin's cyclic shift for a positive `shift`, its
+    /// `y[b,h,w,c] = x[b, (h + s) mod H, (w + t) mod W, c]`, (s,t) = `shift`: Swin's cyclic shift for a positive `shift`, its
     /// reverse for a negative one.
-    Roll "roll" ("x") Index { shift: i64 }
-    /// `y[(b·R+i)·S+j, u·window+v, c] = x[b, i·window+u, j·window+v, c]`, R = H/window, S = W/window: `[B,H,W,C]` →
-    /// `[B·R·S, window², C]`.
-    WindowPartition "window_partition" ("x") Index { window: usize }
-    /// `y[b, i·window+u, j·window+v, c] = x[(b·R+i)·S+j, u·window+v, c]`, R = height/window, S = width/window, the inverse of
-    /// `window_partition`: `[B·R·S, window², C]` → `[B,height,width,C]`.
-    WindowReverse "window_reverse" ("x") Index { window: usize, height: usize, width: usize }
+    Roll "roll" ("x") Index { shift: Pair<i64> }
+    /// `y[b,h,w,c] = x[b,h,w,c]` where x has such an element, else 0: zeros at the bottom and right, up to the sides (rows,
+    /// columns) `sides`.
+    Pad "pad" ("x") Index { sides: Pair<usize> }
+    /// `y[b,h,w,c] = x[b,h,w,c]` for the first rows and columns, as many as `sides` says: what `pad` added is gone.
+    Crop "crop" ("x") Index { sides: Pair<usize> }
+    /// `y[(b·R+i)·S+j, u·w₁+v, c] = x[b, i·w₀+u, j·w₁+v, c]`, (w₀,w₁) = `window`, R = H/w₀, S = W/w₁: `[B,H,W,C]` →
+    /// `[B·R·S, w₀·w₁, C]`.
+    WindowPartition "window_partition" ("x") Index { window: Pair<usize> }
+    /// `y[b, i·w₀+u, j·w₁+v, c] = x[(b·R+i)·S+j, u·w₁+v, c]`, (w₀,w₁) = `window`, R = height/w₀, S = width/w₁, the inverse of
+    /// `window_partition`: `[B·R·S, w₀·w₁, C]` → `[B,height,width,C]`.
+    WindowReverse "window_reverse" ("x") Index { window: Pair<usize>, height: usize, width: usize }
     /// `y[r,c] = (x[r,c] − μ[r]) / √(σ²[r] + eps) · γ[c] + β[c]` over the last axis; operands x, γ, β. Sums run in
     /// order of c, in f32; σ² is the mean of squared deviations. (Ba et al., arXiv 1607.06450)
     LayerNorm "layer_norm" ("x", "γ", "β") Row { eps: F32 }
@@ -274,6 +327,12 @@ ops! {
     /// `scale`; x i8 or i16, γ i16, β i32 with γ's scale times 2^-10. Exact sums, one rounded root:
     /// [`crate::arith::layer_norm`]. (after I-BERT, arXiv 2101.01321)
     QLayerNorm "qlayer_norm" ("x", "γ", "β") Row { eps: F32, elem: Elem, scale: F32 }
+    /// `y[r,h·D+d] = x[r,h·D+d] / max(‖x[r,h]‖, eps)`, `‖x[r,h]‖ = √(Σ_d x[r,h·D+d]²)`, D = C/heads: each head's channels at
+    /// length 1. The sum runs in order of d, in f32. (cosine attention of Swin V2, arXiv 2111.09883, eq. 2)
+    L2Norm "l2_norm" ("x") Row { heads: usize, eps: F32 }
+    /// L2 normalisation of integers: `y[r,h·D+d] = ⌊2^15·x[r,h·D+d] / ‖x[r,h]‖⌉`, 0 where all of a head is, requantized from 2^-15 to `elem`
+    /// and `scale`; x i8 or i16. An exact sum, one rounded root: [`crate::arith::l2_norm`].
+    QL2Norm "ql2_norm" ("x") Row { heads: usize, elem: Elem, scale: F32 }
     /// `y[r,n] = Σₖ x[r,k] · w[n,k] (+ bias[n])`; x `[..,K]`, w `[N,K]`. f32: the sum runs in order of k and the bias is
     /// added last. Integers: i8 or u8 by i8, into i32, exact.
     Linear "linear" ("x", "w"; "bias") Contract { }
@@ -283,6 +342,9 @@ ops! {
     BiasAdd "bias_add" ("x", "bias") Pointwise { }
     /// `y[w,h,i,j] = Σ_d q[w,i,h·D+d] · k[w,j,h·D+d]`, D = C/heads; q, k `[W,N,C]` → `[W,heads,N,N]`.
     AttnScores "attn_scores" ("q", "k") Contract { heads: usize }
+    /// `y[w,h,i,j] = x[w,h,i,j] · s[h]`; x `[W,heads,N,N]`. f32; or i32 by i16, x saturated to ±32767 first: a product of 2^30 at
+    /// most.
+    HeadScale "head_scale" ("x", "s") Pointwise { }
     /// `y[w,h,i,j] = x[w,h,i,j] · scale + bias[h,i,j] (+ mask[w mod M,i,j])`; bias `[heads,N,N]`, mask `[M,N,N]`. Of i32 sums,
     /// `scale` goes into the type and costs nothing: bias and mask are in units of the result.
     AttnBias "attn_bias" ("x", "bias"; "mask") Pointwise { scale: F32 }
@@ -312,15 +374,16 @@ ops! {
     Requantize "requantize" ("q") Convert { elem: Elem, scale: F32 }
     /// `y = table[x]`; x i8 (entry 0 stands for −128) or u8, table `[256]` of an 8-bit type.
     Lut "lut" ("x", "table") Pointwise { }
-    /// `qlinear(window_partition(roll(qlayer_norm(x, γ, β))), w, bias)`, then `lut(…, table)` if there is one: a block's q, k and v,
-    /// or the first half of its MLP. Normalised values are i8 of scale `norm`; without a shift or a window (0) nothing moves.
-    NormLinear "norm_linear" ("x", "γ", "β", "w", "bias"; "table") Fused { eps: F32, norm: F32, shift: i64, window: usize, elem: Elem, scale: F32 }
+    /// `qlinear(window_partition(pad(roll(pad(qlayer_norm(x, γ, β))))), w, bias)`, then `lut(…, table)` if there is one: a block's q, k
+    /// and v, or the first half of its MLP. Normalised values are i8 of scale `norm`. They are padded to the sides `pad` before the
+    /// shift and `fill` after it. What is 0 is left out.
+    NormLinear "norm_linear" ("x", "γ", "β", "w", "bias"; "table") Fused { eps: F32, norm: F32, pad: Pair<usize>, shift: Pair<i64>, fill: Pair<usize>, window: Pair<usize>, elem: Elem, scale: F32 }
     /// `requantize(attn_values(qsoftmax(attn_bias(attn_scores(q, k), bias, mask)), v))`, q, k and v the thirds of the channels of
     /// `qkv`; `factor` is what `attn_bias` scales by.
     WindowAttention "window_attention" ("qkv", "bias"; "mask") Fused { heads: usize, factor: F32, elem: Elem, scale: F32 }
-    /// `add(requantize(r), roll(window_reverse(qlinear(x, w, bias))))` in i16: the end of an attention or of an MLP. Without a
-    /// window or a shift (0) nothing moves.
-    LinearResidual "linear_residual" ("x", "w", "bias", "r") Fused { window: usize, height: usize, width: usize, shift: i64, scale: F32 }
+    /// `add(requantize(r), crop(roll(crop(window_reverse(qlinear(x, w, bias))))))` in i16: the end of an attention or of an MLP. Tokens
+    /// are cropped to the sides `cut` before the shift and `crop` after it. What is 0 is left out.
+    LinearResidual "linear_residual" ("x", "w", "bias", "r") Fused { window: Pair<usize>, height: usize, width: usize, cut: Pair<usize>, shift: Pair<i64>, crop: Pair<usize>, scale: F32 }
     /// `add(requantize(x), qlinear(lut(qlinear(qlayer_norm(x, γ, β), w1, b1), table), w2, b2))` in i16: a whole MLP. Without a table, the
     /// first linear's clamp is the activation. Normalised values are i8 of scale `norm`, hidden ones `elem` of scale `hidden`.
     Mlp "mlp" ("x", "γ", "β", "w1", "b1", "w2", "b2"; "table") Fused { eps: F32, norm: F32, elem: Elem, hidden: F32, scale: F32 }

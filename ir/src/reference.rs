@@ -5,6 +5,7 @@ use crate::{
     graph::{ConstId, Decl, Graph, InputId, Value},
     infer::{MAX_BIAS, MAX_ELEMENTS, MAX_K},
     op::{Class, Op, OpKind, Order},
+    pair::Pair,
     text::GRAMMAR,
     types::{Elem, F32, Scale, Type},
 };
@@ -134,10 +135,12 @@ pub fn example(kind: OpKind) -> Graph {
             (op, vec![("pixels", int(Elem::U8, 1.0, &[1, 32, 32, 3]))])
         }
         OpKind::SpaceToDepth => (Op::SpaceToDepth { block: 2, order: Order::Column }, vec![("x", image())]),
-        OpKind::Roll => (Op::Roll { shift: 2 }, vec![("x", image())]),
-        OpKind::WindowPartition => (Op::WindowPartition { window: 4 }, vec![("x", image())]),
+        OpKind::Roll => (Op::Roll { shift: 2.into() }, vec![("x", image())]),
+        OpKind::Pad => (Op::Pad { sides: Pair::new(8, 12) }, vec![("x", image())]),
+        OpKind::Crop => (Op::Crop { sides: Pair::new(8, 7) }, vec![("x", image())]),
+        OpKind::WindowPartition => (Op::WindowPartition { window: 4.into() }, vec![("x", image())]),
         OpKind::WindowReverse => {
-            (Op::WindowReverse { window: 4, height: 8, width: 8 }, vec![("x", Type::f32([4, 16, 32]))])
+            (Op::WindowReverse { window: 4.into(), height: 8, width: 8 }, vec![("x", Type::f32([4, 16, 32]))])
         }
         OpKind::LayerNorm => {
             let vector = Type::f32([32]);
@@ -147,6 +150,14 @@ pub fn example(kind: OpKind) -> Graph {
         OpKind::QLayerNorm => {
             let operands = [("x", stream(32))].into_iter().chain(norm(32)).collect();
             (Op::QLayerNorm { eps: F32::new(1e-5), elem: Elem::I8, scale }, operands)
+        }
+        OpKind::L2Norm => (Op::L2Norm { heads: 2, eps: F32::new(1e-12) }, vec![("x", Type::f32([4, 16, 32]))]),
+        OpKind::QL2Norm => {
+            let op = Op::QL2Norm { heads: 2, elem: Elem::I8, scale: F32::new(1.0 / 127.0) };
+            (op, vec![("x", int(Elem::I16, 0.001, &[4, 16, 32]))])
+        }
+        OpKind::HeadScale => {
+            (Op::HeadScale {}, vec![("x", Type::f32([4, 2, 16, 16])), ("attn.logit_scale", Type::f32([2]))])
         }
         OpKind::Linear => {
             let operands =
@@ -188,7 +199,9 @@ pub fn example(kind: OpKind) -> Graph {
         OpKind::Dequantize => (Op::Dequantize {}, vec![("q", int(Elem::I8, 0.02, &[2, 32]))]),
         OpKind::Requantize => (Op::Requantize { elem: Elem::U8, scale }, vec![("q", int(Elem::I32, 2e-4, &[2, 32]))]),
         OpKind::NormLinear => {
-            let op = Op::NormLinear { eps: F32::new(1e-5), norm: scale, shift: 2, window: 4, elem: Elem::I8, scale };
+            let (eps, pad, fill) = (F32::new(1e-5), 0.into(), 0.into());
+            let (shift, window) = (2.into(), 4.into());
+            let op = Op::NormLinear { eps, norm: scale, pad, shift, fill, window, elem: Elem::I8, scale };
             let mut operands = vec![("x", stream(32))];
             operands.extend(norm(32));
             operands.extend(fc("qkv", 96, 32, 0.05));
@@ -205,7 +218,9 @@ pub fn example(kind: OpKind) -> Graph {
             (Op::WindowAttention { heads: 2, factor, elem: Elem::I8, scale }, operands)
         }
         OpKind::LinearResidual => {
-            let op = Op::LinearResidual { window: 4, height: 8, width: 8, shift: -2, scale: F32::new(0.001) };
+            let (cut, shift, crop) = (0.into(), Pair::from(-2), 0.into());
+            let (window, scale) = (4.into(), F32::new(0.001));
+            let op = Op::LinearResidual { window, height: 8, width: 8, cut, shift, crop, scale };
             let mut operands = vec![("x", int(Elem::I8, 0.05, &[4, 16, 32]))];
             operands.extend(fc("proj", 32, 32, 0.05));
             operands.push(("r", stream(32)));

@@ -286,7 +286,8 @@ fn bounded_bias(graph: &Graph, node: &Node) -> Result<(), (usize, &'static str)>
     match node.op.kind() {
         _ if node.ty.is_float() => Ok(()),
         OpKind::AttnBias => {
-            let scores = graph.node(node.operands[0]).is_some_and(|n| n.op.kind() == OpKind::AttnScores);
+            let is_scores = |kind: OpKind| matches!(kind, OpKind::AttnScores | OpKind::HeadScale);
+            let scores = graph.node(node.operands[0]).is_some_and(|n| is_scores(n.op.kind()));
             match (1..3).find(|&i| !(scores && constant(i))) {
                 Some(i) => Err((i, "bias and mask of integer scores must be constants, added to scores once")),
                 None => Ok(()),

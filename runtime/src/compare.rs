@@ -55,6 +55,15 @@ impl Difference {
     }
 }
 
+/// Whether a golden result has the shape of one that was found, `[N,H,W,C]` perhaps with its tokens in one row, `[N,H·W,C]`: the elements are in the
+/// same order.
+pub fn same_shape(found: &[usize], golden: &[usize]) -> bool {
+    match (found, golden) {
+        ([n, h, w, c], [n2, tokens, c2]) => (n, h.checked_mul(*w), c) == (n2, Some(*tokens), c2),
+        _ => found == golden,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -71,5 +80,11 @@ mod tests {
         parts.add(&[3.0], &[3.0]);
         parts.add(&[4.0], &[3.5]);
         assert_eq!(parts.difference(), d);
+    }
+
+    #[test]
+    fn tokens_may_be_in_one_row() {
+        assert!(same_shape(&[2, 3, 4, 5], &[2, 3, 4, 5]) && same_shape(&[2, 3, 4, 5], &[2, 12, 5]));
+        assert!(!same_shape(&[2, 3, 4, 5], &[2, 5, 12]) && !same_shape(&[2, 12, 5], &[2, 3, 4, 5]));
     }
 }

@@ -7,9 +7,9 @@ use miette::{IntoDiagnostic, miette};
 use serde_json::json;
 use std::{collections::BTreeMap, fs, path::PathBuf, process::ExitCode};
 use swint::{
-    compiler::frontend::Checkpoint,
+    compiler::frontend::{Checkpoint, canonical_modules},
     runtime::{
-        compare::Difference,
+        compare::{Difference, same_shape},
         inputs::{read_inputs, stack},
     },
 };
@@ -22,7 +22,7 @@ pub struct Args {
     /// Inputs: `pixel_values` (f32, normalised) or `pixels` (u8), whichever the model takes.
     #[arg(long)]
     input: PathBuf,
-    /// Golden activations by module name, and `logits`.
+    /// Golden activations, and `logits`, by the module names of timm, transformers, torchvision or microsoft/Swin-Transformer.
     #[arg(long, required_unless_present = "reference", conflicts_with = "reference")]
     golden: Option<PathBuf>,
     #[command(flatten)]
@@ -59,10 +59,15 @@ impl Args {
         let mut rows = Vec::new();
         let mut failures = 0;
         let mut text = format!("{:<28}{:>12}{:>12}{:>10}\n", "tensor", "max abs", "cosine", "SQNR dB");
+        let names = golden.0.keys().map(String::as_str);
+        let canonical = canonical_modules(names, found.keys().map(String::as_str));
         for (name, tensor) in &golden.0 {
+            let module = canonical.get(name.as_str()).copied().unwrap_or(name);
             let name = &name.escape_debug().to_string();
-            let difference = match (tensor.as_f32(), found.get(name)) {
-                (Some(wanted), Some((shape, values))) if *shape == tensor.shape => Ok(Difference::of(wanted, values)),
+            let difference = match (tensor.as_f32(), found.get(module)) {
+                (Some(wanted), Some((shape, values))) if same_shape(shape, &tensor.shape) => {
+                    Ok(Difference::of(wanted, values))
+                }
                 (_, Some((shape, _))) => {
                     Err(format!("is f32{shape:?}, golden {}{:?}", tensor.data.elem(), tensor.shape))
                 }

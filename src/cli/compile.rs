@@ -30,9 +30,9 @@ use swint::{
 
 /// Arguments.
 #[derive(clap::Args)]
-#[command(mut_arg("weights", |arg| arg.required_unless_present("random_weights")))]
 pub struct Args {
-    /// Model description, a TOML file, or the name of a published model: swin_tiny_patch4_window7_224, …
+    /// Folder of a model as a hub has it, with config.json and model.safetensors; or a description: a TOML file, a config.json, or the
+    /// name of a published model: swin_tiny_patch4_window7_224, …
     spec: PathBuf,
     #[command(flatten)]
     model: ModelArgs,
@@ -116,6 +116,12 @@ impl Args {
         if self.output.is_some() && self.pass_args.stops_early() {
             return Err(miette!(
                 "-o writes a compiled model, and --stop-after leaves it half compiled: give --dump-dir"
+            ));
+        }
+        if !self.model.has_weights(&self.spec) {
+            return Err(miette!(
+                help = "a folder that holds description and checkpoint needs neither",
+                "give --weights FILE, or --random-weights SEED to look at a program or to time it"
             ));
         }
         self.model.refuse_to_overwrite(&self.spec, self.output.as_deref())?;

@@ -25,7 +25,7 @@ use std::{
 };
 use swint::{
     compiler::{
-        frontend::{self, Checkpoint, Preprocess, Spec},
+        frontend::{self, Canonical, Preprocess, Spec},
         quantize::MAX_INPUTS,
     },
     distill::{
@@ -208,8 +208,12 @@ impl Args {
         };
         let folder = self.run_dir.clone().unwrap_or_else(|| self.output.with_extension("run"));
         self.check_output(&folder)?;
-        let (bytes, checkpoint) = read_checkpoint(&self.teacher)?;
-        let student = self.student.as_deref().map(read_checkpoint).transpose()?;
+        let (bytes, teacher) = read_checkpoint(&spec, &self.teacher)?;
+        let (spec, checkpoint) = (teacher.spec, teacher.checkpoint);
+        if spec.classes == 0 {
+            return Err(miette!("{}: distillation is of logits, and there is no head", self.teacher.display()));
+        }
+        let student = self.student.as_deref().map(|student| read_checkpoint(&spec, student)).transpose()?;
         let (pictures, test) = self.pictures(&spec, preprocess)?;
         let config = self.config(pictures.len(), &devices)?;
         let bad = |path: &Path| {
@@ -221,7 +225,7 @@ impl Args {
         };
         let mut trainer = Trainer::new(&spec, checkpoint, config, &devices).map_err(bad(&self.teacher))?;
         if let (Some((_, student)), Some(path)) = (&student, &self.student) {
-            trainer.start_from(&spec, student).map_err(bad(path))?;
+            trainer.start_from(&spec, &student.checkpoint).map_err(bad(path))?;
         }
         if let Some(wanted) = config.quantize {
             let calibration = pictures.calibration(wanted).map_err(|e| miette!("{e}"))?;
@@ -291,7 +295,7 @@ impl Args {
     /// Training pictures, and those to judge by.
     fn pictures(&self, spec: &Spec, preprocess: &Preprocess) -> miette::Result<(Pictures, Option<Pictures>)> {
         let open = |path: &Path, split| {
-            Pictures::open(&resolve(path)?, split, spec.image, spec.classes, preprocess).map_err(|e| miette!("{e}"))
+            Pictures::open(&resolve(path)?, split, spec.height, spec.classes, preprocess).map_err(|e| miette!("{e}"))
         };
         let mut pictures = open(&self.data, Split::Train)?;
         let mut test = match &self.test_data {
@@ -472,11 +476,15 @@ fn quoted(path: &Path) -> miette::Result<String> {
     Ok(shlex::try_quote(&path).into_diagnostic()?.into_owned())
 }
 
-/// A checkpoint, and its file's bytes.
-fn read_checkpoint(path: &Path) -> miette::Result<(Vec<u8>, Checkpoint)> {
-    let bytes = fs::read(path).map_err(|e| coded(Code::Unreadable, format!("cannot read {}: {e}", path.display())))?;
-    let checkpoint = Checkpoint::from_bytes(&bytes);
-    let checkpoint = checkpoint.map_err(|e| coded(Code::BadCheckpoint, format!("{}: {e}", path.display())))?;
+/// A checkpoint under the canonical names, and its files' bytes.
+fn read_checkpoint(spec: &Spec, path: &Path) -> miette::Result<(Vec<u8>, Canonical)> {
+    let mut bytes = Vec::new();
+    for file in frontend::weight_files(path)? {
+        let read = fs::read(&file);
+        bytes.extend(read.map_err(|e| coded(Code::Unreadable, format!("cannot read {}: {e}", file.display())))?);
+    }
+    let checkpoint = frontend::load_checkpoint(spec.clone(), path)?;
+    checkpoint.notes.iter().for_each(|note| say(format_args!("warning: {note}")));
     Ok((bytes, checkpoint))
 }
 

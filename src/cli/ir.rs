@@ -25,7 +25,7 @@ use swint::{
 /// Arguments.
 #[derive(clap::Args)]
 pub struct Args {
-    /// A model description (.toml) or a published model's name, a compiled model (.swint) or an IR text (.ir).
+    /// A model's folder, its description (.toml, .json) or a published model's name, a compiled model (.swint) or an IR text (.ir).
     program: PathBuf,
     /// The stage to show: `import` (before the passes), a pass, `plan` (kernels and buffers); by default the last pass.
     #[arg(long, value_parser = shown_stage, conflicts_with = "stop_after")]
@@ -76,13 +76,18 @@ impl Args {
             return Err(miette!("--print-after and the stage would both go to stdout: give -o"));
         }
         let graph = match extension {
-            Some("toml") => self.compiled()?,
+            _ if self.program.is_dir() => self.compiled()?,
+            Some("toml" | "json") => self.compiled()?,
             Some("swint") => read_artifact(&self.program)?.module.graph,
             _ if is_text => read_ir(&self.program)?.0,
             _ if preset_names().any(|name| self.program == Path::new(name)) => self.compiled()?,
             _ => {
                 let help = did_you_mean(&self.program.display().to_string(), preset_names()).unwrap_or_default();
-                return Err(miette!(help = help, "{}: wanted a .toml, .swint or .ir file", self.program.display()));
+                return Err(miette!(
+                    help = help,
+                    "{}: wanted a folder, a .toml, .json, .swint or .ir file",
+                    self.program.display()
+                ));
             }
         };
         let text = match (stage, self.emit) {

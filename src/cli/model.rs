@@ -9,7 +9,7 @@ use std::{
 };
 use swint::{
     compiler::{
-        frontend::{self, Spec},
+        frontend::{self, Loaded, Spec},
         pipeline::{Activation, ActivationPolicy, Calibration, Options, Precision},
         quantize::MAX_INPUTS,
     },
@@ -20,7 +20,8 @@ use swint::{
 /// Arguments.
 #[derive(clap::Args)]
 pub struct ModelArgs {
-    /// Checkpoint: safetensors with timm's tensor names.
+    /// Checkpoint: safetensors with the tensor names of timm, transformers, torchvision or microsoft/Swin-Transformer, or a folder
+    /// with one; by default that in the folder of the description.
     #[arg(long)]
     pub weights: Option<PathBuf>,
     /// Random weights, made with this seed: to look at a program or to time it.
@@ -103,10 +104,21 @@ impl ModelArgs {
         Ok(Options { precision: self.precision.into(), ..self.quantize.options(&self.activation()?) })
     }
 
+    /// Whether the weights are known: given, random on purpose, or in the folder of the description.
+    pub fn has_weights(&self, spec: &Path) -> bool {
+        self.weights.is_some() || self.random_weights.is_some() || spec.is_dir()
+    }
+
     /// The description and the float graph; with random weights where no checkpoint is given.
     pub fn load(&self, spec: &Path) -> miette::Result<(Spec, Module)> {
-        if let Some(weights) = &self.weights {
-            return Ok(frontend::load(spec, weights)?);
+        let own = Some(spec).filter(|spec| spec.is_dir() && self.random_weights.is_none());
+        if let Some(weights) = self.weights.as_deref().or(own) {
+            let Loaded { spec, module, layout, notes } = frontend::load(spec, weights)?;
+            if layout.name != "timm" {
+                say(format_args!("note: the tensors are named as in {}", layout.name));
+            }
+            notes.iter().for_each(|note| say(format_args!("warning: {note}")));
+            return Ok((spec, module));
         }
         let description = frontend::load_spec(spec)?;
         if self.random_weights.is_none() {
@@ -162,7 +174,9 @@ impl ModelArgs {
             whole(a).is_some_and(|a| whole(b) == Some(a))
         };
         let calib = self.calib.as_deref().map(|path| data::resolve(path).unwrap_or_else(|_| path.to_owned()));
-        let inputs = [Some(spec), self.weights.as_deref(), calib.as_deref()];
+        let own = folder_inputs(&[Some(spec), self.weights.as_deref()]);
+        let given = [Some(spec), self.weights.as_deref(), calib.as_deref()];
+        let inputs: Vec<Option<&Path>> = given.into_iter().chain(own.iter().map(|path| Some(path.as_path()))).collect();
         let stats = self.calib_stats.as_deref();
         // With --calib the statistics are written, without they are an input.
         let (written, read) = if self.calib.is_some() { (stats, None) } else { (None, stats) };
@@ -185,6 +199,17 @@ impl ModelArgs {
         };
         write(path, &calibration.to_bytes().map_err(|e| miette!("--calib-stats: {e}"))?)
     }
+}
+
+/// The files in folders among some paths that may be read as a model's description or checkpoint.
+fn folder_inputs(paths: &[Option<&Path>]) -> Vec<PathBuf> {
+    let entries = paths.iter().flatten().filter_map(|path| fs::read_dir(path).ok()).flatten();
+    let files = entries.filter_map(|entry| Some(entry.ok()?.path()));
+    let is_input = |file: &PathBuf| {
+        let extension = file.extension().and_then(|extension| extension.to_str());
+        matches!(extension, Some("json" | "toml" | "safetensors"))
+    };
+    files.filter(is_input).collect()
 }
 
 /// Reads what a calibration saw.

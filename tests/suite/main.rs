@@ -10,6 +10,7 @@ mod cuda;
 #[cfg(feature = "distill")]
 mod distill;
 mod eval;
+mod hub;
 mod inspect;
 mod preprocess;
 mod rewrites;

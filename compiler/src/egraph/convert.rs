@@ -260,7 +260,7 @@ mod tests {
         let mut m = Module { graph: Graph::new("g", vec![input]), weights: Weights::default() };
         let x = Value::Input(InputId(0));
         let q = m.graph.push(Op::Quantize { elem: Elem::I8, scale: F32::new(0.1) }, vec![x]).unwrap();
-        let r = m.graph.push(Op::Roll { shift: 1 }, vec![q]).unwrap();
+        let r = m.graph.push(Op::Roll { shift: 1.into() }, vec![q]).unwrap();
         m.constant("w.scale", Type::f32([2]), Tensor::f32([2], vec![0.5, 0.25]));
         let w_ty = Type::int(Elem::I8, Scale::channels("w.scale", 0), [2, 8]);
         let w = m.constant("w", w_ty, Tensor::new([2, 8], swint_ir::Data::I8(vec![1; 16])));

@@ -7,7 +7,9 @@ use std::{cmp::Ordering, sync::Arc};
 use swint_ir::{
     ConstId, Data, Elem, Node, Tensor, Type, arith,
     fused::{self, Source},
-    infer, interp,
+    infer,
+    infer::MAX_SCORE,
+    interp,
     op::{Attr, Class, Op, OpKind},
 };
 
@@ -256,6 +258,7 @@ fn range(op: &Op, operands: &[&Facts], ty: &Type, constants: &Constants) -> Rang
     let x = of(0);
     let sum_of = |n: usize, product: Range| product.times(Range { low: n as f64, high: n as f64 });
     match op {
+        Op::Pad { .. } => x.hull(Range { low: 0.0, high: 0.0 }),
         op if op.kind().class() == Class::Index => x,
         Op::Relu {} => Range { low: x.low.max(0.0), high: x.high.max(0.0) },
         // Its least value is −0.1700; beyond that it is at most x, and at most zero where x is.
@@ -269,6 +272,10 @@ fn range(op: &Op, operands: &[&Facts], ty: &Type, constants: &Constants) -> Rang
             if operands.len() > 2 { sums.plus(of(2)) } else { sums }
         }
         Op::AttnScores { heads } if !ty.is_float() => sum_of(parts(operands[0]).0.last() / heads, x.times(of(1))),
+        Op::HeadScale {} if !ty.is_float() => {
+            let end = f64::from(MAX_SCORE);
+            Range { low: x.low.clamp(-end, end), high: x.high.clamp(-end, end) }.times(of(1))
+        }
         Op::AttnValues {} if !ty.is_float() => sum_of(parts(operands[0]).0.last(), x.times(of(1))),
         Op::AttnBias { .. } if !ty.is_float() => operands[1..].iter().fold(x, |sum, f| sum.plus(parts(f).1)),
         Op::MeanPool {} if !ty.is_float() => {

@@ -6,7 +6,7 @@ use super::{
 };
 use egg::{Applier, ENodeOrVar, Id, Language, Pattern, PatternAst, Rewrite, Subst, Symbol, Var};
 use std::{fmt, sync::Arc};
-use swint_ir::{ConstId, Data, Elem, F32, Tensor, Type, graph::declare_fresh, op::Attr};
+use swint_ir::{ConstId, Data, Elem, F32, Pair, Tensor, Type, graph::declare_fresh, op::Attr};
 
 /// How far a rule changes values.
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -40,6 +40,11 @@ pub enum Bound {
     Norm,
     /// Half a step of the scores each for bias and mask, beside float rounding of the largest operand.
     ScoreBias,
+    /// A step of the result, and one unit of 2^-15.
+    Unit,
+    /// Half a unit of the head's scale times the score, and what the score exceeds 32767 units by times the scale; beside float
+    /// rounding of the result.
+    HeadScale,
 }
 
 /// One row of a rule table: `lhs ⇒ rhs` where `when` holds.
@@ -121,6 +126,15 @@ impl Match<'_> {
     /// The value of a count.
     pub fn count(&self, name: &str) -> Option<usize> {
         usize::try_from(self.int(name)?).ok()
+    }
+
+    /// The value of an attribute for each axis of an image.
+    pub fn pair(&self, name: &str) -> Option<Pair<i64>> {
+        match self.facts(name)? {
+            Facts::Attr(Attr::Int(value)) => Some((*value).into()),
+            Facts::Attr(Attr::Ints(values)) => values.first_chunk().map(|&[rows, columns]| Pair::new(rows, columns)),
+            _ => None,
+        }
     }
 
     /// The value of a float attribute.

@@ -117,7 +117,10 @@ mod tests {
         assert_eq!(of(0.1), "qlinear{elem=i8} i8[1,64] i8[256,64] -> i8[1,256]");
         assert_eq!(of(0.1), of(0.2));
         let x = Type::f32([1, 4, 4, 2]);
-        assert_eq!(signature(&Op::Roll { shift: -1 }, &[&x], &x), "roll{shift=-1} f32[1,4,4,2] -> f32[1,4,4,2]");
+        assert_eq!(
+            signature(&Op::Roll { shift: swint_ir::Pair::from(-1) }, &[&x], &x),
+            "roll{shift=-1} f32[1,4,4,2] -> f32[1,4,4,2]"
+        );
     }
 
     #[test]

@@ -2,13 +2,17 @@
 
 mod attention;
 mod checkpoint;
+mod config;
+mod layout;
 mod load;
 mod presets;
 mod spec;
 mod swin;
 
 pub use checkpoint::{Checkpoint, CheckpointError};
-pub use load::{LoadError, load, load_spec};
+pub use config::{ConfigFile, read_config};
+pub use layout::{Canonical, CheckpointFile, Layout, canonical, canonical_modules};
+pub use load::{LoadError, Loaded, load, load_checkpoint, load_folder, load_spec, weight_files};
 pub use presets::{preset, preset_names};
-pub use spec::{Interpolation, Preprocess, Resize, Spec, Stage};
+pub use spec::{Interpolation, Partition, Preprocess, Resize, Spec, Stage, Version};
 pub use swin::{import, random_checkpoint};

@@ -1,13 +1,13 @@
 //! A Swin Transformer as float IR, from timm's tensor names.
 
 use super::{
-    attention::{relative_position_bias, shift_mask},
+    attention::{PositionMlp, distances, relative_position_bias, score_scales, shift_mask},
     checkpoint::{Checkpoint, CheckpointError},
-    spec::{Spec, Stage},
+    spec::{Partition, Spec, Stage, Version},
 };
 use std::collections::BTreeMap;
 use swint_ir::{
-    Elem, F32, Graph, InputId, Module, Scale, Tensor, Type, Value, Weights,
+    Elem, F32, Graph, InputId, Module, Pair, Scale, Tensor, Type, Value, Weights,
     graph::Decl,
     op::{Op, Order},
     random,
@@ -16,16 +16,24 @@ use swint_ir::{
 /// LayerNorm's ε, the same in every published Swin.
 const EPS: f32 = 1e-5;
 
+/// The least length that a head's q and k are divided by, as PyTorch's `normalize` has it.
+const L2_EPS: f32 = 1e-12;
+
+/// Hidden channels of the MLP of Swin V2's position biases.
+const POSITION_HIDDEN: usize = 512;
+
 /// Builds the float graph of a model, for a batch of one.
 ///
-/// The input is `image: u8[1,side,side,channels]` where the description has a `[preprocess]`, else
-/// `pixel_values: f32[1,side,side,channels]`. Nodes carry the names of timm's modules.
+/// The result is the logits; of a model without classes the pooled features, named so.
+///
+/// The input is `image: u8[1,height,width,channels]` where the description has a `[preprocess]`, else
+/// `pixel_values: f32[1,height,width,channels]`. Nodes carry the names of timm's modules.
 ///
 /// # Errors
 /// Every tensor that is missing, extra or mis-shaped, all at once.
 pub fn import(spec: &Spec, checkpoint: &Checkpoint) -> Result<Module, CheckpointError> {
     checkpoint.check(&expected(spec))?;
-    let shape = [1, spec.image, spec.image, spec.channels];
+    let shape = [1, spec.height, spec.width, spec.channels];
     let input = match spec.preprocess {
         Some(_) => Decl { name: "image".into(), ty: Type::int(Elem::U8, Scale::UNIT, shape) },
         None => Decl { name: "pixel_values".into(), ty: Type::f32(shape) },
@@ -49,7 +57,8 @@ pub(super) fn expected(spec: &Spec) -> BTreeMap<String, Vec<usize>> {
         let c = stage.channels;
         last = c;
         if s > 0 {
-            vectors.push((format!("layers.{s}.downsample.norm"), 2 * c));
+            let normalised = if spec.version == Version::V1 { 2 * c } else { c };
+            vectors.push((format!("layers.{s}.downsample.norm"), normalised));
             add(format!("layers.{s}.downsample.reduction.weight"), &[c, 2 * c]);
         }
         for b in 0..stage.depth {
@@ -57,18 +66,34 @@ pub(super) fn expected(spec: &Spec) -> BTreeMap<String, Vec<usize>> {
             vectors.push((format!("{block}.norm1"), c));
             vectors.push((format!("{block}.norm2"), c));
             add(format!("{block}.attn.qkv.weight"), &[3 * c, c]);
-            if spec.qkv_bias {
-                add(format!("{block}.attn.qkv.bias"), &[3 * c]);
+            match spec.version {
+                Version::V1 => {
+                    if spec.qkv_bias {
+                        add(format!("{block}.attn.qkv.bias"), &[3 * c]);
+                    }
+                    let table = distances(stage.window);
+                    let table = [table.rows * table.columns, stage.heads];
+                    add(format!("{block}.attn.relative_position_bias_table"), &table);
+                }
+                Version::V2 { .. } => {
+                    for part in ["q", "v"].iter().filter(|_| spec.qkv_bias) {
+                        add(format!("{block}.attn.{part}_bias"), &[c]);
+                    }
+                    add(format!("{block}.attn.logit_scale"), &[stage.heads, 1, 1]);
+                    add(format!("{block}.attn.cpb_mlp.0.weight"), &[POSITION_HIDDEN, 2]);
+                    add(format!("{block}.attn.cpb_mlp.0.bias"), &[POSITION_HIDDEN]);
+                    add(format!("{block}.attn.cpb_mlp.2.weight"), &[stage.heads, POSITION_HIDDEN]);
+                }
             }
-            let table = (2 * stage.window - 1).pow(2);
-            add(format!("{block}.attn.relative_position_bias_table"), &[table, stage.heads]);
             linears.push((format!("{block}.attn.proj"), c, c));
             linears.push((format!("{block}.mlp.fc1"), spec.hidden(c), c));
             linears.push((format!("{block}.mlp.fc2"), c, spec.hidden(c)));
         }
     }
     vectors.push(("norm".into(), last));
-    linears.push(("head.fc".into(), spec.classes, last));
+    if spec.classes > 0 {
+        linears.push(("head.fc".into(), spec.classes, last));
+    }
     for (name, n, k) in linears {
         add(format!("{name}.weight"), &[n, k]);
         add(format!("{name}.bias"), &[n]);
@@ -82,7 +107,8 @@ pub(super) fn expected(spec: &Spec) -> BTreeMap<String, Vec<usize>> {
 
 /// A checkpoint of random values that fits a description: for looking at programs and timing them without a trained model.
 ///
-/// Every branch matters: γ is around 1 with a deviation of 0.2, biases have 0.1, position biases 0.5, weights 1.4/√K.
+/// Every branch matters: γ is around 1 with a deviation of 0.2, biases have 0.1, position biases 0.5, weights 1.4/√K, score scales are
+/// around 10.
 pub fn random_checkpoint(spec: &Spec, seed: u64) -> Checkpoint {
     let mut rng = random::Rng::with_seed(seed);
     let tensors = expected(spec).into_iter().map(|(name, shape)| {
@@ -91,6 +117,7 @@ pub fn random_checkpoint(spec: &Spec, seed: u64) -> Checkpoint {
             1 if name.ends_with(".weight") => (1.0, 0.2),
             1 => (0.0, 0.1),
             _ if name.ends_with("bias_table") => (0.0, 0.5),
+            _ if name.ends_with("logit_scale") => (std::f32::consts::LN_10, 0.1),
             _ => (0.0, 1.4 / (k as f32).sqrt()),
         };
         let values = (0..n).map(|_| mean + deviation * random::normal(&mut rng)).collect();
@@ -125,16 +152,16 @@ impl Builder<'_> {
         for (s, stage) in spec.stages().enumerate() {
             let layer = format!("layers.{s}");
             if s > 0 {
-                let down = format!("{layer}.downsample");
-                x = self.push(Op::SpaceToDepth { block: 2, order: Order::Column }, &[x]);
-                x = self.norm(x, &format!("{down}.norm"));
-                let w = self.constant(&format!("{down}.reduction.weight"));
-                x = self.push(Op::Linear {}, &[x, w]);
-                self.module.graph.add_loc(x, down);
+                x = self.merge(x, &format!("{layer}.downsample"));
             }
             for b in 0..stage.depth {
                 let block = format!("{layer}.blocks.{b}");
-                x = self.block(x, &block, &layer, Stage { shift: if b % 2 == 1 { stage.shift } else { 0 }, ..stage });
+                x = self.block(
+                    x,
+                    &block,
+                    &layer,
+                    Stage { shift: if b % 2 == 1 { stage.shift } else { 0.into() }, ..stage },
+                );
                 self.module.graph.add_loc(x, block);
             }
             self.module.graph.add_loc(x, layer);
@@ -142,66 +169,154 @@ impl Builder<'_> {
         x = self.norm(x, "norm");
         self.module.graph.add_loc(x, "norm");
         x = self.push(Op::MeanPool {}, &[x]);
-        x = self.linear(x, "head.fc");
-        self.module.graph.add_loc(x, "logits");
+        if spec.classes > 0 {
+            x = self.linear(x, "head.fc");
+            self.module.graph.add_loc(x, "logits");
+        } else {
+            self.module.graph.add_loc(x, "features");
+        }
         self.module.graph.output = x;
         self.module
     }
 
+    /// Patch merging: blocks of two by two tokens become one, where sides are odd with zeros beside the last.
+    fn merge(&mut self, x: Value, name: &str) -> Value {
+        let even = self.sides(x).map(|side| side.next_multiple_of(2));
+        let mut x = self.pad(x, even);
+        x = self.push(Op::SpaceToDepth { block: 2, order: Order::Column }, &[x]);
+        let (norm, weight) = (format!("{name}.norm"), format!("{name}.reduction.weight"));
+        if self.spec.version == Version::V1 {
+            x = self.norm(x, &norm);
+        }
+        let w = self.constant(&weight);
+        x = self.push(Op::Linear {}, &[x, w]);
+        if self.spec.version != Version::V1 {
+            x = self.norm(x, &norm);
+        }
+        self.module.graph.add_loc(x, name);
+        x
+    }
+
     fn block(&mut self, x: Value, name: &str, layer: &str, stage: Stage) -> Value {
-        let Stage { side, window, shift, .. } = stage;
-        let mut y = self.norm(x, &format!("{name}.norm1"));
-        if shift > 0 {
-            y = self.push(Op::Roll { shift: shift as i64 }, &[y]);
-        }
-        y = self.push(Op::WindowPartition { window }, &[y]);
-        y = self.attention(y, &format!("{name}.attn"), layer, stage);
-        y = self.push(Op::WindowReverse { window, height: side, width: side }, &[y]);
-        if shift > 0 {
-            y = self.push(Op::Roll { shift: -(shift as i64) }, &[y]);
-        }
+        let before = self.spec.version == Version::V1;
+        let norm = |this: &mut Self, y, number: usize, wanted| {
+            if wanted { this.norm(y, &format!("{name}.norm{number}")) } else { y }
+        };
+        let mut y = norm(self, x, 1, before);
+        y = self.windowed(y, name, layer, stage);
+        y = norm(self, y, 1, !before);
         let x = self.push(Op::Add {}, &[x, y]);
-        let mut y = self.norm(x, &format!("{name}.norm2"));
+        let mut y = norm(self, x, 2, before);
         y = self.linear(y, &format!("{name}.mlp.fc1"));
         y = self.push(Op::Gelu {}, &[y]);
         y = self.linear(y, &format!("{name}.mlp.fc2"));
+        y = norm(self, y, 2, !before);
         self.push(Op::Add {}, &[x, y])
     }
 
+    /// Attention in windows of the grid, padded and shifted as the description's library does it.
+    fn windowed(&mut self, x: Value, name: &str, layer: &str, stage: Stage) -> Value {
+        let Stage { window, grid, .. } = stage;
+        let padded = stage.padded();
+        let shift = stage.shift.map(|s| s as i64);
+        let shift_first = self.spec.partition == Partition::Timm;
+        let mut y = if shift_first { x } else { self.pad(x, padded) };
+        y = self.roll(y, shift);
+        y = self.pad(y, padded);
+        y = self.push(Op::WindowPartition { window }, &[y]);
+        y = self.attention(y, &format!("{name}.attn"), layer, stage);
+        y = self.push(Op::WindowReverse { window, height: padded.rows, width: padded.columns }, &[y]);
+        if shift_first {
+            y = self.crop(y, grid);
+        }
+        y = self.roll(y, shift.map(|s| -s));
+        self.crop(y, grid)
+    }
+
     fn attention(&mut self, x: Value, name: &str, layer: &str, stage: Stage) -> Value {
-        let Stage { channels, heads, window, shift, side, .. } = stage;
-        let tokens = window * window;
-        let [q, k, v] = ["q", "k", "v"].map(|part| self.qkv_part(x, name, part, channels));
-        let mut operands = vec![self.push(Op::AttnScores { heads }, &[q, k])];
-        let table = self.tensor(&format!("{name}.relative_position_bias_table"));
-        let bias = relative_position_bias(table.as_f32().expect(CHECKED), window, heads);
+        let Stage { channels, heads, window, .. } = stage;
+        let tokens = window.rows * window.columns;
+        let [mut q, mut k, v] = ["q", "k", "v"].map(|part| self.qkv_part(x, name, part, channels));
+        let mut scale = F32::new(((channels / heads) as f32).powf(-0.5));
+        let cosine = self.spec.version != Version::V1;
+        if cosine {
+            [q, k] = [q, k].map(|x| self.push(Op::L2Norm { heads, eps: F32::new(L2_EPS) }, &[x]));
+        }
+        let mut scores = self.push(Op::AttnScores { heads }, &[q, k]);
+        if cosine {
+            let of_checkpoint = format!("{name}.logit_scale");
+            let scales = Tensor::f32([heads], score_scales(self.tensor(&of_checkpoint).as_f32().expect(CHECKED)));
+            let scales = self.module.constant(format!("{name}.score_scale"), Type::f32([heads]), scales);
+            scores = self.push(Op::HeadScale {}, &[scores, scales]);
+            scale = F32::ONE;
+        }
+        let bias = relative_position_bias(&self.position_table(name, &stage), window, heads);
         let shape = [heads, tokens, tokens];
+        let mut operands = vec![scores];
         operands.push(self.module.constant(
             format!("{name}.relative_position_bias"),
             Type::f32(shape),
             Tensor::f32(shape, bias),
         ));
-        if shift > 0 {
-            let shape = [(side / window).pow(2), tokens, tokens];
-            let mask = Tensor::f32(shape, shift_mask(&stage));
+        if stage.shift != 0.into() {
+            let mask = shift_mask(&stage);
+            let shape = [mask.len() / (tokens * tokens), tokens, tokens];
+            let mask = Tensor::f32(shape, mask);
             operands.push(self.module.constant(format!("{layer}.attn_mask"), Type::f32(shape), mask));
         }
-        let scale = F32::new(((channels / heads) as f32).powf(-0.5));
         let scores = self.push(Op::AttnBias { scale }, &operands);
         let p = self.push(Op::Softmax {}, &[scores]);
         let y = self.push(Op::AttnValues {}, &[p, v]);
         self.linear(y, &format!("{name}.proj"))
     }
 
-    /// One third of the qkv linear: q, k and v are quantized apart, each with its own scale.
+    /// The biases of all distances in a window, `[distances,heads]`: the checkpoint's, or those that its MLP gives.
+    fn position_table(&self, name: &str, stage: &Stage) -> Vec<f32> {
+        let values = |part: &str| self.tensor(&format!("{name}.{part}")).as_f32().expect(CHECKED);
+        if self.spec.version == Version::V1 {
+            return values("relative_position_bias_table").to_vec();
+        }
+        let [first, bias, second] = ["0.weight", "0.bias", "2.weight"].map(|part| values(&format!("cpb_mlp.{part}")));
+        PositionMlp { first, bias, second }.table(stage.window, stage.pretrained_window, stage.heads)
+    }
+
+    fn roll(&mut self, x: Value, shift: Pair<i64>) -> Value {
+        if shift == 0.into() { x } else { self.push(Op::Roll { shift }, &[x]) }
+    }
+
+    fn pad(&mut self, x: Value, sides: Pair<usize>) -> Value {
+        if self.sides(x) == sides { x } else { self.push(Op::Pad { sides }, &[x]) }
+    }
+
+    fn crop(&mut self, x: Value, sides: Pair<usize>) -> Value {
+        if self.sides(x) == sides { x } else { self.push(Op::Crop { sides }, &[x]) }
+    }
+
+    /// Sides of a map of tokens.
+    fn sides(&self, x: Value) -> Pair<usize> {
+        let shape = &self.module.graph.ty(x).shape;
+        Pair::new(shape[1], shape[2])
+    }
+
+    /// One third of the qkv linear: q, k and v are quantized apart, each with its own scale. In the second version q and v have biases
+    /// of their own, and k none.
     fn qkv_part(&mut self, x: Value, name: &str, part: &str, channels: usize) -> Value {
         let third = ["q", "k", "v"].iter().position(|p| *p == part).expect("q, k or v");
+        let third_of = |tensor: &Tensor| {
+            let values = tensor.as_f32().expect(CHECKED);
+            values[third * values.len() / 3..][..values.len() / 3].to_vec()
+        };
+        let weight = third_of(self.tensor(&format!("{name}.qkv.weight")));
+        let bias = match self.spec.version {
+            _ if !self.spec.qkv_bias => None,
+            Version::V1 => Some(third_of(self.tensor(&format!("{name}.qkv.bias")))),
+            Version::V2 { .. } if part == "k" => None,
+            Version::V2 { .. } => Some(self.tensor(&format!("{name}.{part}_bias")).as_f32().expect(CHECKED).to_vec()),
+        };
         let mut operands = vec![x];
-        for parameter in ["weight", "bias"].iter().filter(|p| **p == "weight" || self.spec.qkv_bias) {
-            let whole = self.tensor(&format!("{name}.qkv.{parameter}"));
-            let values = whole.as_f32().expect(CHECKED);
-            let values = values[third * values.len() / 3..][..values.len() / 3].to_vec();
-            let shape = if *parameter == "weight" { vec![channels, channels] } else { vec![channels] };
+        let all = [("weight", Some(weight), vec![channels, channels]), ("bias", bias, vec![channels])];
+        for (parameter, values, shape) in all {
+            let Some(values) = values else { continue };
             let ty = Type::f32(shape.clone());
             operands.push(self.module.constant(format!("{name}.{part}.{parameter}"), ty, Tensor::f32(shape, values)));
         }

@@ -29,12 +29,12 @@ pub(super) fn lower(op: &Op, types: &[&Type], y: &Type, operands: &[Operand]) ->
         step_inputs(step, from, operands, &mut inputs, &mut facts);
     }
     let (x, epsilon) = (types[0], facts.epsilon);
-    let mut rows = Rows { chunk: x.last(), parts: 1, period: 0 };
-    if let Some((map, shape)) = facts.maps.first() {
-        rows.period = shape.iter().rev().skip(1).product();
-        if let Op::SpaceToDepth { block, .. } = map {
-            rows.parts = block * block;
-        }
+    let parts = match facts.maps.first() {
+        Some((Op::SpaceToDepth { block, .. }, _)) => block * block,
+        _ => 1,
+    };
+    let rows = Rows::moved(x.last(), parts, &facts.maps);
+    if rows.period > 0 {
         inputs.push(Operand::Const(ConstSource::Map(facts.maps)));
     }
     let elem_of = |i: usize| types.get(i).map(|ty| ty.elem);

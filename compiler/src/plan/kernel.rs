@@ -2,7 +2,12 @@
 
 use super::pack;
 use std::{fmt, sync::Arc};
-use swint_ir::{Data, Elem, F32, Tensor, Type, Weights, arith::softmax, index_map::IndexMap, op::Op};
+use swint_ir::{
+    Data, Elem, F32, Tensor, Type, Weights,
+    arith::softmax,
+    index_map::{IndexMap, NOTHING},
+    op::Op,
+};
 
 /// What a kernel computes. Extents that shape its code are here; how many items it works on is the launch's.
 ///
@@ -21,8 +26,8 @@ pub enum Kernel {
     AttnBias { elem: Elem, heads: usize, tokens: usize, masks: usize, scale: F32 },
     /// A bias of `n` values; item: an element. Inputs: x, bias.
     BiasAdd { elem: Elem, n: usize },
-    /// Moves chunks by an index map of `period` chunks; item: a chunk. Inputs: x, map.
-    Move { elem: Elem, chunk: usize, period: usize },
+    /// Moves chunks by an index map; item: a chunk of the result. Inputs: x, map.
+    Move { elem: Elem, rows: Rows },
     /// Pixels to floats; item: an element. Inputs: pixels, mean, std.
     Normalize { channels: usize },
     /// Item: a row. Inputs: x, γ, β.
@@ -30,6 +35,12 @@ pub enum Kernel {
     /// Item: a row. Inputs: x, γ, β, the multiplier's mantissa `[1]` and shift `[1]`. `epsilon` as
     /// [`swint_ir::arith::layer_norm::epsilon`] gives it.
     QLayerNorm { x: Elem, channels: usize, epsilon: i64, to: Elem },
+    /// Item: a head of a row, `channels` of them. Input: x.
+    L2Norm { channels: usize, eps: F32 },
+    /// Item: a head of a row, `channels` of them. Inputs: x, the multiplier's mantissa `[1]` and shift `[1]`.
+    QL2Norm { x: Elem, channels: usize, to: Elem },
+    /// Item: a score. Inputs: scores, the heads' scales.
+    HeadScale { elem: Elem, heads: usize, tokens: usize },
     /// Item: a row. Input: scores.
     Softmax { n: usize },
     /// Item: a row. Inputs: scores, the table of powers, the mantissa `[1]` and shift `[1]` of the exponent's multiplier.
@@ -76,11 +87,38 @@ pub struct Rows {
     pub chunk: usize,
     /// Chunks of a row.
     pub parts: usize,
-    /// Chunks of an image, which an index map moves; 0 where none does.
+    /// Chunks of an image of what is made, which an index map moves; 0 where none does.
     pub period: usize,
+    /// Chunks of an image of what they are moved from.
+    pub from: usize,
+    /// Whether some are zeros, of nothing: the map has −1 there.
+    pub padded: bool,
 }
 
 impl Rows {
+    /// Rows of `k` elements, which nothing moves.
+    pub fn plain(k: usize) -> Rows {
+        Rows { chunk: k, parts: 1, period: 0, from: 0, padded: false }
+    }
+
+    /// Rows of `parts` chunks that index maps move, each from an operand of the shape beside it.
+    pub(super) fn moved(chunk: usize, parts: usize, maps: &[(Op, Vec<usize>)]) -> Rows {
+        let (Some((_, first)), Some((last, shape))) = (maps.first(), maps.last()) else {
+            return Rows { parts, ..Rows::plain(chunk) };
+        };
+        let chunks = |shape: &[usize]| shape.iter().product::<usize>() / shape.last().expect("maps move channels");
+        let padded = maps.iter().any(|(op, _)| matches!(op, Op::Pad { .. }));
+        Rows { chunk, parts, period: IndexMap::of(last, shape).source.len(), from: chunks(first), padded }
+    }
+
+    /// What an index map takes chunks from, where that is not as many.
+    fn fmt_source(self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.from != self.period {
+            write!(f, ",from={}", self.from)?;
+        }
+        f.write_str(if self.padded { ",padded" } else { "" })
+    }
+
     /// Elements of a row.
     pub fn len(self) -> usize {
         self.chunk * self.parts
@@ -98,7 +136,7 @@ impl fmt::Display for Rows {
         if self.period > 0 {
             write!(f, ",map={}x{}", self.period, self.chunk)?;
         }
-        Ok(())
+        self.fmt_source(f)
     }
 }
 
@@ -122,7 +160,16 @@ impl fmt::Display for Kernel {
                 write!(f, "attn_bias[{elem},heads={heads},tokens={tokens},masks={masks},scale={scale}]")
             }
             Kernel::BiasAdd { elem, n } => write!(f, "bias_add[{elem},n={n}]"),
-            Kernel::Move { elem, chunk, period } => write!(f, "move[{elem},chunk={chunk},period={period}]"),
+            Kernel::Move { elem, rows } => {
+                write!(f, "move[{elem},chunk={},period={}", rows.chunk, rows.period)?;
+                rows.fmt_source(f)?;
+                f.write_str("]")
+            }
+            Kernel::L2Norm { channels, eps } => write!(f, "l2_norm[channels={channels},eps={eps}]"),
+            Kernel::QL2Norm { x, channels, to } => write!(f, "ql2_norm[{x},channels={channels},to={to}]"),
+            Kernel::HeadScale { elem, heads, tokens } => {
+                write!(f, "head_scale[{elem},heads={heads},tokens={tokens}]")
+            }
             Kernel::Normalize { channels } => write!(f, "normalize[channels={channels}]"),
             Kernel::LayerNorm { channels, eps } => write!(f, "layer_norm[channels={channels},eps={eps}]"),
             Kernel::QLayerNorm { x, channels, epsilon, to } => {
@@ -187,7 +234,7 @@ pub enum ConstSource {
     Mantissas(Type, F32, usize),
     /// Shifts of the same.
     Shifts(Type, F32, usize),
-    /// The chunks that index maps, one after the other, take from operands of these shapes.
+    /// The chunks that index maps, one after the other, take from operands of these shapes; −1 for nothing.
     Map(Vec<(Op, Vec<usize>)>),
     /// Floats.
     Floats(Vec<F32>),
@@ -236,7 +283,9 @@ impl ConstSource {
             ConstSource::Map(maps) => {
                 let mut all = maps.iter().map(|(op, shape)| IndexMap::of(op, shape).source);
                 let first = all.next().expect("there is a map");
-                let composed = all.fold(first, |below, above| above.iter().map(|&i| below[i as usize]).collect());
+                // Nothing is nothing, wherever it is moved.
+                let of = |below: &[u32], i: u32| if i == NOTHING { NOTHING } else { below[i as usize] };
+                let composed = all.fold(first, |below, above| above.iter().map(|&i| of(&below, i)).collect());
                 Data::I32(composed.into_iter().map(|i| i as i32).collect())
             }
             ConstSource::Powers => Data::I32(softmax::EXP2.to_vec()),

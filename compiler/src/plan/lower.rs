@@ -1,7 +1,7 @@
 //! Lowers a verified graph to a plan: one kernel an op.
 
 use super::{
-    Blueprint, Buffer, ConstSource, Kernel, Launch, Machine, Plan, Whole,
+    Blueprint, Buffer, ConstSource, Kernel, Launch, Machine, Plan, Rows, Whole,
     arena::{Lifetime, allocate},
     fused,
     options::{options, pack},
@@ -13,8 +13,8 @@ use petgraph::{
 };
 use std::collections::{BTreeMap, HashMap};
 use swint_ir::{
-    Elem, F32, Graph, Node, NodeId, Type, Value, Weights,
-    arith::{layer_norm, softmax},
+    Elem, F32, Graph, Node, NodeId, Scale, Type, Value, Weights,
+    arith::{l2_norm, layer_norm, softmax},
     fused::linear_weights,
     infer,
     op::{Class, Op, OpKind},
@@ -234,10 +234,10 @@ impl Lowering<'_> {
                 (kernel, items)
             }
             op if op.kind().class() == Class::Index => {
-                let (shape, chunk) = (map_shape(op, &x.shape), x.last());
-                let period = shape.iter().product::<usize>() / chunk;
-                inputs.push(Operand::Const(ConstSource::Map(vec![(op.clone(), shape)])));
-                (Kernel::Move { elem: x.elem, chunk, period }, y.elements() / chunk)
+                let maps = vec![(op.clone(), map_shape(op, &x.shape))];
+                let rows = Rows::moved(x.last(), 1, &maps);
+                inputs.push(Operand::Const(ConstSource::Map(maps)));
+                (Kernel::Move { elem: x.elem, rows }, y.elements() / rows.chunk)
             }
             Op::Linear {} | Op::QLinear { .. } => {
                 let mut requantize = None;
@@ -279,6 +279,13 @@ impl Lowering<'_> {
                 let epsilon = epsilon.expect("the graph is verified");
                 (Kernel::QLayerNorm { x: x.elem, channels: x.last(), epsilon, to: *elem }, y.rows())
             }
+            Op::L2Norm { heads, eps } => (Kernel::L2Norm { channels: x.last() / heads, eps: *eps }, y.rows() * heads),
+            Op::QL2Norm { heads, elem, scale } => {
+                let units = Type::int(Elem::I32, Scale::tensor(l2_norm::SCALE), [1]);
+                inputs.extend(multipliers(&units, *scale));
+                (Kernel::QL2Norm { x: x.elem, channels: x.last() / heads, to: *elem }, y.rows() * heads)
+            }
+            Op::HeadScale {} => (Kernel::HeadScale { elem: x.elem, heads: x.shape[1], tokens: x.last() }, y.elements()),
             Op::Softmax {} => (Kernel::Softmax { n: x.last() }, y.rows()),
             Op::QSoftmax {} => {
                 inputs.push(Operand::Const(ConstSource::Powers));
@@ -303,10 +310,7 @@ impl Lowering<'_> {
                 (Kernel::Requantize { from: x.elem, to: *elem, n: x.last() }, y.rows())
             }
             Op::Lut {} => (Kernel::Lut { from: x.elem, to: y.elem }, y.elements()),
-            Op::SpaceToDepth { .. } | Op::Roll { .. } | Op::WindowPartition { .. } | Op::WindowReverse { .. } => {
-                unreachable!("index maps are handled above")
-            }
-            _ => unreachable!("fused ops are handled above"),
+            _ => unreachable!("index maps and fused ops are handled above"),
         };
         (kernel, items, inputs)
     }
@@ -352,7 +356,7 @@ fn scale_only(ty: &Type) -> Type {
 pub(super) fn map_shape(op: &Op, shape: &[usize]) -> Vec<usize> {
     let mut shape = shape.to_vec();
     shape[0] = match *op {
-        Op::WindowReverse { window, height, width } => (height / window) * (width / window),
+        Op::WindowReverse { window, height, width } => (height / window.rows) * (width / window.columns),
         _ => 1,
     };
     shape

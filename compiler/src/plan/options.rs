@@ -136,7 +136,7 @@ fn on_vectors(kernel: &Kernel, items: usize, operands: &[Operand], weights: &Wei
     let (rows, n) = match *kernel {
         Kernel::NormLinear { x: Elem::I16, rows, n, .. } => (rows, n),
         Kernel::LinearResidual { x, rows, n, r: Elem::I16 } if is_byte(x) => (rows, n),
-        Kernel::Linear { x, k, n, .. } if is_byte(x) => (Rows { chunk: k, parts: 1, period: 0 }, n),
+        Kernel::Linear { x, k, n, .. } if is_byte(x) => (Rows::plain(k), n),
         Kernel::WindowAttention { heads, tokens, channels, masks, .. } => {
             return windows(channels / heads, tokens, masks, operands, weights);
         }

@@ -1,6 +1,6 @@
 //! Fused ops of which machines make more than one kernel.
 
-use swint_ir::{Graph, Node, NodeId, Value, infer, op::Op};
+use swint_ir::{Graph, Node, NodeId, Pair, Value, infer, op::Op};
 
 /// The graph with the nodes for which `apart` says so, MLPs, as two ops. It computes the same, bit for bit.
 ///
@@ -24,9 +24,12 @@ pub(super) fn split(graph: &Graph, mut apart: impl FnMut(NodeId) -> bool) -> (Gr
                 let mut first: Vec<Value> = operands[..5].to_vec();
                 first.extend(operands.get(7));
                 let x = operands[0];
-                let up = Op::NormLinear { eps, norm, shift: 0, window: 0, elem, scale: hidden };
+                let (none, still) = (Pair::from(0), Pair::from(0));
+                let (pad, fill, window, shift) = (none, none, none, still);
+                let up = Op::NormLinear { eps, norm, pad, shift, fill, window, elem, scale: hidden };
                 let hidden = push(&mut result, node, up, first, false);
-                let down = Op::LinearResidual { window: 0, height: 0, width: 0, shift: 0, scale };
+                let (cut, crop, height, width) = (none, none, 0, 0);
+                let down = Op::LinearResidual { window, height, width, cut, shift, crop, scale };
                 push(&mut result, node, down, vec![Value::Node(hidden), operands[5], operands[6], x], true)
             }
             _ => {

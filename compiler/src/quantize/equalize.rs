@@ -147,13 +147,16 @@ struct Norm<'a> {
     gamma: &'a [f32],
     beta: &'a [f32],
     readers: Vec<Reader>,
+    /// Whether zeros are put beside its results on their way: they must stay zeros.
+    padded: bool,
 }
 
 impl<'a> Norm<'a> {
     fn of(module: &'a Module, id: NodeId) -> Option<Norm<'a>> {
         let node = &module.graph.nodes.get(id.index()).filter(|node| node.op.kind() == OpKind::LayerNorm)?;
         let (name, gamma) = constant(module, node.operands[1]);
-        Some(Norm { name, gamma: gamma?, beta: constant(module, node.operands[2]).1?, readers: readers(module, id)? })
+        let (readers, padded) = readers(module, id)?;
+        Some(Norm { name, gamma: gamma?, beta: constant(module, node.operands[2]).1?, readers, padded })
     }
 }
 
@@ -221,9 +224,9 @@ fn constant(module: &Module, value: Value) -> (&str, Option<&[f32]>) {
     (name, module.weights.get(name).and_then(|t| t.as_f32()))
 }
 
-/// The linears that read a value, if nothing else does.
-fn readers(module: &Module, id: NodeId) -> Option<Vec<Reader>> {
-    let mut found = Vec::new();
+/// The linears that read a value, if nothing else does; and whether one reads it padded.
+fn readers(module: &Module, id: NodeId) -> Option<(Vec<Reader>, bool)> {
+    let (mut found, mut padded) = (Vec::new(), false);
     let mut stack = vec![Value::Node(id)];
     while let Some(value) = stack.pop() {
         if module.graph.output == value {
@@ -232,6 +235,7 @@ fn readers(module: &Module, id: NodeId) -> Option<Vec<Reader>> {
         for (node_id, node) in module.graph.iter().filter(|(_, node)| node.operands.contains(&value)) {
             let kind = node.op.kind();
             if kind.class() == Class::Index && kind != OpKind::SpaceToDepth {
+                padded |= kind == OpKind::Pad;
                 stack.push(Value::Node(node_id));
                 continue;
             }
@@ -242,7 +246,7 @@ fn readers(module: &Module, id: NodeId) -> Option<Vec<Reader>> {
             found.push(Reader { node: node_id, weights: constant(module, node.operands[1]).1?.to_vec() });
         }
     }
-    (!found.is_empty()).then_some(found)
+    (!found.is_empty()).then_some((found, padded))
 }
 
 /// What a way does to the channels; `None` when it cannot be done in `f32`.
@@ -261,6 +265,7 @@ fn affine(way: Equalize, norm: &Norm<'_>, channels: &Channels) -> Option<Affine>
     let found = match way {
         Equalize::PowerOfTwo => scaled(1.0),
         Equalize::HalfPower => scaled(0.5),
+        Equalize::Affine if norm.padded => return None,
         Equalize::Affine => {
             // A channel that γ switches off is a constant: its weights are of no use.
             let scale = gamma.iter().map(|&g| if g == 0.0 { 1.0 } else { g }).collect();

@@ -21,7 +21,7 @@ pub use statistics::{Channels, MAX_INPUTS, Statistics};
 /// Ops that stay float in an int8 model.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct FloatOps {
-    /// LayerNorm.
+    /// LayerNorm, and what brings q and k to length 1.
     pub norm: bool,
     /// Softmax, with scale, bias and mask of the scores.
     pub softmax: bool,

@@ -18,18 +18,25 @@ pub fn kernels() -> Vec<Rule> {
     vec![
         // A LayerNorm and the linear that reads it, index maps between them.
         Rule::new("qlinear-zero-bias",       Exact, "(qlinear ?x ?w ?e ?s)",                                                                   "(qlinear ?x ?w ?zero ?e ?s)").when(zero_bias),
-        Rule::new("norm-linear",             Exact, "(qlinear (qlayer_norm ?x ?g ?b ?eps i8 ?n) ?w ?c ?e ?s)",                                 "(norm_linear ?x ?g ?b ?w ?c ?eps ?n 0 0 ?e ?s)"),
-        Rule::new("norm-linear-windows",     Exact, "(qlinear (window_partition (qlayer_norm ?x ?g ?b ?eps i8 ?n) ?p) ?w ?c ?e ?s)",           "(norm_linear ?x ?g ?b ?w ?c ?eps ?n 0 ?p ?e ?s)"),
-        Rule::new("norm-linear-shifted",     Exact, "(qlinear (window_partition (roll (qlayer_norm ?x ?g ?b ?eps i8 ?n) ?r) ?p) ?w ?c ?e ?s)", "(norm_linear ?x ?g ?b ?w ?c ?eps ?n ?r ?p ?e ?s)"),
-        Rule::new("norm-linear-table",       Exact, "(lut (norm_linear ?x ?g ?b ?w ?c ?eps ?n ?r ?p ?e ?s) ?t)",                               "(norm_linear ?x ?g ?b ?w ?c ?t ?eps ?n ?r ?p ?e ?s)"),
+        Rule::new("norm-linear",             Exact, "(qlinear (qlayer_norm ?x ?g ?b ?eps i8 ?n) ?w ?c ?e ?s)",                                 "(norm_linear ?x ?g ?b ?w ?c ?eps ?n 0 0 0 0 ?e ?s)"),
+        Rule::new("norm-linear-windows",     Exact, "(qlinear (window_partition (qlayer_norm ?x ?g ?b ?eps i8 ?n) ?p) ?w ?c ?e ?s)",           "(norm_linear ?x ?g ?b ?w ?c ?eps ?n 0 0 0 ?p ?e ?s)"),
+        Rule::new("norm-linear-shifted",     Exact, "(qlinear (window_partition (roll (qlayer_norm ?x ?g ?b ?eps i8 ?n) ?r) ?p) ?w ?c ?e ?s)", "(norm_linear ?x ?g ?b ?w ?c ?eps ?n 0 ?r 0 ?p ?e ?s)"),
+        // Padding before the shift, and after it.
+        Rule::new("norm-linear-pad",         Exact, "(qlinear (window_partition (pad (qlayer_norm ?x ?g ?b ?eps i8 ?n) ?q) ?p) ?w ?c ?e ?s)",  "(norm_linear ?x ?g ?b ?w ?c ?eps ?n ?q 0 0 ?p ?e ?s)"),
+        Rule::new("norm-linear-pad-shift",   Exact, "(qlinear (window_partition (roll (pad (qlayer_norm ?x ?g ?b ?eps i8 ?n) ?q) ?r) ?p) ?w ?c ?e ?s)", "(norm_linear ?x ?g ?b ?w ?c ?eps ?n ?q ?r 0 ?p ?e ?s)"),
+        Rule::new("norm-linear-shift-pad",   Exact, "(qlinear (window_partition (pad (roll (qlayer_norm ?x ?g ?b ?eps i8 ?n) ?r) ?q) ?p) ?w ?c ?e ?s)", "(norm_linear ?x ?g ?b ?w ?c ?eps ?n 0 ?r ?q ?p ?e ?s)"),
+        Rule::new("norm-linear-table",       Exact, "(lut (norm_linear ?x ?g ?b ?w ?c ?eps ?n ?q ?r ?f ?p ?e ?s) ?t)",                         "(norm_linear ?x ?g ?b ?w ?c ?t ?eps ?n ?q ?r ?f ?p ?e ?s)"),
         // A linear and the residual stream, which is requantized to the sum's scale.
-        Rule::new("linear-residual",         Exact, "(add ?r (qlinear ?x ?w ?c i16 ?s))",                                                      "(linear_residual ?x ?w ?c ?r 0 0 0 0 ?s)"),
-        Rule::new("linear-residual-windows", Exact, "(add ?r (window_reverse (qlinear ?x ?w ?c i16 ?s) ?p ?h ?v))",                            "(linear_residual ?x ?w ?c ?r ?p ?h ?v 0 ?s)"),
-        Rule::new("linear-residual-shifted", Exact, "(add ?r (roll (window_reverse (qlinear ?x ?w ?c i16 ?s) ?p ?h ?v) ?d))",                  "(linear_residual ?x ?w ?c ?r ?p ?h ?v ?d ?s)"),
-        Rule::new("residual-requantize",     Exact, "(linear_residual ?x ?w ?c (requantize ?r i16 ?s) ?p ?h ?v ?d ?s)",                        "(linear_residual ?x ?w ?c ?r ?p ?h ?v ?d ?s)"),
+        Rule::new("linear-residual",         Exact, "(add ?r (qlinear ?x ?w ?c i16 ?s))",                                                      "(linear_residual ?x ?w ?c ?r 0 0 0 0 0 0 ?s)"),
+        Rule::new("linear-residual-windows", Exact, "(add ?r (window_reverse (qlinear ?x ?w ?c i16 ?s) ?p ?h ?v))",                            "(linear_residual ?x ?w ?c ?r ?p ?h ?v 0 0 0 ?s)"),
+        Rule::new("linear-residual-shifted", Exact, "(add ?r (roll (window_reverse (qlinear ?x ?w ?c i16 ?s) ?p ?h ?v) ?d))",                  "(linear_residual ?x ?w ?c ?r ?p ?h ?v 0 ?d 0 ?s)"),
+        Rule::new("linear-residual-crop",    Exact, "(add ?r (crop (window_reverse (qlinear ?x ?w ?c i16 ?s) ?p ?h ?v) ?q))",                  "(linear_residual ?x ?w ?c ?r ?p ?h ?v ?q 0 0 ?s)"),
+        Rule::new("linear-residual-crop-shift", Exact, "(add ?r (roll (crop (window_reverse (qlinear ?x ?w ?c i16 ?s) ?p ?h ?v) ?q) ?d))",     "(linear_residual ?x ?w ?c ?r ?p ?h ?v ?q ?d 0 ?s)"),
+        Rule::new("linear-residual-shift-crop", Exact, "(add ?r (crop (roll (window_reverse (qlinear ?x ?w ?c i16 ?s) ?p ?h ?v) ?d) ?q))",     "(linear_residual ?x ?w ?c ?r ?p ?h ?v 0 ?d ?q ?s)"),
+        Rule::new("residual-requantize",     Exact, "(linear_residual ?x ?w ?c (requantize ?r i16 ?s) ?p ?h ?v ?q ?d ?k ?s)",                  "(linear_residual ?x ?w ?c ?r ?p ?h ?v ?q ?d ?k ?s)"),
         // A whole MLP, its hidden layer on the chip.
-        Rule::new("mlp",                     Exact, "(linear_residual (norm_linear ?x ?g ?b ?w ?c ?eps ?n 0 0 ?e ?m) ?u ?d ?x 0 0 0 0 ?s)",    "(mlp ?x ?g ?b ?w ?c ?u ?d ?eps ?n ?e ?m ?s)"),
-        Rule::new("mlp-table",               Exact, "(linear_residual (norm_linear ?x ?g ?b ?w ?c ?t ?eps ?n 0 0 ?e ?m) ?u ?d ?x 0 0 0 0 ?s)", "(mlp ?x ?g ?b ?w ?c ?u ?d ?t ?eps ?n ?e ?m ?s)"),
+        Rule::new("mlp",                     Exact, "(linear_residual (norm_linear ?x ?g ?b ?w ?c ?eps ?n 0 0 0 0 ?e ?m) ?u ?d ?x 0 0 0 0 0 0 ?s)",    "(mlp ?x ?g ?b ?w ?c ?u ?d ?eps ?n ?e ?m ?s)"),
+        Rule::new("mlp-table",               Exact, "(linear_residual (norm_linear ?x ?g ?b ?w ?c ?t ?eps ?n 0 0 0 0 ?e ?m) ?u ?d ?x 0 0 0 0 0 0 ?s)", "(mlp ?x ?g ?b ?w ?c ?u ?d ?t ?eps ?n ?e ?m ?s)"),
         // q, k and v as one linear; scores, softmax and values of a window.
         Rule::new("window-attention",        Exact,
             "(requantize (attn_values (qsoftmax (attn_bias (attn_scores (qlinear ?x ?wq ?bq i8 ?s) (qlinear ?x ?wk ?bk i8 ?s) ?h) ?b ?f)) (qlinear ?x ?wv ?bv i8 ?s)) ?e ?t)",

@@ -2,7 +2,7 @@
 
 use crate::{
     egraph::{
-        Bound::{Accumulation, Norm, Residual, ScoreBias, Scores},
+        Bound::{Accumulation, HeadScale, Norm, Residual, ScoreBias, Scores, Unit},
         Class::Real,
         Match, Rule,
     },
@@ -20,7 +20,13 @@ pub fn rules(float: FloatOps) -> Vec<Rule> {
     let norm = vec![
         Rule::new("layer-norm-integer", Real(Norm),        "(quantize (layer_norm (dequantize ?x) ?g ?b ?eps) ?e ?s)",       "(qlayer_norm ?x ?gq ?bq ?eps ?e ?s)").when(norm_constants),
     ];
+    let unit = vec![
+        Rule::new("l2-norm-integer",    Real(Unit),        "(quantize (l2_norm (dequantize ?x) ?h ?eps) ?e ?s)",             "(ql2_norm ?x ?h ?e ?s)").when(longer_than_eps),
+    ];
     let softmax = vec![
+        Rule::new("scores-scale",       Real(HeadScale),   "(head_scale (dequantize (attn_scores ?q ?k ?h)) ?t)",            "(dequantize (head_scale (attn_scores ?q ?k ?h) ?tq))").when(head_scales),
+        Rule::new("scaled-bias",        Real(ScoreBias),   "(attn_bias (dequantize (head_scale ?y ?t)) ?b ?s)",              "(dequantize (attn_bias (head_scale ?y ?t) ?bq ?s))").when(scaled_bias),
+        Rule::new("scaled-bias-mask",   Real(ScoreBias),   "(attn_bias (dequantize (head_scale ?y ?t)) ?b ?m ?s)",           "(dequantize (attn_bias (head_scale ?y ?t) ?bq ?mq ?s))").when(scaled_bias_and_mask),
         Rule::new("scores-bias",        Real(ScoreBias),   "(attn_bias (dequantize (attn_scores ?q ?k ?h)) ?b ?s)",          "(dequantize (attn_bias (attn_scores ?q ?k ?h) ?bq ?s))").when(score_bias),
         Rule::new("scores-bias-mask",   Real(ScoreBias),   "(attn_bias (dequantize (attn_scores ?q ?k ?h)) ?b ?m ?s)",       "(dequantize (attn_bias (attn_scores ?q ?k ?h) ?bq ?mq ?s))").when(score_bias_and_mask),
         Rule::new("softmax-integer",    Real(Scores),      "(quantize (softmax (dequantize ?x)) u8 ?s)",                     "(qsoftmax ?x)"),
@@ -30,7 +36,9 @@ pub fn rules(float: FloatOps) -> Vec<Rule> {
         Rule::new("mean-integer",       Real(Accumulation),"(mean_pool (dequantize ?x))",                                    "(dequantize (mean_pool ?x))"),
     ];
     let mut all = Vec::new();
-    for (stays, table) in [(float.norm, norm), (float.softmax, softmax), (float.residual, residual)] {
+    for (stays, table) in
+        [(float.norm, norm), (float.norm, unit), (float.softmax, softmax), (float.residual, residual)]
+    {
         if !stays {
             all.extend(table);
         }
@@ -68,13 +76,53 @@ fn score_bias_and_mask(m: &mut Match<'_>) -> bool {
     bind_score_constant(m, "b", "bq") && bind_score_constant(m, "m", "mq")
 }
 
-fn bind_score_constant(m: &mut Match<'_>, name: &str, bound: &str) -> bool {
-    let (Some(q), Some(k), Some(heads)) = (m.ty("q"), m.ty("k"), m.count("h")) else { return false };
-    let (Some(scale), Some((stem, values))) = (m.float("s"), m.constant(name)) else { return false };
-    let Ok(scores) = infer(&Op::AttnScores { heads }, &[q, k]) else { return false };
-    if scores.elem != Elem::I32 || scores.scale.channels.is_some() {
+/// Binds `bq` to the bias of scaled scores.
+fn scaled_bias(m: &mut Match<'_>) -> bool {
+    bind_score_constant(m, "b", "bq")
+}
+
+/// Binds `bq` and `mq` to bias and mask of scaled scores.
+fn scaled_bias_and_mask(m: &mut Match<'_>) -> bool {
+    bind_score_constant(m, "b", "bq") && bind_score_constant(m, "m", "mq")
+}
+
+/// The type of the integer scores that a match is about: of `q` and `k`, or of `y` times `t`.
+fn scores(m: &Match<'_>) -> Option<Type> {
+    let ty = match (m.ty("q"), m.ty("k"), m.count("h")) {
+        (Some(q), Some(k), Some(heads)) => infer(&Op::AttnScores { heads }, &[q, k]),
+        _ => infer(&Op::HeadScale {}, &[m.ty("y")?, m.ty("t")?]),
+    };
+    ty.ok().filter(|ty| ty.elem == Elem::I32 && ty.scale.channels.is_none())
+}
+
+/// A vector that is not zero is at least a unit long: where that is no shorter than `eps`, it divides by its own length.
+fn longer_than_eps(m: &mut Match<'_>) -> bool {
+    let (Some(x), Some(eps)) = (m.ty("x"), m.float("eps")) else { return false };
+    x.scale.channels.is_none() && x.scale.factor >= eps
+}
+
+/// Scores this large, at least, can be said in units of which biases hold 29 bits.
+const SCORE_REACH: f32 = 128.0;
+
+/// Binds `tq` to the heads' scales in 16 bits, in units that leave room for biases of scores.
+fn head_scales(m: &mut Match<'_>) -> bool {
+    let (Some(scores), Some((name, scales))) = (scores(m), m.constant("t")) else { return false };
+    let Some(scales) = scales.as_f32() else { return false };
+    let largest = scales.iter().fold(0f32, |max, s| max.max(s.abs()));
+    let finest = SCORE_REACH / MAX_SCORE_BIAS as f32 / scores.scale.factor.get();
+    let unit = F32::new((largest / 32767.0).max(finest));
+    if !is_scale(unit.get()) {
         return false;
     }
+    let values: Vec<i16> = scales.iter().map(|s| (s / unit.get()).round() as i16).collect();
+    let ty = Type::int(Elem::I16, Scale { factor: unit, channels: None }, [values.len()]);
+    m.bind_constant("tq", &format!("{name}.i16"), ty, Data::I16(values));
+    true
+}
+
+fn bind_score_constant(m: &mut Match<'_>, name: &str, bound: &str) -> bool {
+    let (Some(scale), Some((stem, values))) = (m.float("s"), m.constant(name)) else { return false };
+    let Some(scores) = scores(m) else { return false };
     let scale = scores.scale.times(scale);
     let Some(q) = values.as_f32().and_then(|v| integers(v, scale.factor, MAX_SCORE_BIAS)) else { return false };
     m.bind_constant(bound, &format!("{stem}.i32"), Type::int(Elem::I32, scale, values.shape.clone()), Data::I32(q));

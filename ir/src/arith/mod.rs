@@ -1,7 +1,8 @@
 //! Integer arithmetic: the contract of every backend. The same input gives the same bits everywhere.
 //!
-//! Rows have modules of their own: [`layer_norm`] and [`softmax`].
+//! Rows have modules of their own: [`layer_norm`], [`l2_norm`] and [`softmax`].
 
+pub mod l2_norm;
 pub mod layer_norm;
 pub mod softmax;
 

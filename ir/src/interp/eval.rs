@@ -3,16 +3,18 @@
 use crate::{
     arith::{
         self, Multiplier,
+        l2_norm::{self, HeadNorm},
         layer_norm::{self, RowNorm},
         softmax,
     },
     fused::{self, Source},
     graph::Node,
-    index_map::IndexMap,
+    index_map::{IndexMap, NOTHING},
+    infer::MAX_SCORE,
     math,
     op::{Class, Op},
     tensor::{Data, Tensor, Weights, channel_stride},
-    types::{Elem, F32, Type},
+    types::{Elem, F32, Scale, Type},
 };
 
 /// The result of a node; operands are of the types that its op was inferred from.
@@ -30,6 +32,32 @@ pub(super) fn eval(node: &Node, operands: &[(&Tensor, &Type)], weights: &Weights
             )
         }
         Op::LayerNorm { eps } => Data::F32(layer_norm(floats(x), floats(operand(1)), floats(operand(2)), eps.get())),
+        Op::L2Norm { heads, eps } => Data::F32(l2_norm(floats(x), x_ty.last() / heads, eps.get())),
+        Op::QL2Norm { heads, elem, scale } => {
+            let x = ints(x);
+            let units = x.chunks_exact(x_ty.last() / heads).flat_map(|head| {
+                let norm = HeadNorm::of(head);
+                head.iter().map(move |&x| norm.apply(x))
+            });
+            let ty = Type { elem: Elem::I32, scale: Scale::tensor(l2_norm::SCALE), shape: shape.clone() };
+            requantize(&units.collect::<Vec<i32>>(), &ty, *elem, *scale, weights)
+        }
+        Op::HeadScale {} => {
+            let (heads, area) = (shape[1], shape[2] * shape[3]);
+            let head = |i: usize| i / area % heads;
+            match &x.data {
+                Data::F32(x) => {
+                    let s = floats(operand(1));
+                    Data::F32(x.iter().enumerate().map(|(i, x)| x * s[head(i)]).collect())
+                }
+                _ => {
+                    let (x, s) = (ints(x), ints(operand(1)));
+                    Data::I32(
+                        x.iter().enumerate().map(|(i, x)| x.clamp(&-MAX_SCORE, &MAX_SCORE) * s[head(i)]).collect(),
+                    )
+                }
+            }
+        }
         Op::QLayerNorm { eps, elem, scale } => {
             let sums = q_layer_norm(&ints(x), &ints(operand(1)), &ints(operand(2)), x_ty, eps.get());
             let ty = Type { elem: Elem::I32, scale: operands[2].1.scale.clone(), shape: shape.clone() };
@@ -114,9 +142,12 @@ pub(super) fn eval(node: &Node, operands: &[(&Tensor, &Type)], weights: &Weights
             let table = ints(operand(1));
             Data::from_i32(node.ty.elem, ints(x).into_iter().map(|q| table[arith::table_index(q, x_ty.elem)]))
         }
-        Op::SpaceToDepth { .. } | Op::Roll { .. } | Op::WindowPartition { .. } | Op::WindowReverse { .. } => {
-            unreachable!("index maps are handled above")
-        }
+        Op::SpaceToDepth { .. }
+        | Op::Roll { .. }
+        | Op::Pad { .. }
+        | Op::Crop { .. }
+        | Op::WindowPartition { .. }
+        | Op::WindowReverse { .. } => unreachable!("index maps are handled above"),
         Op::QLinear { .. }
         | Op::NormLinear { .. }
         | Op::WindowAttention { .. }
@@ -196,14 +227,17 @@ fn requantize(q: &[i32], ty: &Type, elem: Elem, scale: F32, weights: &Weights) -
     Data::from_i32(elem, q.iter().enumerate().map(at))
 }
 
-/// `y[chunk i] = x[chunk source[i]]`, image by image.
+/// `y[chunk i] = x[chunk source[i]]`, image by image; zeros for [`NOTHING`].
 fn move_chunks(map: &IndexMap, data: &Data) -> Data {
-    fn moved<T: Copy>(map: &IndexMap, x: &[T]) -> Vec<T> {
-        let image = map.source.len() * map.chunk;
-        x.chunks_exact(image)
-            .flat_map(|x| map.source.iter().flat_map(|&s| &x[s as usize * map.chunk..][..map.chunk]))
-            .copied()
-            .collect()
+    fn moved<T: Copy + Default>(map: &IndexMap, x: &[T]) -> Vec<T> {
+        let nothing = vec![T::default(); map.chunk];
+        let mut y = Vec::new();
+        for x in x.chunks_exact(map.from * map.chunk) {
+            for &s in &map.source {
+                y.extend_from_slice(if s == NOTHING { &nothing } else { &x[s as usize * map.chunk..][..map.chunk] });
+            }
+        }
+        y
     }
     match data {
         Data::F32(x) => Data::F32(moved(map, x)),
@@ -230,6 +264,20 @@ fn layer_norm(x: &[f32], gamma: &[f32], beta: &[f32], eps: f32) -> Vec<f32> {
         }
         let deviation = (squares / c as f32 + eps).sqrt();
         y.extend((0..c).map(|i| (row[i] - mean) / deviation * gamma[i] + beta[i]));
+    }
+    y
+}
+
+/// `y[d] = x[d] / max(√(Σ x²), eps)` for every head of `width` channels; the sum in order of d.
+fn l2_norm(x: &[f32], width: usize, eps: f32) -> Vec<f32> {
+    let mut y = Vec::with_capacity(x.len());
+    for head in x.chunks_exact(width) {
+        let mut squares = 0.0;
+        for &v in head {
+            squares += v * v;
+        }
+        let length = squares.sqrt().max(eps);
+        y.extend(head.iter().map(|v| v / length));
     }
     y
 }
@@ -377,7 +425,6 @@ mod tests {
         graph::{Decl, Graph, InputId, Value},
         infer::{MAX_BIAS, MAX_K, MAX_POOL, MAX_SCORE_BIAS},
         interp,
-        types::Scale,
     };
 
     /// One op on inputs and constants.

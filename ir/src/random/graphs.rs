@@ -4,6 +4,7 @@ use crate::{
     graph::{Decl, Graph, Value},
     infer::{infer, norm_scale},
     op::{Op, OpKind, Order},
+    pair::Pair,
     types::{Channels, Elem, F32, Scale, Type},
 };
 use fastrand::Rng;
@@ -92,6 +93,34 @@ impl Generator {
         F32::new(*self.choose(&[1.0, 0.25, 0.02, 0.013, 1.0 / 255.0]))
     }
 
+    /// Two divisors, often the same one, of the sides of an image.
+    fn window(&mut self, sides: Pair<usize>) -> Pair<usize> {
+        match self.rng.bool() {
+            true => self.divisor(sides.rows, sides.columns).into(),
+            false => sides.map(|side| self.divisor(side, side)),
+        }
+    }
+
+    /// A shift of an image.
+    fn shift(&mut self) -> Pair<i64> {
+        let mut shift = Pair::from(self.rng.i64(-9..=9));
+        if self.rng.bool() {
+            shift.columns = self.rng.i64(-9..=9);
+        }
+        shift
+    }
+
+    /// The sides of an image of a type.
+    fn sides(&self, x: Value) -> Pair<usize> {
+        let shape = &self.graph.ty(x).shape;
+        Pair::new(shape[1], shape[2])
+    }
+
+    /// Up to two more rows and columns.
+    fn more(&mut self, sides: Pair<usize>) -> Pair<usize> {
+        sides.map(|side| side + self.rng.usize(..3))
+    }
+
     /// A divisor of both extents.
     fn divisor(&mut self, a: usize, b: usize) -> usize {
         let divisors: Vec<usize> = (1..=a.min(b)).filter(|d| a.is_multiple_of(*d) && b.is_multiple_of(*d)).collect();
@@ -154,20 +183,32 @@ impl Generator {
             }
             OpKind::Roll => {
                 let x = self.any(|ty| ty.rank() == 4)?;
-                let shift = self.rng.i64(-9..=9);
+                let shift = self.shift();
                 self.attach(Op::Roll { shift }, vec![x])
+            }
+            OpKind::Pad => {
+                let x = self.any(|ty| ty.rank() == 4 && ty.elements() <= 512)?;
+                let sides = self.more(self.sides(x));
+                self.attach(Op::Pad { sides }, vec![x])
+            }
+            OpKind::Crop => {
+                let x = self.any(|ty| ty.rank() == 4)?;
+                let sides = self.sides(x).map(|side| side - self.rng.usize(..side.min(3)));
+                self.attach(Op::Crop { sides }, vec![x])
             }
             OpKind::WindowPartition => {
                 let x = self.any(|ty| ty.rank() == 4)?;
-                let window = self.divisor(self.graph.ty(x).shape[1], self.graph.ty(x).shape[2]);
+                let window = self.window(self.sides(x));
                 self.attach(Op::WindowPartition { window }, vec![x])
             }
             OpKind::WindowReverse => {
-                let x = self.any(|ty| ty.rank() == 3 && ty.shape[1].isqrt().pow(2) == ty.shape[1])?;
-                let (n, window) = (self.graph.ty(x).shape[0], self.graph.ty(x).shape[1].isqrt());
+                let x = self.any(|ty| ty.rank() == 3)?;
+                let (n, tokens) = (self.graph.ty(x).shape[0], self.graph.ty(x).shape[1]);
+                let height = self.divisor(tokens, tokens);
+                let window = Pair::new(height, tokens / height);
                 let rows = self.divisor(n, n);
                 let columns = self.divisor(n / rows, n / rows);
-                let op = Op::WindowReverse { window, height: window * rows, width: window * columns };
+                let op = Op::WindowReverse { window, height: window.rows * rows, width: window.columns * columns };
                 self.attach(op, vec![x])
             }
             OpKind::LayerNorm => {
@@ -183,6 +224,33 @@ impl Generator {
                 operands.extend(self.norm(self.graph.ty(x).last()));
                 let (elem, scale) = self.target();
                 self.attach(Op::QLayerNorm { eps: F32::new(1e-5), elem, scale }, operands)
+            }
+            OpKind::L2Norm => {
+                let x = self.float()?;
+                let n = self.graph.ty(x).last();
+                let heads = self.divisor(n, n);
+                let eps = F32::new(*self.choose(&[1e-12, 1e-3]));
+                self.attach(Op::L2Norm { heads, eps }, vec![x])
+            }
+            OpKind::QL2Norm => {
+                let x = self.any(is_stream)?;
+                let n = self.graph.ty(x).last();
+                let heads = self.divisor(n, n);
+                let (elem, scale) = self.target();
+                self.attach(Op::QL2Norm { heads, elem, scale }, vec![x])
+            }
+            OpKind::HeadScale => {
+                let integers = |ty: &Type| ty.elem == Elem::I32 && ty.scale.channels.is_none();
+                let prefer_integers = self.rng.bool();
+                let x = self.any(|ty| ty.rank() == 4 && integers(ty)).filter(|_| prefer_integers);
+                let x = x.or_else(|| self.any(|ty| ty.rank() == 4 && ty.is_float()))?;
+                let heads = self.graph.ty(x).shape[1];
+                let s = match self.graph.ty(x).is_float() {
+                    true => Type::f32([heads]),
+                    false => Type::int(Elem::I16, Scale { factor: self.scale(), channels: None }, [heads]),
+                };
+                let operands = vec![x, self.constant(s)];
+                self.attach(Op::HeadScale {}, operands)
             }
             OpKind::QSoftmax => {
                 let x = self.any(|ty| ty.elem == Elem::I32 && ty.scale.channels.is_none())?;
@@ -219,7 +287,7 @@ impl Generator {
             }
             OpKind::AttnBias => {
                 let square = |ty: &Type| ty.rank() == 4 && ty.shape[2] == ty.shape[3];
-                let scores = |n: &crate::Node| n.op.kind() == OpKind::AttnScores;
+                let scores = |n: &crate::Node| matches!(n.op.kind(), OpKind::AttnScores | OpKind::HeadScale);
                 let integers = self.values.iter().copied().rfind(|&v| self.graph.node(v).is_some_and(scores));
                 let x = if self.rng.bool() { integers? } else { self.any(|ty| ty.is_float() && square(ty))? };
                 let scale = self.scale();
@@ -297,9 +365,16 @@ impl Generator {
             OpKind::NormLinear => {
                 let x = self.any(|ty| is_stream(ty) && ty.rank() == 4)?;
                 let ty = self.graph.ty(x).clone();
-                let [window, shift] = match self.rng.bool() {
-                    true => [self.divisor(ty.shape[1], ty.shape[2]), self.rng.usize(..4)],
-                    false => [0, 0],
+                let (mut sides, mut pad, mut fill) = (self.sides(x), Pair::from(0), Pair::from(0));
+                for padding in [&mut pad, &mut fill] {
+                    if self.rng.u8(..3) == 0 {
+                        sides = self.more(sides);
+                        *padding = sides;
+                    }
+                }
+                let (window, shift) = match self.rng.bool() {
+                    true => (self.window(sides), self.shift()),
+                    false => Default::default(),
                 };
                 let mut operands = vec![x];
                 operands.extend(self.norm(ty.last()));
@@ -309,8 +384,7 @@ impl Generator {
                     elem = Elem::I8;
                     operands.push(self.table());
                 }
-                let op =
-                    Op::NormLinear { eps, norm, shift: shift as i64 - 2 * (shift as i64 % 2), window, elem, scale };
+                let op = Op::NormLinear { eps, norm, pad, shift, fill, window, elem, scale };
                 self.attach(op, operands)
             }
             OpKind::WindowAttention => {
@@ -334,17 +408,18 @@ impl Generator {
                 let r = self.any(|ty| is_stream(ty) && ty.rank() == 4)?;
                 let shape = self.graph.ty(r).shape.clone();
                 let fits = |ty: &Type| ty.elem.is_byte() && ty.scale.channels.is_none();
-                let windows = |ty: &Type| {
+                // A square window and how many of them cover the image, when there are as many as its batch needs.
+                let cover = |ty: &Type| {
                     let window = ty.shape[1].isqrt();
-                    let rows = ty.shape[0] * ty.shape[1] == shape[..3].iter().product::<usize>();
-                    let tiles = shape[1].is_multiple_of(window) && shape[2].is_multiple_of(window);
-                    rows && window * window == ty.shape[1] && tiles
+                    let tiles = [shape[1], shape[2]].map(|side| side.div_ceil(window));
+                    let fits = window * window == ty.shape[1] && ty.shape[0] == shape[0] * tiles[0] * tiles[1];
+                    fits.then_some((window, tiles.map(|n| n * window)))
                 };
                 let in_windows = self.rng.bool();
                 let x = self.any(|ty| {
                     fits(ty)
                         && if in_windows {
-                            ty.rank() == 3 && windows(ty)
+                            ty.rank() == 3 && cover(ty).is_some()
                         } else {
                             ty.shape[..ty.rank() - 1] == shape[..3]
                         }
@@ -353,11 +428,15 @@ impl Generator {
                 let mut operands = vec![x];
                 operands.extend(self.linear(ty.scale.factor, ty.last(), Some(shape[3])));
                 operands.push(r);
-                let [window, height, width, shift] = match in_windows {
-                    true => [ty.shape[1].isqrt(), shape[1], shape[2], self.rng.usize(..3)],
-                    false => [0; 4],
-                };
-                self.attach(Op::LinearResidual { window, height, width, shift: -(shift as i64), scale }, operands)
+                let none = Pair::from(0);
+                let (window, [height, width]) = if in_windows { cover(&ty)? } else { (0, [0, 0]) };
+                let sides = if in_windows { Pair::new(shape[1], shape[2]) } else { none };
+                let (mut cut, shift, mut crop) = (none, if in_windows { self.shift() } else { Pair::from(0) }, none);
+                if sides != Pair::new(height, width) {
+                    *(if self.rng.bool() { &mut cut } else { &mut crop }) = sides;
+                }
+                let op = Op::LinearResidual { window: window.into(), height, width, cut, shift, crop, scale };
+                self.attach(op, operands)
             }
             OpKind::Mlp => {
                 let x = self.any(is_stream)?;

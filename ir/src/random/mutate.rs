@@ -4,6 +4,7 @@ use crate::{
     graph::{ConstId, Graph, InputId, NodeId, Value},
     infer,
     op::{Op, Order},
+    pair::Pair,
     types::{Channels, Elem, F32, Scale, Type},
 };
 use fastrand::Rng;
@@ -108,12 +109,14 @@ fn op(rng: &mut Rng) -> Op {
     let elem = elem(rng);
     let (a, b, c) = (extent(rng), extent(rng), extent(rng));
     let floats = |rng: &mut Rng| (0..rng.usize(..4)).map(|_| float(rng)).collect();
-    match rng.u8(..20) {
+    let shift = |rng: &mut Rng| [0, 1, -1, i64::MIN, i64::MAX][rng.usize(..5)];
+    let (shift, window) = (Pair::new(shift(rng), shift(rng)), if rng.bool() { a.into() } else { Pair::new(a, b) });
+    match rng.u8(..25) {
         0 => Op::Normalize { mean: floats(rng), std: floats(rng) },
         1 => Op::SpaceToDepth { block: a, order: Order::Column },
-        2 => Op::Roll { shift: [0, 1, -1, i64::MIN, i64::MAX][rng.usize(..5)] },
-        3 => Op::WindowPartition { window: a },
-        4 => Op::WindowReverse { window: a, height: b, width: c },
+        2 => Op::Roll { shift },
+        3 => Op::WindowPartition { window },
+        4 => Op::WindowReverse { window, height: b, width: c },
         5 => Op::LayerNorm { eps: scale },
         6 => Op::QLinear { elem, scale },
         7 => Op::AttnScores { heads: a },
@@ -124,9 +127,20 @@ fn op(rng: &mut Rng) -> Op {
         12 => Op::Linear {},
         13 => Op::BiasAdd {},
         14 => Op::Gelu {},
-        15 => Op::NormLinear { eps: scale, norm: scale, shift: 1, window: a, elem, scale },
-        16 => Op::LinearResidual { window: a, height: b, width: c, shift: 1, scale },
+        15 => {
+            let (pad, fill) = (Pair::new(b, c), 0.into());
+            Op::NormLinear { eps: scale, norm: scale, pad, shift: 1.into(), fill, window, elem, scale }
+        }
+        16 => {
+            let (cut, crop) = (0.into(), Pair::new(a, b));
+            Op::LinearResidual { window, height: b, width: c, cut, shift: 1.into(), crop, scale }
+        }
         17 => Op::WindowAttention { heads: a, factor: scale, elem, scale },
+        19 => Op::Pad { sides: window },
+        20 => Op::Crop { sides: window },
+        21 => Op::L2Norm { heads: a, eps: scale },
+        22 => Op::QL2Norm { heads: a, elem, scale },
+        23 => Op::HeadScale {},
         18 => Op::PatchEmbed { block: a, linear: scale, eps: scale, scale },
         _ => Op::Add {},
     }

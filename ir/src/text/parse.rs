@@ -376,9 +376,15 @@ impl<'a> Parser<'a> {
 
     fn attr(&mut self) -> Parsed<Attr> {
         if self.eat(Token::Sign('[')) {
-            let mut values = Vec::new();
-            self.list(']', |parser| parser.float().map(|value| values.push(value)))?;
-            return Ok(Attr::F32s(values));
+            let (mut floats, mut ints) = (Vec::new(), Vec::new());
+            self.list(']', |parser| {
+                if let Token::Number(text) = parser.peek() {
+                    ints.extend(text.parse::<i64>());
+                }
+                parser.float().map(|value| floats.push(value))
+            })?;
+            let whole = ints.len() == floats.len() && !ints.is_empty();
+            return Ok(if whole { Attr::Ints(ints) } else { Attr::F32s(floats) });
         }
         if let Token::Number(text) = self.peek() {
             return match text.parse() {

@@ -20,7 +20,7 @@ fn sample() -> Graph {
     let l = g.push(Op::Linear {}, vec![p, w]).unwrap();
     g.add_loc(l, "patch_embed.proj");
     g.add_loc(l, "again");
-    let r = g.push(Op::Roll { shift: -1 }, vec![l]).unwrap();
+    let r = g.push(Op::Roll { shift: crate::Pair::from(-1) }, vec![l]).unwrap();
     g.output = g.push(Op::Dequantize {}, vec![r]).unwrap();
     g
 }

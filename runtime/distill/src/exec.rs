@@ -7,7 +7,7 @@ use burn::tensor::{Device, Int, Tensor, TensorData, activation};
 use std::collections::{HashMap, HashSet};
 use swint_ir::{
     F32, Graph, Node, NodeId, Type, TypeError, Value,
-    index_map::IndexMap,
+    index_map::{IndexMap, NOTHING},
     op::{Class, Op, OpKind},
 };
 
@@ -32,8 +32,8 @@ pub struct Program {
     graph: Graph,
     /// For each node, the nodes that nothing reads after it.
     last_reads: Vec<Vec<NodeId>>,
-    /// For each index map the chunks that it takes.
-    maps: HashMap<NodeId, Tensor<1, Int>>,
+    /// For each index map the chunks that it takes, and of how many; where that is one more than there are, zeros.
+    maps: HashMap<NodeId, (Tensor<1, Int>, usize)>,
 }
 
 /// What a run does otherwise than the graph says.
@@ -72,10 +72,11 @@ impl Program {
                 return Err(ExecError::Integer { node: id, op: node.op.kind() });
             }
             if node.op.kind().class() == Class::Index {
-                let source = IndexMap::of(&node.op, &graph.ty(node.operands[0]).shape).source;
-                let chunks: Vec<i64> = source.into_iter().map(i64::from).collect();
+                let IndexMap { source, from, .. } = IndexMap::of(&node.op, &graph.ty(node.operands[0]).shape);
+                let position = |i: u32| if i == NOTHING { from as i64 } else { i.into() };
+                let chunks: Vec<i64> = source.into_iter().map(position).collect();
                 let n = chunks.len();
-                maps.insert(id, Tensor::from_data(TensorData::new(chunks, [n]), device));
+                maps.insert(id, (Tensor::from_data(TensorData::new(chunks, [n]), device), from));
             }
         }
         let mut last_reads = vec![Vec::new(); graph.nodes.len()];
@@ -154,13 +155,30 @@ impl Program {
         let (rows, columns) = (node.ty.rows(), node.ty.last());
         match &node.op {
             op if op.kind().class() == Class::Index => {
-                let map = &self.maps[&id];
-                let (chunk, chunks) = (ty(0).last(), map.dims()[0]);
+                let (map, chunks) = &self.maps[&id];
+                let chunk = ty(0).last();
                 let images = ty(0).elements() / (chunk * chunks);
-                operand(0).reshape([images, chunks, chunk]).select(1, map.clone()).reshape([rows, columns])
+                let mut x = operand(0).reshape([images, *chunks, chunk]);
+                if matches!(op, Op::Pad { .. }) {
+                    let zeros = Tensor::zeros([images, 1, chunk], &x.device());
+                    x = Tensor::cat(vec![x, zeros], 1);
+                }
+                x.select(1, map.clone()).reshape([rows, columns])
             }
             Op::Normalize { mean, std } => normalize(operand(0), mean, std),
             Op::LayerNorm { eps } => layer_norm(operand(0), flat(1), flat(2), eps.get()),
+            Op::L2Norm { heads, eps } => {
+                let x = operand(0).reshape([rows * heads, columns / heads]);
+                // Below eps the gradient is that of a constant, as at 0, where a root has none.
+                let least = eps.get() * eps.get();
+                let length = x.clone().powi_scalar(2).sum_dim(1).clamp_min(least).sqrt();
+                (x / length).reshape([rows, columns])
+            }
+            Op::HeadScale {} => {
+                let shape = &node.ty.shape;
+                let x = operand(0).reshape([shape[0], shape[1], shape[2] * shape[3]]);
+                (x * flat(1).reshape([1, shape[1], 1])).reshape([rows, columns])
+            }
             Op::Linear {} => {
                 let y = operand(0).matmul(flat(1).reshape([columns, ty(0).last()]).transpose());
                 if node.operands.len() > 2 { y + flat(2).reshape([1, columns]) } else { y }

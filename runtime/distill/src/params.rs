@@ -7,7 +7,7 @@
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use std::collections::BTreeSet;
-use swint_compiler::frontend::{self, Checkpoint, Spec};
+use swint_compiler::frontend::{self, Checkpoint, Spec, Version};
 use swint_ir::{self as ir, Module};
 
 /// How a constant is made.
@@ -42,13 +42,17 @@ impl Parameters {
     /// Finds out how the constants of `imported` are made of a checkpoint.
     ///
     /// # Errors
-    /// When a tensor is too large, or a constant is no copy of elements of one tensor.
+    /// When a tensor is too large, or a constant is no copy of elements of one tensor: a Swin V2 has such.
     pub fn trace(
         spec: &Spec,
         checkpoint: &Checkpoint,
         imported: &Module,
         device: &Device,
     ) -> Result<Parameters, String> {
+        if spec.version != Version::V1 {
+            let message = "its position biases and score scales are functions of the checkpoint's tensors, not copies";
+            return Err(format!("a Swin V2 cannot be trained: {message}"));
+        }
         let floats = checkpoint.0.iter().filter(|(_, tensor)| tensor.as_f32().is_some());
         let tensors: Vec<(String, Vec<usize>)> = floats.map(|(name, t)| (name.clone(), t.shape.clone())).collect();
         if let Some((name, shape)) = tensors.iter().find(|(_, shape)| shape.iter().product::<usize>() >= MOST_ELEMENTS)

@@ -2,6 +2,7 @@
 
 use super::{linear::mul_add, math::mul, unit_items};
 use cubecl::prelude::*;
+use swint_ir::infer::MAX_SCORE;
 
 /// `y[w,h,i,j] = Σ_d q[w,i,h,d]·k[w,j,h,d]`; an item is a row (w,h,i). `N` is 1.
 #[cube(launch_unchecked)]
@@ -32,6 +33,49 @@ pub(crate) fn scores<X: Numeric, Y: Numeric, A: Numeric, N: Size>(
             }
             y[item * tokens + j] = acc;
         }
+    }
+}
+
+/// The head of score i.
+#[cube]
+fn head_of(i: usize, #[comptime] heads: usize, #[comptime] tokens: usize) -> usize {
+    i / comptime!(tokens * tokens) % heads
+}
+
+/// `y = x·s[h]`; an item is a score (w,h,i,j).
+#[cube(launch_unchecked)]
+pub(crate) fn scaled(
+    x: &[f32],
+    s: &[f32],
+    y: &mut [f32],
+    items: u32,
+    #[comptime] heads: usize,
+    #[comptime] tokens: usize,
+    #[comptime] per_unit: u32,
+) {
+    let (first, end) = unit_items(items, per_unit);
+    for item in first..end {
+        let i = item as usize;
+        y[i] = x[i] * s[head_of(i, heads, tokens)];
+    }
+}
+
+/// `y = x·s[h]` of integers, x saturated first; an item is a score (w,h,i,j).
+#[cube(launch_unchecked)]
+pub(crate) fn int_scaled(
+    x: &[i32],
+    s: &[i16],
+    y: &mut [i32],
+    items: u32,
+    #[comptime] heads: usize,
+    #[comptime] tokens: usize,
+    #[comptime] per_unit: u32,
+) {
+    let (first, end) = unit_items(items, per_unit);
+    for item in first..end {
+        let i = item as usize;
+        let score = min(max(x[i], -MAX_SCORE), MAX_SCORE);
+        y[i] = score * i32::cast_from(s[head_of(i, heads, tokens)]);
     }
 }
 

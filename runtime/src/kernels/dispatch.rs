@@ -3,7 +3,7 @@
 use super::{
     attention, convert, dispatch_fused as fused, integer,
     linear::{self, ROWS},
-    movement, norm, pointwise, simd, tensor,
+    movement, norm, pointwise, simd, tensor, unit,
 };
 use crate::offline::{Call, Offline};
 use cubecl::prelude::*;
@@ -239,13 +239,13 @@ fn plain(kernel: &Kernel, items: usize, work: Work, target: Target<'_>) {
             target, work, pointwise::bias_add::BiasAdd<T>,
             items: items, block: ELEMENTS, sizes: [], buffers: [0, 1, 2], scalars: [], comptime: [n]
         )),
-        Kernel::Move { elem, chunk, period } => {
-            let width = vector_width(chunk);
-            let vectors = chunk / width;
+        Kernel::Move { elem, rows } => {
+            let width = vector_width(rows.chunk);
+            let vectors = rows.chunk / width;
             with_elem!(elem, [F32 => f32, I32 => i32, I16 => i16, I8 => i8, U8 => u8], T => kernel!(
                 target, work, movement::gather::Gather<T>,
-                items: items, block: ELEMENTS.div_ceil(chunk), sizes: [width], buffers: [0, 1, 2],
-                scalars: [], comptime: [vectors, period]
+                items: items, block: ELEMENTS.div_ceil(rows.chunk), sizes: [width], buffers: [0, 1, 2],
+                scalars: [], comptime: [vectors, rows]
             ))
         }
         Kernel::Normalize { channels } => kernel!(
@@ -257,6 +257,29 @@ fn plain(kernel: &Kernel, items: usize, work: Work, target: Target<'_>) {
             items: items, block: ELEMENTS.div_ceil(channels), sizes: [], buffers: [0, 1, 2, 3],
             scalars: [eps.get()], comptime: [channels]
         ),
+        Kernel::L2Norm { channels, eps } => kernel!(
+            target, work, unit::l2_norm::L2Norm<>,
+            items: items, block: ELEMENTS.div_ceil(channels), sizes: [], buffers: [0, 1],
+            scalars: [eps.get()], comptime: [channels]
+        ),
+        Kernel::QL2Norm { x, channels, to } => {
+            let (low, high) = range(to);
+            with_elem!(x, [I16 => i16, I8 => i8], X => with_elem!(to, [I16 => i16, I8 => i8, U8 => u8], Y => kernel!(
+                target, work, unit::q_l2_norm::QL2Norm<X, Y>,
+                items: items, block: ELEMENTS.div_ceil(channels), sizes: [], buffers: [0, 1, 2, 3],
+                scalars: [], comptime: [channels, low, high]
+            )))
+        }
+        Kernel::HeadScale { elem, heads, tokens } => match elem {
+            Elem::F32 => kernel!(
+                target, work, attention::scaled::Scaled<>,
+                items: items, block: ELEMENTS, sizes: [], buffers: [0, 1, 2], scalars: [], comptime: [heads, tokens]
+            ),
+            _ => kernel!(
+                target, work, attention::int_scaled::IntScaled<>,
+                items: items, block: ELEMENTS, sizes: [], buffers: [0, 1, 2], scalars: [], comptime: [heads, tokens]
+            ),
+        },
         Kernel::Softmax { n } => kernel!(
             target, work, norm::softmax::Softmax<>,
             items: items, block: ELEMENTS.div_ceil(n), sizes: [], buffers: [0, 1], scalars: [], comptime: [n]

@@ -38,7 +38,7 @@ pub(super) fn dispatch(kernel: &Kernel, items: usize, work: Work, target: Target
                 scalars: [
                     epsilon, items as u32, ROWS as u32, rows.chunk as u32, rows.parts as u32, vectors as u32
                 ],
-                comptime: [rows.len(), rows.period, width, bias, low, high, table.is_some(), low]
+                comptime: [rows, width, bias, low, high, table.is_some(), low]
             )))
         }
         Kernel::LinearResidual { x, rows, n, r } => {
@@ -51,7 +51,7 @@ pub(super) fn dispatch(kernel: &Kernel, items: usize, work: Work, target: Target
                 target, work, fused::linear_residual::LinearResidual<X, R>,
                 items: blocks * vectors, block: vectors, sizes: [width],
                 buffers: [0, 1, 2, 3, 4, 5, 6, 7, map, output],
-                scalars: [items as u32, rows.len() as u32], comptime: [rows.period, vectors]
+                scalars: [items as u32, rows.len() as u32], comptime: [rows, vectors]
             )))
         }
         Kernel::Mlp { x, k, hidden, epsilon, to, table } => {
@@ -94,7 +94,7 @@ pub(super) fn dispatch(kernel: &Kernel, items: usize, work: Work, target: Target
                 scalars: [
                     epsilon, items as u32, ROWS as u32, rows.chunk as u32, rows.parts as u32, (n / width) as u32
                 ],
-                comptime: [rows.len(), n, rows.period, width]
+                comptime: [rows, n, width]
             ))
         }
         Kernel::Head { x, tokens, k, n, epsilon, to } => {

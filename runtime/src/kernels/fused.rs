@@ -4,12 +4,13 @@
 //! [`sums`] for why).
 
 use super::{
-    integer::{chunk_start, normalised, requantize as requantize_one, row_norm, share, shift_rounded, term},
+    integer::{chunk_start, kept, normalised, requantize as requantize_one, row_norm, share, shift_rounded, term},
     linear::{ROWS, sums},
     math::requantize,
     unit_items,
 };
 use cubecl::prelude::*;
+use swint_compiler::plan::Rows;
 
 /// Normalises row `row` of a tensor into `out` from `base` on, in the range `low..=high`.
 #[cube]
@@ -27,15 +28,16 @@ fn norm_row<X: Int>(
     base: usize,
     chunk: usize,
     parts: usize,
-    #[comptime] channels: usize,
-    #[comptime] period: usize,
+    #[comptime] rows: Rows,
     #[comptime] low: i32,
     #[comptime] high: i32,
 ) {
+    let channels = comptime!(rows.len());
+    let keep = kept(row, map, rows);
     let mut sum = 0i32;
     let mut squares = 0i64;
     for p in 0..parts {
-        let start = chunk_start(row * parts + p, map, chunk, period);
+        let start = chunk_start(row * parts + p, map, chunk, rows);
         for c in 0..chunk {
             let value = i32::cast_from(x[start + c]);
             sum += value;
@@ -44,11 +46,15 @@ fn norm_row<X: Int>(
     }
     let norm = row_norm(sum, squares, epsilon, channels);
     for p in 0..parts {
-        let start = chunk_start(row * parts + p, map, chunk, period);
+        let start = chunk_start(row * parts + p, map, chunk, rows);
         for c in 0..chunk {
             let i = p * chunk + c;
             let acc = normalised(&norm, i32::cast_from(x[start + c]), gamma[i], beta[i], channels);
-            out[base + i] = i16::cast_from(requantize_one(acc, mantissa, shift, low, high));
+            let mut q = requantize_one(acc, mantissa, shift, low, high);
+            if comptime!(rows.padded) {
+                q *= keep;
+            }
+            out[base + i] = i16::cast_from(q);
         }
     }
 }
@@ -120,8 +126,7 @@ pub(crate) fn norm_linear<X: Int, Y: Int, N: Size>(
     parts: u32,
     vectors: u32,
     items: u32,
-    #[comptime] k: usize,
-    #[comptime] period: usize,
+    #[comptime] source: Rows,
     #[comptime] width: usize,
     #[comptime] has_bias: bool,
     #[comptime] low: i32,
@@ -131,6 +136,7 @@ pub(crate) fn norm_linear<X: Int, Y: Int, N: Size>(
     #[comptime] per_unit: u32,
 ) {
     let (chunk, parts, vectors) = (chunk as usize, parts as usize, vectors as usize);
+    let k = comptime!(source.len());
     let mut own = Array::<i16>::new(comptime!(ROWS * k));
     let (first, end) = unit_items(items, per_unit);
     for item in first..end {
@@ -150,8 +156,7 @@ pub(crate) fn norm_linear<X: Int, Y: Int, N: Size>(
                 r * k,
                 chunk,
                 parts,
-                k,
-                period,
+                source,
                 -128i32,
                 127i32,
             );
@@ -186,8 +191,8 @@ fn residual<R: Int, N: Size>(
     Vector::cast_from(min(sum, Vector::new(32767i32)))
 }
 
-/// A linear and the residual stream; an item is [`ROWS`] rows of one vector of results. `map` is any buffer where `period`
-/// is 0.
+/// A linear and the residual stream; an item is [`ROWS`] rows of one vector of results. `map` is any buffer where nothing
+/// is moved.
 #[cube(launch_unchecked)]
 #[allow(clippy::too_many_arguments)]
 pub(crate) fn linear_residual<X: Int, R: Int, N: Size>(
@@ -204,7 +209,7 @@ pub(crate) fn linear_residual<X: Int, R: Int, N: Size>(
     rows: u32,
     k: u32,
     items: u32,
-    #[comptime] period: usize,
+    #[comptime] source: Rows,
     #[comptime] vectors: usize,
     #[comptime] per_unit: u32,
 ) {
@@ -215,7 +220,7 @@ pub(crate) fn linear_residual<X: Int, R: Int, N: Size>(
         let mut start = Array::<usize>::new(ROWS);
         #[unroll]
         for i in 0..ROWS {
-            start[i] = chunk_start(min(row + i, last), map, k, period);
+            start[i] = chunk_start(min(row + i, last), map, k, source);
         }
         let acc = sums::<X, i8, i32, N>(x, w, &start, column, k, vectors, false);
         #[unroll]
@@ -291,8 +296,7 @@ pub(crate) fn mlp<X: Int, T: Int, H: Size, N: Size>(
                 i * k,
                 channels,
                 1usize,
-                k,
-                0usize,
+                comptime!(Rows::plain(k)),
                 -128i32,
                 127i32,
             );
@@ -409,7 +413,7 @@ pub(crate) fn window_attention<Y: Int, N: Size>(
     }
 }
 
-/// A linear and a LayerNorm of its results; an item is [`ROWS`] rows. `map` is any buffer where `period` is 0.
+/// A linear and a LayerNorm of its results; an item is [`ROWS`] rows. `map` is any buffer where nothing is moved.
 #[cube(launch_unchecked)]
 #[allow(clippy::too_many_arguments)]
 pub(crate) fn linear_norm<X: Int, N: Size>(
@@ -431,14 +435,14 @@ pub(crate) fn linear_norm<X: Int, N: Size>(
     parts: u32,
     vectors: u32,
     items: u32,
-    #[comptime] k: usize,
+    #[comptime] source: Rows,
     #[comptime] n: usize,
-    #[comptime] period: usize,
     #[comptime] width: usize,
     #[comptime] per_unit: u32,
 ) {
     let (chunk, parts, vectors) = (chunk as usize, parts as usize, vectors as usize);
     let tile = tile as usize;
+    let k = comptime!(source.len());
     let mut own = Array::<i16>::new(comptime!(ROWS * k));
     let mut results = Array::<i32>::new(comptime!(ROWS * n));
     let (first, end) = unit_items(items, per_unit);
@@ -447,7 +451,7 @@ pub(crate) fn linear_norm<X: Int, N: Size>(
         let last = rows as usize - 1;
         for r in 0..tile {
             for p in 0..parts {
-                let start = chunk_start(min(row + r, last) * parts + p, map, chunk, period);
+                let start = chunk_start(min(row + r, last) * parts + p, map, chunk, source);
                 for c in 0..chunk {
                     own[r * k + p * chunk + c] = i16::cast_from(x[start + c]);
                 }
@@ -534,8 +538,7 @@ pub(crate) fn head<X: Int, Y: Int, N: Size>(
                 0usize,
                 channels,
                 1usize,
-                k,
-                0usize,
+                comptime!(Rows::plain(k)),
                 -32768i32,
                 32767i32,
             );

@@ -2,6 +2,7 @@
 
 use super::unit_items;
 use cubecl::prelude::*;
+use swint_compiler::plan::Rows;
 use swint_ir::arith::{layer_norm::NORM_BITS, softmax::EXPONENT_BITS};
 
 /// `⌊v / 2^shift + 1/2⌋` for |v| ≤ 2^62 and a shift of at least 1.
@@ -82,15 +83,29 @@ pub(super) fn share(sum: u32) -> i32 {
     i32::cast_from(quotient)
 }
 
-/// Where the rows of a kernel begin: chunk `c` of a tensor, or the one that an index map of `period` chunks an image takes for
-/// it. `map` is any buffer where `period` is 0.
+/// Where the rows of a kernel begin: chunk `c` of a tensor, or the one that an index map takes for it, which is any where it takes
+/// nothing. `map` is any buffer where nothing is moved.
 #[cube]
-pub(super) fn chunk_start(c: usize, map: &[i32], chunk: usize, #[comptime] period: usize) -> usize {
+pub(super) fn chunk_start(c: usize, map: &[i32], chunk: usize, #[comptime] rows: Rows) -> usize {
     let mut source = c;
-    if comptime!(period > 0) {
-        source = c / period * period + map[c % period] as usize;
+    if comptime!(rows.period > 0) {
+        let mut moved = map[c % comptime!(rows.period)];
+        if comptime!(rows.padded) {
+            moved = max(moved, 0i32);
+        }
+        source = c / comptime!(rows.period) * comptime!(rows.from) + moved as usize;
     }
     source * chunk
+}
+
+/// What chunk `c` is multiplied by: 0 where an index map takes nothing for it, else 1.
+#[cube]
+pub(super) fn kept(c: usize, map: &[i32], #[comptime] rows: Rows) -> i32 {
+    let mut keep = 1i32;
+    if comptime!(rows.padded) {
+        keep = select(map[c % comptime!(rows.period)] < 0i32, 0i32, 1i32);
+    }
+    keep
 }
 
 /// `swint_ir::arith::layer_norm::RowNorm`, for products of which only the upper 32 bits are taken.
@@ -100,6 +115,18 @@ pub(super) struct RowNorm {
     pub(super) reciprocal: i32,
     pub(super) lift: i32,
     pub(super) shift: i32,
+}
+
+/// `v·2^(2·pairs)` in `[2^60, 2^62)`, and pairs: an even shift, so that the root is shifted by half as much. v is positive and below
+/// 2^62.
+#[cube]
+pub(super) fn lifted(v: u64) -> (u64, u32) {
+    let mut zeros = u32::cast_from(v >> 32u64).leading_zeros();
+    if zeros == 32u32 {
+        zeros += u32::cast_from(v).leading_zeros();
+    }
+    let pairs = (zeros - 2u32) >> 1u32;
+    (v << u64::cast_from(pairs << 1u32), pairs)
 }
 
 /// `RowNorm::of` for a row from its sum and its sum of squares.
@@ -116,13 +143,7 @@ pub(super) fn row_norm(sum: i32, squares: i64, epsilon: i64, #[comptime] channel
         v = (u64::cast_from(variance) << 16u64) + u64::cast_from(epsilon);
         half = 8i32;
     }
-    // Even, so that the root is shifted by half as much.
-    let mut zeros = u32::cast_from(v >> 32u64).leading_zeros();
-    if zeros == 32u32 {
-        zeros += u32::cast_from(v).leading_zeros();
-    }
-    let pairs = (zeros - 2u32) >> 1u32;
-    v <<= u64::cast_from(pairs << 1u32);
+    let (v, pairs) = lifted(v);
     half += i32::cast_from(pairs);
     let (_, reciprocal) = root_and_reciprocal(v);
     let lift = max(half - 7i32, 0i32);

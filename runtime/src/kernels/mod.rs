@@ -22,6 +22,7 @@ mod places;
 mod pointwise;
 mod simd;
 mod tensor;
+mod unit;
 
 pub(crate) use dispatch::{Target, Work, dispatch};
 

@@ -1,9 +1,13 @@
 //! Index maps.
 
-use super::unit_items;
+use super::{
+    integer::{chunk_start, kept},
+    unit_items,
+};
 use cubecl::prelude::*;
+use swint_compiler::plan::Rows;
 
-/// Chunk `i` of an image is chunk `map[i]` of the source's; an item is a chunk of `vectors` vectors.
+/// Chunk `i` of an image is chunk `map[i]` of the source's, or zeros; an item is a chunk of `vectors` vectors.
 #[cube(launch_unchecked)]
 #[allow(clippy::too_many_arguments)]
 pub(crate) fn gather<E: Numeric, N: Size>(
@@ -12,15 +16,20 @@ pub(crate) fn gather<E: Numeric, N: Size>(
     y: &mut [Vector<E, N>],
     items: u32,
     #[comptime] vectors: usize,
-    #[comptime] period: usize,
+    #[comptime] rows: Rows,
     #[comptime] per_unit: u32,
 ) {
     let (first, end) = unit_items(items, per_unit);
     for item in first..end {
         let item = item as usize;
-        let source = item / period * period + map[item % period] as usize;
+        let start = chunk_start(item, map, vectors, rows);
+        let keep = kept(item, map, rows);
         for i in 0..vectors {
-            y[item * vectors + i] = x[source * vectors + i];
+            let mut value = x[start + i];
+            if comptime!(rows.padded) {
+                value *= Vector::new(E::cast_from(keep));
+            }
+            y[item * vectors + i] = value;
         }
     }
 }

@@ -38,7 +38,7 @@ pub struct Ranges<'a> {
 /// q, k and v of an attention get one scale, v's: `attention.rs` says how.
 ///
 /// Scales: `4·max|x| / 32767` for `i16`; `max|x| / 127` for `i8`; `max x / 255` for the `u8` after a ReLU; 1/255 for
-/// probabilities, which are `u8`, too. The observer says what max is. Ranges around a GELU may be shifted; what that came to
+/// probabilities, which are `u8`, too; 1/127 for q and k of length 1. The observer says what max is. Ranges around a GELU may be shifted; what that came to
 /// is returned.
 ///
 /// # Errors
@@ -127,7 +127,7 @@ impl Pass<'_> {
             OpKind::AttnScores | OpKind::AttnValues => (2, Elem::I8),
             OpKind::Gelu => (1, Elem::I8),
             // The residual stream has 16 bits, and what is normalised comes from it.
-            OpKind::LayerNorm if !norm => (1, Elem::I16),
+            OpKind::LayerNorm | OpKind::L2Norm if !norm => (1, Elem::I16),
             OpKind::Add if !residual => (2, Elem::I16),
             OpKind::MeanPool if !residual => (1, Elem::I16),
             _ => (0, Elem::I8),
@@ -156,10 +156,17 @@ impl Pass<'_> {
         if let Some(&pair) = self.pairs.get(&(source, elem)) {
             return Ok(pair);
         }
+        // What is added somewhere is an integer of 16 bits there: of that, 8 bits are made for others.
+        let value = if elem != Elem::I16 && !self.float_ops.residual && self.is_stream(source) {
+            self.stream_pair(source)?
+        } else {
+            value
+        };
         let quantize = |elem, scale| (Op::Quantize { elem, scale: F32::new(scale) }, value);
         let (quantize, value) = match self.source.graph.node(source).map(|n| n.op.kind()) {
             _ if elem == Elem::I16 => quantize(Elem::I16, self.stream_scale(source)?),
             Some(OpKind::Softmax) => quantize(Elem::U8, 1.0 / 255.0),
+            Some(OpKind::L2Norm) => quantize(Elem::I8, 1.0 / 127.0),
             Some(OpKind::Relu) => quantize(Elem::U8, self.max_abs(source, Elem::U8)? / 255.0),
             Some(OpKind::Gelu) => self.gelu_pair(source)?,
             _ => {
@@ -174,6 +181,22 @@ impl Pass<'_> {
         let pair = self.push(Op::Dequantize {}, vec![q]);
         self.pairs.insert((source, elem), pair);
         Ok(pair)
+    }
+
+    /// A value of the residual stream, moved perhaps, in the 16 bits that an addition takes it in.
+    fn stream_pair(&mut self, source: Value) -> Result<Value, String> {
+        let scale = self.stream_scale(unmoved(self.source, source))?;
+        let q = Op::Quantize { elem: Elem::I16, scale: F32::new(scale) };
+        let q = self.push(q, vec![self.moved_value(source)]);
+        Ok(self.push(Op::Dequantize {}, vec![q]))
+    }
+
+    /// Whether a value is a sum or a term of one, moved perhaps.
+    fn is_stream(&self, source: Value) -> bool {
+        let value = unmoved(self.source, source);
+        let adds = |node: &Node| node.op.kind() == OpKind::Add;
+        let graph = &self.source.graph;
+        graph.node(value).is_some_and(adds) || graph.nodes.iter().any(|n| adds(n) && n.operands.contains(&value))
     }
 
     /// The scale of a value of the residual stream, for `i16`.

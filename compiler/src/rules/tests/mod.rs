@@ -155,6 +155,15 @@ fn assert_within(
             Bound::Norm => step * 1.001 + 2.0 / 1024.0 + 7f32.sqrt() * 2.0 / 32767.0 / 2.0,
             Bound::Zeros => 0.0,
             Bound::ScoreBias => 2.0 * 0.5 * (0.05 * 0.07 * 0.5) + largest * 2f32.powi(-22),
+            Bound::Unit => step * 1.001 + 2f32.powi(-15),
+            // A head's scale is rounded to half a unit of the largest, 30, in 16 bits, or of what leaves room for biases; scores of the
+            // examples are sums of two products of bytes.
+            Bound::HeadScale => {
+                let score = 0.05 * 0.07 * f32::from(i16::MAX);
+                let unit = (30.0f32 / 32767.0).max(128.0 * 2f32.powi(-29) / (0.05 * 0.07));
+                let excess = 0.05 * 0.07 * (2.0 * 16384.0 - f32::from(i16::MAX));
+                score * unit * 0.5 + excess * 30.0 + largest * 2f32.powi(-22)
+            }
             Bound::HalfStep => 0.5 * 0.05 * (0.01 + 0.003 * (i % 3) as f32) + largest * 2f32.powi(-22),
         };
         assert!((a - b).abs() <= allowed, "{rule}: {node} element {i}: {a} and {b}, allowed {allowed}");

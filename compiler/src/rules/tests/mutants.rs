@@ -49,9 +49,15 @@ fn changed(m: &mut Match<'_>, name: &str, variable: &str, change: fn(Vec<i32>) -
 fn broken_rules_are_caught() {
     let broken = [
         // An index map that forgets its shift, and shifts that add up to one too many.
-        giving("norm-linear-shifted", "(norm_linear ?x ?g ?b ?w ?c ?eps ?n 0 ?p ?e ?s)"),
+        giving("norm-linear-shifted", "(norm_linear ?x ?g ?b ?w ?c ?eps ?n 0 0 0 ?p ?e ?s)"),
+        // Padding taken for what is no zero: a bias, an entry of a table.
+        Rule::new("pad-linear", Exact, "(pad (linear ?x ?w ?c) ?s)", "(linear (pad ?x ?s) ?w ?c)"),
+        Rule::new("pad-lut", Exact, "(pad (lut ?x ?t) ?s)", "(lut (pad ?x ?s) ?t)"),
+        // Padding after the shift that it came before.
+        giving("norm-linear-pad-shift", "(norm_linear ?x ?g ?b ?w ?c ?eps ?n 0 ?r ?q ?p ?e ?s)"),
         with("roll-roll", |m| {
-            let (Some(a), Some(b)) = (m.int("a"), m.int("b")) else { return false };
+            let (Some(a), Some(b)) = (m.pair("a"), m.pair("b")) else { return false };
+            let (a, b) = (a.rows, b.rows);
             m.bind_attr("c", Attr::Int(a + b + 1))
         }),
         // The clamp of a signed quantization is not at zero.
@@ -88,6 +94,8 @@ fn broken_rules_are_caught() {
         ("bias-integer", Exact),
         ("add-integer", Real(Steps(2))),
         ("softmax-integer", Real(Steps(1))),
+        ("l2-norm-integer", Exact),
+        ("scores-scale", Exact),
     ];
     for (name, class) in tighter {
         assert!(is_caught(&Rule { class, ..rule(name) }), "{name} is no better than its bound");

@@ -55,6 +55,10 @@ lines! {
     rolls_add_no_other:               false [X] "(roll (roll ?x 1) 2)" == "(roll ?x 2)";
     a_roll_and_its_reverse:           true  [X] "(roll (roll ?x 1) -1)" == "?x";
     a_turn_of_both_extents:           true  ["x: i8<0.1>[1,4,6,3]"] "(roll ?x 12)" == "?x";
+    a_turn_of_each_axis:              true  ["x: i8<0.1>[1,4,6,3]"] "(roll (roll ?x 2) 10)" == "?x";
+    a_crop_of_its_padding:            true  [X] "(crop (pad ?x 6) 4)" == "?x";
+    padding_of_a_conversion:          true  [X] "(pad (dequantize ?x) 6)" == "(dequantize (pad ?x 6))";
+    padding_of_a_linear:              false [X, W] "(pad (linear ?x ?w) 6)" == "(linear (pad ?x 6) ?w)";
     a_turn_of_one_extent:             false ["x: i8<0.1>[1,4,6,3]"] "(roll ?x 4)" == "?x";
     windows_cancel:                   true  [X] "(window_reverse (window_partition ?x 2) 2 4 4)" == "?x";
     windows_of_a_shift:               false [X] "(window_partition (roll ?x 1) 2)" == "(window_partition ?x 2)";

@@ -49,7 +49,7 @@ pub(crate) fn gemm(kernel: &Kernel, tiles: Pairs, items: usize, work: Work, targ
         Kernel::Linear { x, k, n, bias, requantize } => {
             places.linear(bias, requantize.is_some());
             let (y, range) = (requantize.unwrap_or(Elem::I32), requantize.map(range));
-            let rows = Rows { chunk: k, parts: 1, period: 0 };
+            let rows = Rows::plain(k);
             (x, y, Product { bias, range, ..of(rows, n, Elem::I32) }, 0)
         }
         _ => unreachable!("{kernel} is no matrix product"),

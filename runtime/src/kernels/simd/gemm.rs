@@ -88,12 +88,11 @@ pub(crate) fn gemm<X: Int, Y: Int>(
                     i * comptime!(k / 8),
                     chunk,
                     parts,
-                    k,
-                    comptime!(p.rows.period),
+                    comptime!(p.rows),
                     comptime!(p.tiles.narrow),
                 );
             } else {
-                widen_row::<X>(x, from, map, &mut own, i * comptime!(k / 8), chunk, parts, comptime!(p.rows.period));
+                widen_row::<X>(x, from, map, &mut own, i * comptime!(k / 8), chunk, parts, comptime!(p.rows));
             }
         }
         let own = own.as_slice().with_vector_size::<Const<2>>();
@@ -138,10 +137,10 @@ fn widen_row<X: Int>(
     base: usize,
     chunk: usize,
     parts: usize,
-    #[comptime] period: usize,
+    #[comptime] rows: Rows,
 ) {
     for p in 0..parts {
-        let start = chunk_start(row * parts + p, map, chunk, period);
+        let start = chunk_start(row * parts + p, map, chunk, rows);
         for c in 0..chunk {
             out[base + p * chunk + c] = Vector::cast_from(x[start + c]);
         }

@@ -5,8 +5,9 @@ use super::{
     fixed::{requantize, shift_rounded, upper},
     pairs::Own,
 };
-use crate::kernels::integer::{RowNorm, chunk_start, row_norm};
+use crate::kernels::integer::{RowNorm, chunk_start, kept, row_norm};
 use cubecl::prelude::*;
+use swint_compiler::plan::Rows;
 
 /// Row `row` of a tensor, normalised, in the range of a byte, into `out` from vector `base` on. A chunk has `chunk` vectors.
 #[cube]
@@ -24,14 +25,15 @@ pub(super) fn norm_row<X: Int>(
     base: usize,
     chunk: usize,
     parts: usize,
-    #[comptime] channels: usize,
-    #[comptime] period: usize,
+    #[comptime] rows: Rows,
     #[comptime] narrow: bool,
 ) {
+    let channels = comptime!(rows.len());
+    let keep = Eight::new(kept(row, map, rows));
     let mut sums = Eight::new(0i32);
     let mut squares = Vector::<u64, Const<8>>::new(0u64);
     for p in 0..parts {
-        let start = chunk_start(row * parts + p, map, chunk, period);
+        let start = chunk_start(row * parts + p, map, chunk, rows);
         for c in 0..chunk {
             let value = Eight::cast_from(x[start + c]);
             sums += value;
@@ -47,11 +49,14 @@ pub(super) fn norm_row<X: Int>(
     }
     let norm = row_norm(sum, i64::cast_from(all_squares), epsilon, channels);
     for p in 0..parts {
-        let start = chunk_start(row * parts + p, map, chunk, period);
+        let start = chunk_start(row * parts + p, map, chunk, rows);
         for c in 0..chunk {
             let i = p * chunk + c;
             let acc = normalised(&norm, Eight::cast_from(x[start + c]), gamma[i], beta[i], channels);
-            let q = requantize(acc, mantissa, shift, narrow, -128i32, 127i32);
+            let mut q = requantize(acc, mantissa, shift, narrow, -128i32, 127i32);
+            if comptime!(rows.padded) {
+                q *= keep;
+            }
             out[base + i] = Vector::cast_from(q);
         }
     }

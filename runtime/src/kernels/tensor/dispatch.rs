@@ -23,11 +23,6 @@ fn range(elem: Elem) -> (i32, i32) {
     elem.range().expect("an integer type")
 }
 
-/// Rows that lie one after the other.
-fn plain(k: usize) -> Rows {
-    Rows { chunk: k, parts: 1, period: 0 }
-}
-
 /// A product with a bias whose sums are requantized.
 fn product(tiles: Gemm, rows: Rows, n: usize, to: Elem) -> Product {
     Product {
@@ -65,7 +60,7 @@ pub(crate) fn gemm(kernel: &Kernel, tiles: Gemm, items: usize, target: Target<'_
         Kernel::Linear { x, k, n, bias, requantize } => {
             places.linear(bias, requantize.is_some());
             let range = requantize.map(range);
-            (x, Product { bias, range, ..of(plain(k), n, requantize.unwrap_or(Elem::I32)) }, 0)
+            (x, Product { bias, range, ..of(Rows::plain(k), n, requantize.unwrap_or(Elem::I32)) }, 0)
         }
         _ => unreachable!("{kernel} is no matrix product"),
     };
@@ -96,8 +91,8 @@ pub(crate) fn mlp(kernel: &Kernel, blueprint: Mlp, items: usize, target: Target<
     let Kernel::Mlp { k, hidden, epsilon, to, table, .. } = *kernel else { unreachable!("{kernel} is no MLP") };
     let (first, second) = (blueprint.up(k), blueprint.down(hidden));
     let kept = table.unwrap_or(to);
-    let up = Product { norm: true, table: table.is_some(), ..product(first, plain(k), hidden, to) };
-    let down = Product { residual: true, ..product(second, plain(hidden), k, Elem::I16) };
+    let up = Product { norm: true, table: table.is_some(), ..product(first, Rows::plain(k), hidden, to) };
+    let down = Product { residual: true, ..product(second, Rows::plain(hidden), k, Elem::I16) };
     // After the first linear's comes the table, if there is one.
     let linear = if table.is_some() { 10 } else { 9 };
     let i = |offset: usize| linear + offset;

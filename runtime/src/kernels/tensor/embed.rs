@@ -48,7 +48,7 @@ fn pixels<E: Int>(x: &[E], map: &[i32], row: usize, from: usize, #[comptime] p: 
             let at = from + comptime!(w * 4 + part * width);
             if at < comptime!(p.rows.len()) {
                 let chunk = row * comptime!(p.rows.parts) + at / line * comptime!(p.blueprint.block);
-                let start = chunk_start(chunk, map, comptime!(p.rows.chunk), comptime!(p.rows.period)) + at % line;
+                let start = chunk_start(chunk, map, comptime!(p.rows.chunk), comptime!(p.rows)) + at % line;
                 word |= u32::cast_from(x[start / width]) << comptime!((part * width * 8) as u32);
             }
         }

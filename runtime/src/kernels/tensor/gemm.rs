@@ -12,7 +12,7 @@ use super::{
     fixed::requantize,
     fragment::{Eight, LANES, Sums, Words, halves, multiply, to_every_bank, word, zeros},
 };
-use crate::kernels::integer::{chunk_start, normalised, row_norm};
+use crate::kernels::integer::{chunk_start, kept, normalised, row_norm};
 use cubecl::prelude::*;
 use swint_compiler::plan::{Gemm, Rows};
 
@@ -126,8 +126,7 @@ pub(super) fn norm_rows(
             let v = sub + i * lanes;
             let mut words = Words::new(0u32);
             if v < vectors {
-                let start =
-                    chunk_start(row * comptime!(p.rows.parts) + v / chunk, map, chunk, comptime!(p.rows.period));
+                let start = chunk_start(row * comptime!(p.rows.parts) + v / chunk, map, chunk, comptime!(p.rows));
                 words = x[start + v % chunk];
             }
             held[i] = words;
@@ -144,6 +143,7 @@ pub(super) fn norm_rows(
             squares += plane_shuffle_xor(squares, comptime!(1u32 << p.lane_bits()[bit]));
         }
         let norm = row_norm(sum, squares, epsilon, comptime!(p.rows.len()));
+        let keep = u32::cast_from(kept(row, map, comptime!(p.rows)));
         #[unroll]
         for i in 0..each {
             let v = sub + i * lanes;
@@ -164,7 +164,11 @@ pub(super) fn norm_rows(
                         q[comptime!(2 * w)] = to_byte(y0, mantissa, shift, comptime!(p.tiles.narrow));
                         q[comptime!(2 * w + 1)] = to_byte(y1, mantissa, shift, comptime!(p.tiles.narrow));
                     }
-                    eight.insert(h, word(q[0], q[1], q[2], q[3]));
+                    let mut bytes = word(q[0], q[1], q[2], q[3]);
+                    if comptime!(p.rows.padded) {
+                        bytes *= keep;
+                    }
+                    eight.insert(h, bytes);
                 }
             }
             if v < padded && local < comptime!(p.tiles.rows()) {
@@ -200,7 +204,7 @@ fn load_stage(
         let v = stage * wide + at % wide;
         let mut words = Words::new(0u32);
         if v < vectors {
-            words = x[chunk_start(row, map, vectors, comptime!(p.rows.period)) + v];
+            words = x[chunk_start(row, map, vectors, comptime!(p.rows)) + v];
         }
         held[i] = words;
     }

@@ -19,6 +19,18 @@ pub(super) fn examples() -> Vec<Example> {
             "  %r = roll %n {shift = 1} : i8<0.03>[2,4,4,6]\n  %m = window_partition %r {window = 2} : i8<0.03>[8,4,6]\n",
             "[8,4",
         ),
+        (
+            "  %r = pad %n {sides = [4, 6]} : i8<0.03>[2,4,6,6]\n  %m = window_partition %r {window = [4, 3]} : i8<0.03>[4,12,6]\n",
+            "[4,12",
+        ),
+        (
+            "  %q = pad %n {sides = 6} : i8<0.03>[2,6,6,6]\n  %r = roll %q {shift = [1, 0]} : i8<0.03>[2,6,6,6]\n  %m = window_partition %r {window = 3} : i8<0.03>[8,9,6]\n",
+            "[8,9",
+        ),
+        (
+            "  %q = roll %n {shift = 1} : i8<0.03>[2,4,4,6]\n  %r = pad %q {sides = 6} : i8<0.03>[2,6,6,6]\n  %m = window_partition %r {window = 3} : i8<0.03>[8,9,6]\n",
+            "[8,9",
+        ),
     ] {
         for table in [false, true] {
             let last = if maps.is_empty() { "%n" } else { "%m" };
@@ -43,6 +55,18 @@ pub(super) fn examples() -> Vec<Example> {
             "  %v = window_reverse %l {window = 2, height = 4, width = 4} : i16<0.02>[2,4,4,6]\n  %m = roll %v {shift = -1} : i16<0.02>[2,4,4,6]\n",
             "[8,4",
         ),
+        (
+            "  %v = window_reverse %l {window = [4, 3], height = 4, width = 6} : i16<0.02>[2,4,6,6]\n  %m = crop %v {sides = 4} : i16<0.02>[2,4,4,6]\n",
+            "[4,12",
+        ),
+        (
+            "  %v = window_reverse %l {window = 3, height = 6, width = 6} : i16<0.02>[2,6,6,6]\n  %u = crop %v {sides = 4} : i16<0.02>[2,4,4,6]\n  %m = roll %u {shift = -1} : i16<0.02>[2,4,4,6]\n",
+            "[8,9",
+        ),
+        (
+            "  %v = window_reverse %l {window = 3, height = 6, width = 6} : i16<0.02>[2,6,6,6]\n  %u = roll %v {shift = [-1, 0]} : i16<0.02>[2,6,6,6]\n  %m = crop %u {sides = 4} : i16<0.02>[2,4,4,6]\n",
+            "[8,9",
+        ),
     ] {
         for r in ["0.02", "0.013"] {
             let last = if maps.is_empty() { "%l" } else { "%m" };
@@ -62,7 +86,7 @@ pub(super) fn examples() -> Vec<Example> {
     all.push(from_text(&format!(
         "graph @g(%x: i8<0.1>[2,4,4,5], %r: i16<0.013>[2,4,4,6]) -> i16<0.02>[2,4,4,6] {{\n{}\
          \x20 %q = requantize %r {{elem = i16, scale = 0.02}} : i16<0.02>[2,4,4,6]\n\
-         \x20 %y = linear_residual %x, @w, @w.b, %q {{window = 0, height = 0, width = 0, shift = 0, scale = 0.02}} : i16<0.02>[2,4,4,6]\n\
+         \x20 %y = linear_residual %x, @w, @w.b, %q {{window = 0, height = 0, width = 0, cut = 0, shift = 0, crop = 0, scale = 0.02}} : i16<0.02>[2,4,4,6]\n\
          \x20 return %y\n}}\n",
         linear("w", 6, 5, 0.1),
     )));
@@ -72,8 +96,8 @@ pub(super) fn examples() -> Vec<Example> {
         let ty = if table.is_empty() { hidden } else { "u8<0.01>" };
         all.push(from_text(&format!(
             "graph @g(%x: i16<0.001>[1,3,3,6]) -> i16<0.002>[1,3,3,6] {{\n{}{}{}  const @t : u8<0.01>[256]\n\
-             \x20 %h = norm_linear %x, @g, @b, @w, @w.b{table} {{eps = 1e-5, norm = 0.03, shift = 0, window = 0, elem = {elem}, scale = 0.02}} : {ty}[1,3,3,10]\n\
-             \x20 %y = linear_residual %h, @u, @u.b, %x {{window = 0, height = 0, width = 0, shift = 0, scale = 0.002}} : i16<0.002>[1,3,3,6]\n\
+             \x20 %h = norm_linear %x, @g, @b, @w, @w.b{table} {{eps = 1e-5, norm = 0.03, pad = 0, shift = 0, fill = 0, window = 0, elem = {elem}, scale = 0.02}} : {ty}[1,3,3,10]\n\
+             \x20 %y = linear_residual %h, @u, @u.b, %x {{window = 0, height = 0, width = 0, cut = 0, shift = 0, crop = 0, scale = 0.002}} : i16<0.002>[1,3,3,6]\n\
              \x20 return %y\n}}\n",
             norm(6),
             linear("w", 10, 6, 0.03),
@@ -82,7 +106,7 @@ pub(super) fn examples() -> Vec<Example> {
     }
     all.push(from_text(&format!(
         "graph @g(%x: i16<0.001>[1,3,3,6]) -> u8<0.01>[1,3,3,10] {{\n{}{}  const @t : u8<0.01>[256]\n\
-         \x20 %h = norm_linear %x, @g, @b, @w, @w.b {{eps = 1e-5, norm = 0.03, shift = 0, window = 0, elem = i8, scale = 0.02}} : i8<0.02>[1,3,3,10]\n\
+         \x20 %h = norm_linear %x, @g, @b, @w, @w.b {{eps = 1e-5, norm = 0.03, pad = 0, shift = 0, fill = 0, window = 0, elem = i8, scale = 0.02}} : i8<0.02>[1,3,3,10]\n\
          \x20 %y = lut %h, @t : u8<0.01>[1,3,3,10]\n  return %y\n}}\n",
         norm(6),
         linear("w", 10, 6, 0.03),

@@ -2,28 +2,56 @@
 
 use super::{super::Example, example, int, push, quantize, values, weights};
 use swint_ir::{
-    Elem, F32, Module, Scale, Tensor, Type, Value,
+    Elem, F32, Module, Pair, Scale, Tensor, Type, Value,
     op::{Op, Order},
 };
 
+fn roll(rows: i64, columns: i64) -> Op {
+    Op::Roll { shift: Pair::new(rows, columns) }
+}
+
+fn pad(rows: usize, columns: usize) -> Op {
+    Op::Pad { sides: Pair::new(rows, columns) }
+}
+
+fn crop(rows: usize, columns: usize) -> Op {
+    Op::Crop { sides: Pair::new(rows, columns) }
+}
+
 /// Maps after maps, and every index map above and below every op that it can be exchanged with.
 pub(super) fn examples() -> Vec<Example> {
-    let maps: [(Op, &[usize]); 4] = [
-        (Op::Roll { shift: 1 }, &[2, 4, 4, 3]),
-        (Op::WindowPartition { window: 2 }, &[2, 4, 4, 3]),
-        (Op::WindowReverse { window: 2, height: 4, width: 4 }, &[8, 4, 3]),
+    let maps: [(Op, &[usize]); 7] = [
+        (roll(1, 1), &[2, 4, 4, 3]),
+        (roll(0, -1), &[2, 4, 4, 3]),
+        (pad(5, 4), &[2, 4, 3, 3]),
+        (crop(2, 3), &[2, 4, 4, 3]),
+        (Op::WindowPartition { window: 2.into() }, &[2, 4, 4, 3]),
+        (Op::WindowReverse { window: 2.into(), height: 4, width: 4 }, &[8, 4, 3]),
         (Op::SpaceToDepth { block: 2, order: Order::Column }, &[2, 4, 4, 3]),
     ];
     let requantize = Op::Requantize { elem: Elem::U8, scale: F32::new(0.3) };
     let mut all = Vec::new();
-    let chains: [(&[Op], &[usize]); 6] = [
-        (&[Op::Roll { shift: 1 }, Op::Roll { shift: 2 }], &[2, 4, 4, 3]),
-        (&[Op::Roll { shift: 3 }, Op::Roll { shift: -3 }], &[2, 4, 4, 3]),
-        (&[Op::Roll { shift: -12 }], &[2, 4, 6, 3]),
+    let chains: [(&[Op], &[usize]); 12] = [
+        (&[roll(1, 0), roll(2, -1)], &[2, 4, 6, 3]),
+        (&[roll(4, -6)], &[2, 4, 6, 3]),
+        (&[pad(5, 4), crop(4, 3)], &[2, 4, 3, 3]),
+        // What is left is not what there was.
+        (&[pad(5, 4), crop(3, 4)], &[2, 4, 3, 3]),
+        (&[pad(4, 3)], &[2, 4, 3, 3]),
+        (&[crop(4, 3)], &[2, 4, 3, 3]),
+        (&[roll(1, 1), roll(2, 2)], &[2, 4, 4, 3]),
+        (&[roll(3, 3), roll(-3, -3)], &[2, 4, 4, 3]),
+        (&[roll(-12, -12)], &[2, 4, 6, 3]),
         // Half a turn of one extent is none of the other.
-        (&[Op::Roll { shift: 4 }], &[2, 4, 6, 3]),
-        (&[Op::WindowPartition { window: 2 }, Op::WindowReverse { window: 2, height: 4, width: 6 }], &[2, 4, 6, 3]),
-        (&[Op::WindowReverse { window: 2, height: 4, width: 6 }, Op::WindowPartition { window: 2 }], &[12, 4, 3]),
+        (&[roll(4, 4)], &[2, 4, 6, 3]),
+        (
+            &[Op::WindowPartition { window: 2.into() }, Op::WindowReverse { window: 2.into(), height: 4, width: 6 }],
+            &[2, 4, 6, 3],
+        ),
+        (
+            &[Op::WindowReverse { window: 2.into(), height: 4, width: 6 }, Op::WindowPartition { window: 2.into() }],
+            &[12, 4, 3],
+        ),
     ];
     for (chain, shape) in chains {
         all.push(example(&[int(Elem::I8, 0.1, shape)], |m, x| {
@@ -32,8 +60,8 @@ pub(super) fn examples() -> Vec<Example> {
     }
     // The windows of another image are not the ones that were cut.
     all.push(example(&[int(Elem::I8, 0.1, &[1, 4, 6, 3])], |m, x| {
-        let x = push(m, Op::WindowPartition { window: 2 }, x);
-        push(m, Op::WindowReverse { window: 2, height: 6, width: 4 }, &[x])
+        let x = push(m, Op::WindowPartition { window: 2.into() }, x);
+        push(m, Op::WindowReverse { window: 2.into(), height: 6, width: 4 }, &[x])
     }));
     for (map, shape) in maps {
         let cases = [
@@ -81,10 +109,12 @@ fn either_way(map: &Op, ty: &Type, op: &Op, rest: &Operands<'_>) -> [Example; 2]
 
 /// Every map of tokens above and below every op on a token's channels.
 fn token_examples() -> Vec<Example> {
-    let maps: [(Op, &[usize]); 3] = [
-        (Op::Roll { shift: -1 }, &[2, 4, 6, 3]),
-        (Op::WindowPartition { window: 2 }, &[2, 4, 6, 3]),
-        (Op::WindowReverse { window: 2, height: 4, width: 6 }, &[12, 4, 3]),
+    let maps: [(Op, &[usize]); 5] = [
+        (roll(-1, -1), &[2, 4, 6, 3]),
+        (crop(3, 4), &[2, 4, 6, 3]),
+        (pad(5, 6), &[2, 4, 6, 3]),
+        (Op::WindowPartition { window: 2.into() }, &[2, 4, 6, 3]),
+        (Op::WindowReverse { window: 2.into(), height: 4, width: 6 }, &[12, 4, 3]),
     ];
     let (elem, scale, eps) = (Elem::I8, F32::new(0.05), F32::new(1e-5));
     let float = |m: &mut Module, name: &str, shape: &[usize]| {

@@ -204,6 +204,43 @@ fn integer_examples() -> Vec<Example> {
             push(m, Op::AttnBias { scale: F32::new(0.5) }, &operands[..if masked { 3 } else { 2 }])
         }));
     }
+    // q or k of length 1, and scores of such with a scale for each head.
+    for (ty, to, scale) in
+        [(int(Elem::I16, 1e-3, &[2, 5, 6]), Elem::I8, 1.0 / 127.0), (int(Elem::I8, 0.05, &[2, 5, 6]), Elem::I16, 1e-4)]
+    {
+        all.push(example(&[ty], |m, x| {
+            let x = push(m, Op::Dequantize {}, x);
+            let y = push(m, Op::L2Norm { heads: 2, eps: F32::new(1e-12) }, &[x]);
+            push(m, quantize(to, scale), &[y])
+        }));
+    }
+    // Beside zeros an eps that counts: the rule must not fire.
+    all.push(example(&[int(Elem::I8, 1e-5, &[2, 5, 6])], |m, x| {
+        let x = push(m, Op::Dequantize {}, x);
+        let y = push(m, Op::L2Norm { heads: 2, eps: F32::new(0.01) }, &[x]);
+        push(m, quantize(Elem::I8, 1.0 / 127.0), &[y])
+    }));
+    let heads = || Tensor::f32([3], vec![30.0, 10.0, 0.37]);
+    all.push(example(&[int(Elem::I8, 0.05, &[2, 4, 6]), int(Elem::I8, 0.07, &[2, 4, 6])], |m, x| {
+        let s = m.constant("s", Type::f32([3]), heads());
+        let scores = push(m, Op::AttnScores { heads: 3 }, x);
+        let scores = push(m, Op::Dequantize {}, &[scores]);
+        push(m, Op::HeadScale {}, &[scores, s])
+    }));
+    for masked in [false, true] {
+        all.push(example(&[int(Elem::I8, 0.05, &[2, 4, 6]), int(Elem::I8, 0.07, &[2, 4, 6])], |m, x| {
+            let scale = int(Elem::I16, 0.5, &[3]);
+            let s = m.constant("s", scale.clone(), values(&scale, 31));
+            let bias = Type::f32([3, 4, 4]);
+            let bias = m.constant("bias", bias.clone(), values(&bias, 21));
+            let mask: Vec<f32> = (0..32).map(|i| if i % 3 == 0 { -100.0 } else { 0.0 }).collect();
+            let mask = m.constant("mask", Type::f32([2, 4, 4]), Tensor::f32([2, 4, 4], mask));
+            let scores = push(m, Op::AttnScores { heads: 3 }, x);
+            let scores = push(m, Op::HeadScale {}, &[scores, s]);
+            let scores = push(m, Op::Dequantize {}, &[scores]);
+            push(m, Op::AttnBias { scale: F32::new(1.0) }, &[scores, bias, mask][..if masked { 3 } else { 2 }])
+        }));
+    }
     // Rows that spread over a few units, and over many.
     for scale in [2e-7, 1e-3] {
         all.push(example(&[int(Elem::I32, scale, &[8, 9])], |m, x| {
