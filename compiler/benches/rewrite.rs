@@ -19,7 +19,7 @@ fn quantized(name: &str) -> Module {
 }
 
 fn rewriting(criterion: &mut Criterion) {
-    let table = rules(RuleSet::ALL);
+    let table = rules(RuleSet::INTEGER);
     let mut group = criterion.benchmark_group("rewrite");
     group.sample_size(10);
     for name in ["swin_tiny_patch4_window7_224", "swin_large_patch4_window7_224"] {

@@ -45,10 +45,11 @@ fn check(activation: &str, quantized: &Module) -> Result<(), Box<dyn Error>> {
     // Linux forgets the peak so far.
     let _ = fs::write("/proc/self/clear_refs", "5");
     let start = Instant::now();
-    let (fused, report) = rewrite(quantized, &rules(RuleSet::ALL), &target, Limits::default());
+    let (fused, report) = rewrite(quantized, &rules(RuleSet::INTEGER), &target, Limits::default());
     let time = start.elapsed();
     let memory = peak_memory();
-    let (apart, _) = rewrite(quantized, &rules(RuleSet { fuse: false, ..RuleSet::ALL }), &target, Limits::default());
+    let (apart, _) =
+        rewrite(quantized, &rules(RuleSet { fuse: false, ..RuleSet::INTEGER }), &target, Limits::default());
     let counts = fused.graph.op_counts();
     let left = |ops: &[&str]| -> usize { ops.iter().filter_map(|op| counts.get(op)).sum() };
     println!(
@@ -66,7 +67,7 @@ fn check(activation: &str, quantized: &Module) -> Result<(), Box<dyn Error>> {
         report.cost.0.micros(),
         target.device,
     );
-    let exact: Vec<_> = rules(RuleSet::ALL).into_iter().filter(|rule| rule.class == Class::Exact).collect();
+    let exact: Vec<_> = rules(RuleSet::INTEGER).into_iter().filter(|rule| rule.class == Class::Exact).collect();
     let (same, report) = rewrite(quantized, &exact, &target, Limits::default());
     let inputs = random::inputs(&quantized.graph, &mut random::Rng::with_seed(1));
     let run = |m: &Module| interp::run(&m.graph, &m.weights, &inputs);

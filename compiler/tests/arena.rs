@@ -67,7 +67,7 @@ fn compare(spec: &Spec) -> usize {
     let integer = quantized(&float);
     let mut plans = 0;
     for (numbers, module, fuse) in [("f32", &float, false), ("int8", &integer, false), ("int8", &integer, true)] {
-        let table = rules(RuleSet { fuse, ..RuleSet::ALL });
+        let table = rules(RuleSet { fuse, ..RuleSet::INTEGER });
         let (compiled, _) = rewrite(module, &table, &Target::default(), Limits::default());
         for (batch, machine) in [1, 32].into_iter().flat_map(|batch| MACHINES.map(|machine| (batch, machine))) {
             let graph = compiled.graph.with_batch(batch).unwrap();

@@ -87,6 +87,11 @@ pub fn body(op: &Op, operands: usize) -> Option<Vec<Step>> {
             let sums = body.push(Op::Linear {}, &operands);
             body.push(Op::Requantize { elem, scale }, &[sums]);
         }
+        Op::FloatGelu { elem, scale } => {
+            let real = body.push(Op::Dequantize {}, &[x]);
+            let y = body.push(Op::Gelu {}, &[real]);
+            body.push(Op::Quantize { elem, scale }, &[y]);
+        }
         Op::NormLinear { eps, norm, pad, shift, fill, window, elem, scale } => {
             let y = body.norm(x, 1, eps, Elem::I8, norm);
             let y = body.pad(y, pad);
@@ -206,6 +211,11 @@ pub fn integer_biases(op: &Op, operands: usize) -> Vec<(usize, i32)> {
     positions.filter(|&i| i < operands).map(|i| (i, most)).collect()
 }
 
+/// Whether an op between integers computes with floats.
+pub fn has_floats(op: &Op) -> bool {
+    body(op, op.kind().arity().0).is_some_and(|steps| steps.iter().any(|step| step.op.kind() == OpKind::Dequantize))
+}
+
 /// The operands of an op that are weights of a linear.
 pub fn linear_weights(op: &Op, operands: usize) -> Vec<usize> {
     let Some(steps) = body(op, operands) else {
@@ -239,6 +249,16 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn the_ops_with_floats_inside_are_known() {
+        let inside: Vec<OpKind> = OpKind::ALL
+            .iter()
+            .copied()
+            .filter(|kind| has_floats(&crate::reference::example(*kind).nodes[0].op))
+            .collect();
+        assert_eq!(inside, [OpKind::FloatGelu]);
     }
 
     #[test]

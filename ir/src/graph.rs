@@ -1,6 +1,7 @@
 //! Graphs: an arena of nodes, operands ordered, one result each.
 
 use crate::{
+    fused,
     infer::{TypeError, infer},
     op::{Op, OpKind},
     tensor::{Tensor, Weights},
@@ -308,9 +309,10 @@ impl Graph {
         }
     }
 
-    /// Nodes that take or give floats.
+    /// Nodes that take or give floats, or have them inside.
     pub fn float_nodes(&self) -> impl Iterator<Item = NodeId> {
-        let float = |node: &Node| node.ty.is_float() || node.operands.iter().any(|&v| self.ty(v).is_float());
+        let between = |node: &Node| node.ty.is_float() || node.operands.iter().any(|&v| self.ty(v).is_float());
+        let float = move |node: &Node| between(node) || fused::has_floats(&node.op);
         self.iter().filter(move |(_, node)| float(node)).map(|(id, _)| id)
     }
 

@@ -264,6 +264,7 @@ fn infer_checked(op: &Op, operands: &[&Type]) -> Result<Type, String> {
         | Op::Mlp { .. }
         | Op::PatchEmbed { .. }
         | Op::PatchMerge { .. }
+        | Op::FloatGelu { .. }
         | Op::Head { .. } => unreachable!("ops with a body are inferred from it"),
     }
 }

@@ -358,6 +358,9 @@ ops! {
     AttnValues "attn_values" ("p", "v") Contract { }
     /// `y = x · Φ(x)`, with [`crate::math::gelu`]. (Hendrycks & Gimpel, arXiv 1606.08415)
     Gelu "gelu" ("x") Pointwise { }
+    /// `quantize(gelu(dequantize(x)))`, in one: how a float GELU stands between integers in other int8 Swins, and what a table or a
+    /// ReLU replaces. (Zhang et al., arXiv 2402.01169, section 2)
+    FloatGelu "float_gelu" ("x") Pointwise { elem: Elem, scale: F32 }
     /// `y = x` where x > 0, else +0.
     Relu "relu" ("x") Pointwise { }
     /// `y = a + b`, elementwise; of i16, saturating.

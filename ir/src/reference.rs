@@ -192,6 +192,7 @@ pub fn example(kind: OpKind) -> Graph {
             (Op::AttnValues {}, vec![("p", p), ("v", int(Elem::I8, 0.02, &[4, 16, 32]))])
         }
         OpKind::Gelu => (Op::Gelu {}, vec![("x", Type::f32([2, 32]))]),
+        OpKind::FloatGelu => (Op::FloatGelu { elem: Elem::I8, scale }, vec![("x", int(Elem::I8, 0.05, &[2, 32]))]),
         OpKind::Relu => (Op::Relu {}, vec![("x", Type::f32([2, 32]))]),
         OpKind::Add => (Op::Add {}, vec![("a", image()), ("b", image())]),
         OpKind::MeanPool => (Op::MeanPool {}, vec![("x", image())]),

@@ -6,7 +6,7 @@ use serde_json::json;
 use std::{path::PathBuf, process::ExitCode};
 use swint::{
     compiler::plan::plan,
-    ir::{Graph, Node, NodeId, diagnostic::did_you_mean, op::OpKind},
+    ir::{Graph, Node, NodeId, diagnostic::did_you_mean, fused, op::OpKind},
 };
 
 /// Arguments.
@@ -135,7 +135,12 @@ impl Args {
         };
         let mut outcomes = Vec::new();
         for kind in &self.no_op {
-            outcomes.push(without(format!("no-op {kind}"), nodes(&|node| node.op.kind() == *kind)));
+            // A GELU with its conversions in it is one all the same.
+            let is = |node: &Node| {
+                let inside = fused::body(&node.op, node.operands.len()).filter(|_| fused::has_floats(&node.op));
+                node.op.kind() == *kind || inside.is_some_and(|steps| steps.iter().any(|step| step.op.kind() == *kind))
+            };
+            outcomes.push(without(format!("no-op {kind}"), nodes(&is)));
         }
         if self.no_float {
             outcomes.push(without("no-float".to_owned(), graph.float_nodes().collect()));

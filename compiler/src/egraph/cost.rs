@@ -37,6 +37,7 @@ impl Cost {
 fn operations(kind: OpKind) -> f64 {
     match kind {
         OpKind::Gelu => 30.0,
+        OpKind::FloatGelu => 35.0,
         OpKind::Softmax | OpKind::QSoftmax => 25.0,
         OpKind::LayerNorm | OpKind::QLayerNorm | OpKind::L2Norm | OpKind::QL2Norm => 8.0,
         OpKind::Requantize | OpKind::Quantize | OpKind::AttnBias | OpKind::Normalize => 4.0,

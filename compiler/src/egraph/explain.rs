@@ -327,7 +327,7 @@ mod tests {
     fn explained(text: &str, nodes: &[u32]) -> Vec<Part> {
         let graph = text::read("g.ir", text).unwrap().0;
         let module = Module { weights: random::weights(&graph, 3), graph };
-        let (table, target) = (rules(RuleSet::ALL), Target::default());
+        let (table, target) = (rules(RuleSet::INTEGER), Target::default());
         Rewriting::new(&module, &table, &target, Limits::default()).explain(nodes.iter().copied().map(NodeId))
     }
 

@@ -103,7 +103,8 @@ pub fn rule_set(options: &Options<'_>) -> RuleSet {
     if options.rules.is_some() {
         return RuleSet::ALL;
     }
-    RuleSet { gelu_table: options.activation == Activation::Lut, float_ops: options.float_ops, fuse: options.fuse }
+    let gelu_table = options.activation == Activation::Lut;
+    RuleSet { gelu_table, gelu_float: !gelu_table, float_ops: options.float_ops, fuse: options.fuse }
 }
 
 fn calibration<'a>(options: &Options<'a>) -> Result<&'a Calibration, String> {

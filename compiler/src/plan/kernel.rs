@@ -47,6 +47,8 @@ pub enum Kernel {
     QSoftmax { n: usize },
     /// Item: an element. Input: x.
     Gelu,
+    /// A float GELU between integers; item: an element, whose channel is `index / stride mod channels`. Inputs: x, scales.
+    FloatGelu { from: Elem, channels: usize, stride: usize, to: Elem, scale: F32 },
     /// Item: an element. Input: x.
     Relu,
     /// Item: an element. Inputs: a, b.
@@ -178,6 +180,9 @@ impl fmt::Display for Kernel {
             Kernel::Softmax { n } => write!(f, "softmax[n={n}]"),
             Kernel::QSoftmax { n } => write!(f, "qsoftmax[n={n}]"),
             Kernel::Gelu => f.write_str("gelu[]"),
+            Kernel::FloatGelu { from, channels, stride, to, scale } => {
+                write!(f, "float_gelu[{from},channels={channels},stride={stride},to={to},scale={scale}]")
+            }
             Kernel::Relu => f.write_str("relu[]"),
             Kernel::Add { elem } => write!(f, "add[{elem}]"),
             Kernel::MeanPool { elem, tokens, channels } => {

@@ -293,6 +293,11 @@ impl Lowering<'_> {
                 (Kernel::QSoftmax { n: x.last() }, y.rows())
             }
             Op::Gelu {} => (Kernel::Gelu, y.elements()),
+            Op::FloatGelu { elem, scale } => {
+                inputs.push(Operand::Const(ConstSource::Scales(scale_only(x))));
+                let (channels, stride) = (channels(x), channel_stride(x));
+                (Kernel::FloatGelu { from: x.elem, channels, stride, to: *elem, scale: *scale }, y.elements())
+            }
             Op::Relu {} => (Kernel::Relu, y.elements()),
             Op::Add {} => (Kernel::Add { elem: x.elem }, y.elements()),
             Op::MeanPool {} => {

@@ -15,6 +15,14 @@ pub fn gelu() -> Vec<Rule> {
     ]
 }
 
+/// A GELU that stays float, with the conversions around it.
+#[rustfmt::skip]
+pub fn float() -> Vec<Rule> {
+    vec![
+        Rule::new("gelu-float",       Exact, "(quantize (gelu (dequantize ?x)) ?e ?s)", "(float_gelu ?x ?e ?s)"),
+    ]
+}
+
 /// ReLU is the clamp of an unsigned quantization; any chain of elementwise ops between bytes is a table.
 #[rustfmt::skip]
 pub fn relu() -> Vec<Rule> {

@@ -22,6 +22,8 @@ use crate::{egraph::Rule, quantize::FloatOps};
 pub struct RuleSet {
     /// Replace a GELU between 8-bit tensors by its table.
     pub gelu_table: bool,
+    /// Make one kernel of a GELU that stays float and the conversions around it.
+    pub gelu_float: bool,
     /// Ops that stay float.
     pub float_ops: FloatOps,
     /// Fuse ops into one kernel where that is cheaper.
@@ -30,7 +32,10 @@ pub struct RuleSet {
 
 impl RuleSet {
     /// Every table, with all of its rows.
-    pub const ALL: RuleSet = RuleSet { gelu_table: true, float_ops: FloatOps::NONE, fuse: true };
+    pub const ALL: RuleSet = RuleSet { gelu_float: true, ..RuleSet::INTEGER };
+
+    /// What leaves no float op.
+    pub const INTEGER: RuleSet = RuleSet { gelu_table: true, gelu_float: false, float_ops: FloatOps::NONE, fuse: true };
 }
 
 /// The rows of every chosen table.
@@ -45,6 +50,9 @@ pub fn rules(set: RuleSet) -> Vec<Rule> {
         all.extend(fuse::kernels());
     }
     all.extend(activation::relu());
+    if set.gelu_float {
+        all.extend(activation::float());
+    }
     if set.gelu_table {
         all.extend(activation::gelu());
     }

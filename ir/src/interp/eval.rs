@@ -149,6 +149,7 @@ pub(super) fn eval(node: &Node, operands: &[(&Tensor, &Type)], weights: &Weights
         | Op::WindowPartition { .. }
         | Op::WindowReverse { .. } => unreachable!("index maps are handled above"),
         Op::QLinear { .. }
+        | Op::FloatGelu { .. }
         | Op::NormLinear { .. }
         | Op::WindowAttention { .. }
         | Op::LinearResidual { .. }

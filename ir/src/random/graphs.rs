@@ -340,6 +340,11 @@ impl Generator {
                 let (elem, scale) = self.target();
                 self.attach(Op::Quantize { elem, scale }, vec![x])
             }
+            OpKind::FloatGelu => {
+                let x = self.any(|ty| ty.elem.is_int())?;
+                let (elem, scale) = self.target();
+                self.attach(Op::FloatGelu { elem, scale }, vec![x])
+            }
             OpKind::Dequantize => {
                 let x = self.any(|ty| ty.elem.is_int())?;
                 self.attach(Op::Dequantize {}, vec![x])

@@ -126,6 +126,7 @@ fn op(rng: &mut Rng) -> Op {
         11 => Op::Dequantize {},
         12 => Op::Linear {},
         13 => Op::BiasAdd {},
+        14 if rng.bool() => Op::FloatGelu { elem, scale },
         14 => Op::Gelu {},
         15 => {
             let (pad, fill) = (Pair::new(b, c), 0.into());

@@ -41,6 +41,37 @@ pub(crate) fn dequantize<X: Int>(
     }
 }
 
+/// Integers → f32 → GELU → 8 or 16 bits; an item is a vector of elements, element `i` has channel `i / stride mod channels`.
+#[cube(launch_unchecked)]
+#[allow(clippy::too_many_arguments)]
+pub(crate) fn float_gelu<X: Int, Y: Int, N: Size>(
+    x: &[Vector<X, N>],
+    scales: &[f32],
+    y: &mut [Vector<Y, N>],
+    scale: f32,
+    items: u32,
+    #[comptime] width: usize,
+    #[comptime] channels: usize,
+    #[comptime] stride: usize,
+    #[comptime] low: i32,
+    #[comptime] high: i32,
+    #[comptime] per_unit: u32,
+) {
+    let (first, end) = unit_items(items, per_unit);
+    for item in first..end {
+        let i = item as usize;
+        let whole = x[i];
+        let mut all = Vector::<Y, N>::empty();
+        #[unroll]
+        for lane in 0..width {
+            let q = i32::cast_from(whole.extract(lane));
+            let real = math::mul(f32::cast_from(q), scales[(i * width + lane) / stride % channels]);
+            all.insert(lane, Y::cast_from(math::quantize(math::gelu(real), scale, low, high)));
+        }
+        y[i] = all;
+    }
+}
+
 /// Integers → 8 or 16 bits in fixed point; an item is a vector of channels, of `vectors` in a row.
 #[cube(launch_unchecked)]
 #[allow(clippy::too_many_arguments)]

@@ -310,6 +310,16 @@ fn plain(kernel: &Kernel, items: usize, work: Work, target: Target<'_>) {
             target, work, pointwise::gelu::Gelu<>,
             items: items, block: ELEMENTS, sizes: [], buffers: [0, 1], scalars: [], comptime: []
         ),
+        Kernel::FloatGelu { from, channels, stride, to, scale } => {
+            let (low, high) = range(to);
+            let width = vector_width(items);
+            with_elem!(from, [I32 => i32, I16 => i16, I8 => i8, U8 => u8], F =>
+            with_elem!(to, [I16 => i16, I8 => i8, U8 => u8], T => kernel!(
+                target, work, convert::float_gelu::FloatGelu<F, T>,
+                items: items / width, block: ELEMENTS / width, sizes: [width], buffers: [0, 1, 2],
+                scalars: [scale.get()], comptime: [width, channels, stride, low, high]
+            )))
+        }
         Kernel::Relu => kernel!(
             target, work, pointwise::relu::Relu<>,
             items: items, block: ELEMENTS, sizes: [], buffers: [0, 1], scalars: [], comptime: []
