@@ -67,26 +67,82 @@ pub(super) fn node_cost(op: &Op, operands: &[&Type], result: &Type, target: &Tar
 /// # Panics
 /// When the op does not take these operands.
 pub fn estimate(op: &Op, operands: &[&Type], result: &Type, target: &Target) -> Cost {
-    let bytes: usize = operands.iter().map(|ty| ty.bytes()).sum::<usize>() + result.bytes();
-    let mut time = compute(op.kind(), operands, result, target);
+    let mut time = arithmetic(op.kind(), operands, result).time(target);
     if op.kind().is_fused() {
         let inner = fused::step_types(op, operands).expect("the op is typed");
         let steps = fused::body(op, operands.len()).expect("it is fused");
         if kept(op, &steps, &inner) > target.on_chip {
             return INFEASIBLE;
         }
-        let of_step = |(step, (from, to)): (&Step, &(Vec<Type>, Type))| {
-            compute(step.op.kind(), &from.iter().collect::<Vec<_>>(), to, target)
-        };
-        time = steps.iter().zip(&inner).map(of_step).sum();
+        time = arithmetic_of(&steps, &inner).map(|work| work.time(target)).sum();
     }
-    Cost((target.launch + time.max(bytes as f64 / target.bandwidth)) as u64)
+    Cost((target.launch + time.max(moved(operands, result) as f64 / target.bandwidth)) as u64)
 }
 
-/// Picoseconds that an op computes; of a fused op its steps must be asked.
-fn compute(kind: OpKind, operands: &[&Type], result: &Type, target: &Target) -> f64 {
+/// What a kernel of one op does, however long it takes: the roofline's coordinates.
+#[derive(Clone, Copy, PartialEq, Debug, Default)]
+pub struct Work {
+    /// Bytes that it must move: operands and result, each once.
+    pub bytes: usize,
+    /// Multiply-adds of integers.
+    pub int8: f64,
+    /// Float multiply-adds and other elementary operations.
+    pub scalar: f64,
+}
+
+impl Work {
+    /// The work of an op; of a fused op that of its steps, whose results between them it does not move.
+    ///
+    /// # Panics
+    /// When the op does not take these operands.
+    pub fn of(op: &Op, operands: &[&Type], result: &Type) -> Work {
+        let mut work = arithmetic(op.kind(), operands, result);
+        if op.kind().is_fused() {
+            let inner = fused::step_types(op, operands).expect("the op is typed");
+            let steps = fused::body(op, operands.len()).expect("it is fused");
+            for step in arithmetic_of(&steps, &inner) {
+                work.int8 += step.int8;
+                work.scalar += step.scalar;
+            }
+        }
+        Work { bytes: moved(operands, result), ..work }
+    }
+
+    /// Operations, a multiply-add being one.
+    pub fn operations(&self) -> f64 {
+        self.int8 + self.scalar
+    }
+
+    /// Picoseconds that a target computes, without the launch and memory.
+    fn time(&self, target: &Target) -> f64 {
+        self.int8 / target.int8 + self.scalar / target.scalar
+    }
+
+    /// Picoseconds that a target takes at least, without the launch: what it computes, or what it moves.
+    pub fn least(&self, target: &Target) -> f64 {
+        self.time(target).max(self.bytes as f64 / target.bandwidth)
+    }
+
+    /// Whether a target computes for longer than it moves.
+    pub fn computes(&self, target: &Target) -> bool {
+        self.time(target) > self.bytes as f64 / target.bandwidth
+    }
+}
+
+fn moved(operands: &[&Type], result: &Type) -> usize {
+    operands.iter().map(|ty| ty.bytes()).sum::<usize>() + result.bytes()
+}
+
+/// The arithmetic of a fused op's steps.
+fn arithmetic_of(steps: &[Step], inner: &[(Vec<Type>, Type)]) -> impl Iterator<Item = Work> {
+    (steps.iter().zip(inner))
+        .map(|(step, (from, to))| arithmetic(step.op.kind(), &from.iter().collect::<Vec<_>>(), to))
+}
+
+/// The arithmetic of an op; of a fused op its steps must be asked.
+fn arithmetic(kind: OpKind, operands: &[&Type], result: &Type) -> Work {
     match kind.class() {
-        Class::Fused | Class::Index => 0.0,
+        Class::Fused | Class::Index => Work::default(),
         Class::Contract => {
             // The length of the sum is the contracted extent: of the weights, the head or the window.
             let length = match kind {
@@ -94,9 +150,16 @@ fn compute(kind: OpKind, operands: &[&Type], result: &Type, target: &Target) -> 
                 _ => operands[0].last(),
             };
             let products = (result.elements() * length) as f64;
-            products / if result.is_float() { target.scalar } else { target.int8 }
+            if result.is_float() {
+                Work { scalar: products, ..Work::default() }
+            } else {
+                Work { int8: products, ..Work::default() }
+            }
         }
-        _ => result.elements().max(operands[0].elements()) as f64 * operations(kind) / target.scalar,
+        _ => {
+            let elements = result.elements().max(operands[0].elements()) as f64;
+            Work { scalar: elements * operations(kind), ..Work::default() }
+        }
     }
 }
 
@@ -140,7 +203,7 @@ pub(super) fn graph_cost(graph: &Graph, target: &Target) -> Cost {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use swint_ir::{Elem, F32, Scale};
+    use swint_ir::{Elem, F32, Scale, random};
 
     #[test]
     fn a_table_is_cheaper_than_the_float_detour() {
@@ -152,6 +215,31 @@ mod tests {
             + node_cost(&Op::Gelu {}, &[&f], &f, &t)
             + node_cost(&Op::Quantize { elem: Elem::I8, scale: F32::ONE }, &[&f], &q, &t);
         assert!(node_cost(&Op::Lut {}, &[&q, &table], &q, &t).0 * 3 < detour.0);
+    }
+
+    #[test]
+    fn an_estimate_is_the_launch_and_the_work() {
+        let target = Target::default();
+        let mut fused = 0;
+        for seed in 0..300 {
+            let graph = random::graph(seed, 12);
+            for node in &graph.nodes {
+                let operands: Vec<&Type> = node.operands.iter().map(|&v| graph.ty(v)).collect();
+                let estimate = estimate(&node.op, &operands, &node.ty, &target);
+                let work = Work::of(&node.op, &operands, &node.ty);
+                let expected = target.launch + work.least(&target);
+                let close = (estimate.0 as f64 - expected).abs() <= 1.0 + 1e-12 * expected;
+                assert!(close || estimate == INFEASIBLE, "{}: {estimate:?}, {expected}", node.op.kind());
+                assert_eq!(work.computes(&target), work.least(&target) > work.bytes as f64 / target.bandwidth);
+                fused += usize::from(node.op.kind().is_fused() && estimate != INFEASIBLE);
+            }
+        }
+        assert!(fused > 50, "{fused}");
+        // What is moved is not computed, and a product is one operation.
+        let (x, w) = (Type::int(Elem::I8, Scale::UNIT, [3, 8]), Type::int(Elem::I8, Scale::UNIT, [5, 8]));
+        let y = Type::int(Elem::I32, Scale::UNIT, [3, 5]);
+        let work = Work::of(&Op::Linear {}, &[&x, &w], &y);
+        assert_eq!(work, Work { bytes: 24 + 40 + 60, int8: 120.0, scalar: 0.0 });
     }
 
     #[test]
