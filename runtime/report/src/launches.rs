@@ -101,12 +101,15 @@ fn module(graph: &Graph, node: &Node) -> String {
         return loc.to_string();
     }
     let names = node.operands.iter().filter_map(|v| if let Value::Const(c) = v { Some(c) } else { None });
-    let mut names = names.map(|c| graph.consts[c.index()].name.split('.').collect::<Vec<_>>());
+    let names: Vec<Vec<&str>> = names.map(|c| graph.consts[c.index()].name.split('.').collect()).collect();
+    // Masks are a stage's, tables nobody's: what a block has for itself tells more.
+    let of_block = |name: &&Vec<&str>| name.contains(&"blocks");
+    let mut names = names.iter().filter(|name| of_block(name) || !names.iter().any(|n| of_block(&n)));
     let Some(first) = names.next() else { return String::new() };
     // Of one constant alone, what it is called in its module and its element type are no module.
     let mut common = first[..first.len().saturating_sub(2)].to_vec();
     for name in names.filter(|name| name[0] == first[0]) {
-        let shared = common.iter().zip(&name).take_while(|(a, b)| a == b).count();
+        let shared = common.iter().zip(name).take_while(|(a, b)| a == b).count();
         common.truncate(shared);
     }
     common.join(".")

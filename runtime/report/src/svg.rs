@@ -108,7 +108,7 @@ pub fn below(text: &str, left: f64, right: f64, y: f64) -> Markup {
 
 /// A text that has a place of so many units, cut where it is longer.
 pub fn fit(shown: &str, units: f64) -> String {
-    let most = (units / 6.6) as usize;
+    let most = (units / 7.6) as usize;
     let shown = text::name(shown);
     if shown.chars().count() <= most {
         return shown;
@@ -142,6 +142,6 @@ mod tests {
     #[test]
     fn what_has_no_place_loses_its_beginning() {
         assert_eq!(fit("layers.0", 200.0), "layers.0");
-        assert_eq!(fit("layers.0.blocks.1", 66.0), "….blocks.1");
+        assert_eq!(fit("layers.0.blocks.1", 76.0), "….blocks.1");
     }
 }

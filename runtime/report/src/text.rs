@@ -44,6 +44,9 @@ pub fn count(n: f64) -> String {
 
 /// `1.5 ms`, of microseconds.
 pub fn time(us: f64) -> String {
+    if us == 0.0 {
+        return "0".to_owned();
+    }
     if us.abs() < 1.0 {
         return scaled(us * 1000.0, 1000.0, &["ns", "µs"]);
     }
@@ -63,12 +66,17 @@ pub fn whole(n: usize) -> String {
     text
 }
 
-/// A name out of a file: no control characters, none that turn the direction of what follows, and not endless.
-pub fn name(text: &str) -> String {
+/// A text out of a file, with a mark for each control character and each that turns the direction of what follows.
+pub fn plain(text: &str) -> String {
     let hidden = |c: char| {
         c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
     };
-    let mut shown: String = text.chars().take(LONGEST).map(|c| if hidden(c) { '\u{fffd}' } else { c }).collect();
+    text.chars().map(|c| if hidden(c) { '\u{fffd}' } else { c }).collect()
+}
+
+/// A name out of a file: [`plain`], and not endless.
+pub fn name(text: &str) -> String {
+    let mut shown: String = plain(text).chars().take(LONGEST).collect();
     if text.chars().nth(LONGEST).is_some() {
         shown.push('…');
     }
@@ -101,7 +109,10 @@ mod tests {
         assert_eq!(bytes(1536.0), "1.5\u{202f}KiB");
         assert_eq!(count(999.0), "999");
         assert_eq!(count(1.5e9), "1.5\u{202f}G");
-        assert_eq!([time(0.25), time(12.0), time(1.5e6)], ["250\u{202f}ns", "12\u{202f}µs", "1.5\u{202f}s"]);
+        assert_eq!(
+            [time(0.0), time(0.25), time(12.0), time(1.5e6)],
+            ["0", "250\u{202f}ns", "12\u{202f}µs", "1.5\u{202f}s"]
+        );
         assert_eq!(whole(1_234_567), "1\u{202f}234\u{202f}567");
         assert_eq!(whole(123), "123");
     }

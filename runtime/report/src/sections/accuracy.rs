@@ -84,7 +84,8 @@ fn drawing(modules: &[ModuleAccuracy]) -> Markup {
         }
     };
     let worst = modules.iter().min_by(|a, b| a.sqnr_db.total_cmp(&b.sqnr_db));
-    let description = worst.map_or_else(String::new, |m| format!("The worst is {} with {} dB.", text::name(&m.name), decibels(m.sqnr_db)));
+    let description = worst
+        .map_or_else(String::new, |m| format!("The worst is {} with {} dB.", text::name(&m.name), decibels(m.sqnr_db)));
     html! {
         figure {
             (plot("accuracy-plot", "Signal to quantization noise by module", &description, bottom + 26.0, drawing))

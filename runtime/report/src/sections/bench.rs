@@ -82,7 +82,11 @@ fn drawing(batches: &BTreeMap<usize, Vec<Entry<'_>>>) -> Markup {
     }
     let best = batches.iter().filter_map(|(batch, entries)| {
         let (bench, result) = entries.first()?;
-        Some(format!("batch {batch}: {} with {} images a second", text::name(&bench.tool), text::significant(result.images_per_s)))
+        Some(format!(
+            "batch {batch}: {} with {} images a second",
+            text::name(&bench.tool),
+            text::significant(result.images_per_s)
+        ))
     });
     let description = format!("The fastest at {}.", best.collect::<Vec<_>>().join("; at "));
     html! {
@@ -107,22 +111,26 @@ fn results(batches: &BTreeMap<usize, Vec<Entry<'_>>>) -> Markup {
         ("Images/s", true),
         ("Remarks", false),
     ];
-    table("Times of an inference", &head, html! {
-        @for (batch, entries) in batches {
-            @for (bench, result) in entries {
-                tr {
-                    th.n scope="row" { (batch) }
-                    td { (text::name(&bench.tool)) }
-                    td { (text::name(&bench.model)) }
-                    td { (text::name(&bench.device)) }
-                    td.n { (text::whole(result.runs)) }
-                    @for ms in [result.min, result.median, result.p90, result.p99] { td.n { (text::time(ms * 1e3)) } }
-                    td.n { (text::significant(result.images_per_s)) }
-                    td { @for (i, warning) in result.warnings.iter().enumerate() { @if i > 0 { "; " } (text::name(warning)) } }
+    table(
+        "Times of an inference",
+        &head,
+        html! {
+            @for (batch, entries) in batches {
+                @for (bench, result) in entries {
+                    tr {
+                        th.n scope="row" { (batch) }
+                        td { (text::name(&bench.tool)) }
+                        td { (text::name(&bench.model)) }
+                        td { (text::name(&bench.device)) }
+                        td.n { (text::whole(result.runs)) }
+                        @for ms in [result.min, result.median, result.p90, result.p99] { td.n { (text::time(ms * 1e3)) } }
+                        td.n { (text::significant(result.images_per_s)) }
+                        td { @for (i, warning) in result.warnings.iter().enumerate() { @if i > 0 { "; " } (text::name(warning)) } }
+                    }
                 }
             }
-        }
-    })
+        },
+    )
 }
 
 /// How the numbers came about.

@@ -100,7 +100,7 @@ fn program(caption: &str, graph: &Graph, nodes: &[NodeId], prefix: &str) -> Mark
 fn line(line: &str, prefix: &str) -> String {
     // The prefix is empty where there is no block.
     let short = if prefix.is_empty() { line.to_owned() } else { line.replace(&format!("@{prefix}"), "@") };
-    short.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+    text::plain(&short)
 }
 
 /// The rules of what became of some nodes, whether each keeps every bit, and how often it was applied.

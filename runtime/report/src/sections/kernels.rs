@@ -42,20 +42,32 @@ fn sums(report: &Report<'_>, rows: &[Row<'_>]) -> Markup {
         .collect();
     sums.sort_by(|a, b| b.2.total_cmp(&a.2));
     let time = if report.profile.is_some() { "Measured" } else { "Estimated" };
-    let head = [("Op", false), ("Launches", true), ("int8 operations", true), ("Other operations", true), ("Bytes", true), (time, true), ("Share", true)];
-    table("Launches by op, the longest first", &head, html! {
-        @for (op, rows, us) in &sums {
-            tr {
-                th scope="row" { code { (op) } }
-                td.n { (rows.len()) }
-                td.n { (text::count(rows.iter().map(|r| r.work.int8).sum())) }
-                td.n { (text::count(rows.iter().map(|r| r.work.scalar).sum())) }
-                td.n { (text::bytes(rows.iter().map(|r| r.work.bytes as f64).sum())) }
-                td.n { (text::time(*us)) }
-                td.n { (format!("{:.1}", us / all.max(f64::MIN_POSITIVE) * 100.0)) " %" }
+    let head = [
+        ("Op", false),
+        ("Launches", true),
+        ("int8 operations", true),
+        ("Other operations", true),
+        ("Bytes", true),
+        (time, true),
+        ("Share", true),
+    ];
+    table(
+        "Launches by op, the longest first",
+        &head,
+        html! {
+            @for (op, rows, us) in &sums {
+                tr {
+                    th scope="row" { code { (op) } }
+                    td.n { (rows.len()) }
+                    td.n { (text::count(rows.iter().map(|r| r.work.int8).sum())) }
+                    td.n { (text::count(rows.iter().map(|r| r.work.scalar).sum())) }
+                    td.n { (text::bytes(rows.iter().map(|r| r.work.bytes as f64).sum())) }
+                    td.n { (text::time(*us)) }
+                    td.n { (format!("{:.1}", us / all.max(f64::MIN_POSITIVE) * 100.0)) " %" }
+                }
             }
-        }
-    })
+        },
+    )
 }
 
 fn all(report: &Report<'_>, rows: &[Row<'_>]) -> Markup {
@@ -75,24 +87,28 @@ fn all(report: &Report<'_>, rows: &[Row<'_>]) -> Markup {
         head.insert(9, ("Measured", true));
     }
     head.push(("Kernel and blueprint", false));
-    table("Every launch: operations, bytes, time", &head, html! {
-        @for row in rows {
-            tr {
-                th.n scope="row" { (row.index) }
-                td { (text::name(&row.module)) }
-                td { code { (row.op) } }
-                td { code { (row.from) } }
-                td { code { (shape(row.to)) } }
-                td.n { (text::count(row.work.int8)) }
-                td.n { (text::count(row.work.scalar)) }
-                td.n { (text::bytes(row.work.bytes as f64)) }
-                td.n { (text::time(row.estimated)) }
-                @if report.profile.is_some() {
-                    td.n { @if let Some(us) = row.measured { (text::time(us)) } @else { "–" } }
+    table(
+        "Every launch: operations, bytes, time",
+        &head,
+        html! {
+            @for row in rows {
+                tr {
+                    th.n scope="row" { (row.index) }
+                    td { (text::name(&row.module)) }
+                    td { code { (row.op) } }
+                    td { code { (row.from) } }
+                    td { code { (shape(row.to)) } }
+                    td.n { (text::count(row.work.int8)) }
+                    td.n { (text::count(row.work.scalar)) }
+                    td.n { (text::bytes(row.work.bytes as f64)) }
+                    td.n { (text::time(row.estimated)) }
+                    @if report.profile.is_some() {
+                        td.n { @if let Some(us) = row.measured { (text::time(us)) } @else { "–" } }
+                    }
+                    td { (row.bound.name()) }
+                    td { code { (row.launch.kernel) (row.launch.blueprint) } }
                 }
-                td { (row.bound.name()) }
-                td { code { (row.launch.kernel) (row.launch.blueprint) } }
             }
-        }
-    })
+        },
+    )
 }

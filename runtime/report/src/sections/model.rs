@@ -40,7 +40,7 @@ pub fn section(report: &Report<'_>) -> Section {
                 @for input in &graph.inputs { code { (shape(&input.ty)) } " " }
                 @if let Some(preprocess) = &model.preprocess { "– " (text::name(preprocess)) }
             }
-            dt { "Returns" } dd { code { (graph.ty(graph.output)) } }
+            dt { "Returns" } dd { code { (text::name(&graph.ty(graph.output).to_string())) } }
             dt { "Constants" } dd {
                 (text::count(parameters as f64)) " numbers in " (text::bytes(constant_bytes(module) as f64)) ": "
                 @for (i, (elem, (n, bytes))) in by_elem.iter().enumerate() {

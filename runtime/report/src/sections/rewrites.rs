@@ -107,7 +107,7 @@ fn bars(before: &Graph, after: &Graph) -> Markup {
                 }
             }
             @let sum: usize = counts.iter().map(|(_, n)| n).sum();
-            text.label x=(px(axis.at(sum as f64) + 8.0)) y=(px(y + 21.0)) { strong { (sum) } (sum) }
+            text.label x=(px(axis.at(sum as f64) + 8.0)) y=(px(y + 21.0)) { (sum) }
         }
     };
     let words = |i: usize| {
@@ -133,7 +133,8 @@ fn ops(report: &Report<'_>) -> Markup {
     let imported = &report.model.imported;
     let before = report.history.map(|h| named(&h.before));
     let after = named(&report.module.graph);
-    let all: BTreeSet<&String> = imported.keys().chain(before.iter().flatten().map(|(k, _)| k)).chain(after.keys()).collect();
+    let all: BTreeSet<&String> =
+        imported.keys().chain(before.iter().flatten().map(|(k, _)| k)).chain(after.keys()).collect();
     let cell = |counts: &BTreeMap<String, usize>, op: &String| counts.get(op).copied().unwrap_or(0);
     let mut head = vec![("Op", false), ("Imported", true)];
     if before.is_some() {
@@ -149,13 +150,17 @@ fn ops(report: &Report<'_>) -> Markup {
         }
     };
     let columns: Vec<&BTreeMap<String, usize>> = [imported].into_iter().chain(&before).chain([&after]).collect();
-    table("Ops of the program: as imported, quantized before the rewrites, and compiled", &head, html! {
-        @for op in all { (row(op, columns.iter().map(|counts| cell(counts, op)).collect())) }
-        tr.sum {
-            th scope="row" { "All" }
-            @for counts in &columns { td.n { (text::whole(counts.values().sum())) } }
-        }
-    })
+    table(
+        "Ops of the program: as imported, quantized before the rewrites, and compiled",
+        &head,
+        html! {
+            @for op in all { (row(op, columns.iter().map(|counts| cell(counts, op)).collect())) }
+            tr.sum {
+                th scope="row" { "All" }
+                @for counts in &columns { td.n { (text::whole(counts.values().sum())) } }
+            }
+        },
+    )
 }
 
 fn rules(report: &Report<'_>) -> Markup {
@@ -164,7 +169,12 @@ fn rules(report: &Report<'_>) -> Markup {
     if rules.is_empty() {
         return html! { p.note { "No rewrite rule fired." } };
     }
-    table("Rewrite rules, by how often they added something", &[("Rule", false), ("Fired", true)], html! {
-        @for (rule, n) in rules { tr { th scope="row" { code { (text::name(rule)) } } td.n { (text::whole(*n)) } } }
-    })
+    let table = table(
+        "Rewrite rules, by how often they added something",
+        &[("Rule", false), ("Fired", true)],
+        html! {
+            @for (rule, n) in rules { tr { th scope="row" { code { (text::name(rule)) } } td.n { (text::whole(*n)) } } }
+        },
+    );
+    html! { div.tall tabindex="0" role="region" aria-label="Rewrite rules" { (table) } }
 }

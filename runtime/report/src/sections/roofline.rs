@@ -45,10 +45,10 @@ pub fn section(report: &Report<'_>, rows: &[Row<'_>]) -> Section {
     let body = html! {
         p {
             "What each launch computes for a byte that it moves, and how fast. The roofs are those of "
-            (text::name(&target.device)) ": " (text::bytes(target.bandwidth * 1e12)) "/s of memory, "
+            (text::name(&target.device)) ": " (text::count(target.bandwidth * PER_SECOND)) "B/s of memory, "
             (text::count(target.int8 * PER_SECOND)) " int8 multiply-adds a second, and " (text::count(target.scalar * PER_SECOND))
             " other operations a second. Speeds are " @if report.profile.is_some() { "measured" } @else { "the cost model's" }
-            ", the launch included; the line above a point ends where it would be without."
+            ", the launch included; the line above a point ends at the most that its bytes and operations allow."
         }
         @if points.is_empty() { p.note { "No launch computes anything." } } @else { (drawing(report, &points)) }
     };
@@ -65,7 +65,14 @@ fn drawing(report: &Report<'_>, points: &[Point<'_, '_>]) -> Markup {
     let (low, high) = x.ends();
     // From where the diagonal enters the plot.
     let enter = low.max(y.ends().0 / bandwidth);
-    let diagonal = format!("M{} {}L{} {}H{}", px(x.at(enter)), px(y.at(enter * bandwidth)), px(x.at(ridge)), px(y.at(int8)), px(x.at(high)));
+    let diagonal = format!(
+        "M{} {}L{} {}H{}",
+        px(x.at(enter)),
+        px(y.at(enter * bandwidth)),
+        px(x.at(ridge)),
+        px(y.at(int8)),
+        px(x.at(high))
+    );
     let corner = (scalar / bandwidth).max(low);
     let mut ops: Vec<&str> = Vec::new();
     for point in points {

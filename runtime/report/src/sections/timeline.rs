@@ -74,7 +74,12 @@ fn drawing(rows: &[Row<'_>], all: f64) -> Markup {
         rows.len(),
         lanes.len(),
         text::time(all),
-        longest.map_or_else(String::new, |r| format!("; the longest is number {}, {}, with {}", r.index, r.op, text::time(r.us())))
+        longest.map_or_else(String::new, |r| format!(
+            "; the longest is number {}, {}, with {}",
+            r.index,
+            r.op,
+            text::time(r.us())
+        ))
     );
     html! {
         figure {

@@ -25,7 +25,7 @@ fn check(browser: &mut Browser, page: &str, folder: &Path) -> Json {
             assert_eq!(browser.complaints(), [] as [String; 0], "{at}");
             assert_eq!(probed["window"], window.0, "{at}");
             assert!(probed["width"].as_u64().unwrap() <= u64::from(window.0), "it scrolls sideways, {at}");
-            for none in ["skipped", "bare", "unnamed", "dead", "scripts", "odd"] {
+            for none in ["skipped", "bare", "unnamed", "dead", "scripts", "stray", "odd"] {
                 assert_eq!(probed[none], 0, "{none}, {at}");
             }
             for none in ["twice", "faint", "overlapping", "outside"] {
@@ -56,7 +56,8 @@ fn a_page_is_read_on_a_desk_and_on_a_phone_by_day_and_by_night() {
 /// Names come from files of others.
 #[test]
 fn names_cannot_become_markup() {
-    const EVIL: &str = "</style></title></svg></section><script>alert(1)</script>\"'><img src=x onerror=alert(1)>\u{202e}\0";
+    const EVIL: &str =
+        "</style></title></svg></section><script>alert(1)</script>\"'><img src=x onerror=alert(1)>\u{202e}\0";
     let mut made = Made::new("timm_micro").measured();
     for text in [&mut made.model.name, &mut made.model.file, &mut made.model.precision, &mut made.model.activation] {
         *text = EVIL.into();
@@ -73,7 +74,11 @@ fn names_cannot_become_markup() {
         graph.consts.iter_mut().for_each(|c| c.name = format!("{EVIL}.{}", c.name).into());
     }
     let parts = &mut made.history.as_mut().unwrap().parts;
-    parts.iter_mut().filter_map(|p| p.explanation.as_mut()).flat_map(|e| &mut e.steps).for_each(|s| s.rule = EVIL.into());
+    parts
+        .iter_mut()
+        .filter_map(|p| p.explanation.as_mut())
+        .flat_map(|e| &mut e.steps)
+        .for_each(|s| s.rule = EVIL.into());
     let accuracy = made.accuracy.as_mut().unwrap();
     accuracy.reference = EVIL.into();
     accuracy.missing.push(EVIL.into());

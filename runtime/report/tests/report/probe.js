@@ -66,6 +66,7 @@
     dead: all('a[href^="#"]').filter((a) => !document.querySelector(a.getAttribute('href'))).length,
     scripts: document.scripts.length + document.images.length + all('iframe, object, embed, link').length,
     marks: all('.plot .mark').length,
+    stray: all('text, rect, circle, path, line').filter((e) => !e.namespaceURI.endsWith('svg')).length,
     odd: all('.plot *').filter((e) => [...e.attributes].some((a) => /NaN|undefined|Infinity/.test(a.value))).length,
     faint: [...new Set(faint)],
     overlapping,
