@@ -53,6 +53,11 @@ impl Bound {
 }
 
 impl Row<'_> {
+    /// Operations that are no multiply-adds of 8-bit integers.
+    pub fn other(&self) -> f64 {
+        (self.work.float + self.work.elementary) as f64
+    }
+
     /// Microseconds: measured, or estimated.
     pub fn us(&self) -> f64 {
         self.measured.unwrap_or(self.estimated)
@@ -66,8 +71,9 @@ pub fn rows<'a>(report: &Report<'a>) -> Vec<Row<'a>> {
         let node = &planned.nodes[launch.node.index()];
         let operands: Vec<&Type> = node.operands.iter().map(|&v| planned.ty(v)).collect();
         let work = Work::of(&node.op, &operands, &node.ty);
-        let least = work.least(target);
-        let bound = match (target.launch >= least, work.computes(target)) {
+        let least = work.roofline(target);
+        let moves = work.bytes as f64 / target.bandwidth;
+        let bound = match (target.launch >= least, least > moves) {
             (true, _) => Bound::Launch,
             (false, true) => Bound::Compute,
             (false, false) => Bound::Memory,

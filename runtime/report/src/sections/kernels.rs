@@ -15,7 +15,8 @@ pub fn section(report: &Report<'_>, rows: &[Row<'_>]) -> Section {
     let body = html! {
         p {
             (text::plural(rows.len(), "launch", "launches")) " of " (text::plural(kernels, "kernel", "different kernels"))
-            ", in order. Operations count a multiply-add as one; bytes are those that a launch must move, each once. The estimate is "
+            ", in order. Operations are multiply-adds of 8-bit integers, and all others; bytes are those that a launch must move, each "
+            "once. The estimate is "
             code { "launch + max(bytes ÷ bandwidth, operations ÷ rate)" } ", with " (text::time(report.target.launch / 1e6))
             " to launch a kernel."
         }
@@ -45,7 +46,7 @@ fn sums(report: &Report<'_>, rows: &[Row<'_>]) -> Markup {
     let head = [
         ("Op", false),
         ("Launches", true),
-        ("int8 operations", true),
+        ("int8 multiply-adds", true),
         ("Other operations", true),
         ("Bytes", true),
         (time, true),
@@ -59,8 +60,8 @@ fn sums(report: &Report<'_>, rows: &[Row<'_>]) -> Markup {
                 tr {
                     th scope="row" { code { (op) } }
                     td.n { (rows.len()) }
-                    td.n { (text::count(rows.iter().map(|r| r.work.int8).sum())) }
-                    td.n { (text::count(rows.iter().map(|r| r.work.scalar).sum())) }
+                    td.n { (text::count(rows.iter().map(|r| r.work.int8 as f64).sum())) }
+                    td.n { (text::count(rows.iter().map(|r| r.other()).sum())) }
                     td.n { (text::bytes(rows.iter().map(|r| r.work.bytes as f64).sum())) }
                     td.n { (text::time(*us)) }
                     td.n { (format!("{:.1}", us / all.max(f64::MIN_POSITIVE) * 100.0)) " %" }
@@ -98,8 +99,8 @@ fn all(report: &Report<'_>, rows: &[Row<'_>]) -> Markup {
                     td { code { (row.op) } }
                     td { code { (row.from) } }
                     td { code { (shape(row.to)) } }
-                    td.n { (text::count(row.work.int8)) }
-                    td.n { (text::count(row.work.scalar)) }
+                    td.n { (text::count(row.work.int8 as f64)) }
+                    td.n { (text::count(row.other())) }
                     td.n { (text::bytes(row.work.bytes as f64)) }
                     td.n { (text::time(row.estimated)) }
                     @if report.profile.is_some() {

@@ -9,7 +9,6 @@ use crate::{
     text,
 };
 use maud::{Markup, html};
-use swint_compiler::egraph::Target;
 
 const LEFT: f64 = 90.0;
 const RIGHT: f64 = WIDTH - 20.0;
@@ -34,20 +33,24 @@ pub fn section(report: &Report<'_>, rows: &[Row<'_>]) -> Section {
     let target = report.target;
     let points: Vec<Point<'_, '_>> = rows
         .iter()
-        .filter(|row| row.work.operations() > 0.0)
-        .map(|row| Point {
-            row,
-            intensity: row.work.operations() / row.work.bytes as f64,
-            reached: row.work.operations() / row.us() * 1e6,
-            possible: row.work.operations() / row.work.least(target) * PER_SECOND,
+        .filter(|row| row.work.operations() > 0)
+        .map(|row| {
+            let operations = row.work.operations() as f64;
+            Point {
+                row,
+                intensity: operations / row.work.bytes as f64,
+                reached: operations / row.us() * 1e6,
+                possible: operations / row.work.roofline(target) * PER_SECOND,
+            }
         })
         .collect();
     let body = html! {
         p {
             "What each launch computes for a byte that it moves, and how fast. The roofs are those of "
             (text::name(&target.device)) ": " (text::count(target.bandwidth * PER_SECOND)) "B/s of memory, "
-            (text::count(target.int8 * PER_SECOND)) " int8 multiply-adds a second, and " (text::count(target.scalar * PER_SECOND))
-            " other operations a second. Speeds are " @if report.profile.is_some() { "measured" } @else { "the cost model's" }
+            (text::count(2.0 * target.int8 * PER_SECOND)) " operations a second on 8-bit integers, and "
+            (text::count(target.scalar * PER_SECOND))
+            " others. Speeds are " @if report.profile.is_some() { "measured" } @else { "the cost model's" }
             ", the launch included; the line above a point ends at the most that its bytes and operations allow."
         }
         @if points.is_empty() { p.note { "No launch computes anything." } } @else { (drawing(report, &points)) }
@@ -57,7 +60,13 @@ pub fn section(report: &Report<'_>, rows: &[Row<'_>]) -> Section {
 
 fn drawing(report: &Report<'_>, points: &[Point<'_, '_>]) -> Markup {
     let target = report.target;
-    let (bandwidth, int8, scalar) = roofs(target);
+    // A multiply-add is two operations.
+    let (bandwidth, int8) = (target.bandwidth * PER_SECOND, 2.0 * target.int8 * PER_SECOND);
+    let has_floats = points.iter().any(|p| p.row.work.float > 0);
+    let (scalar, scalar_name) = match has_floats {
+        true => (2.0 * target.scalar * PER_SECOND, "float multiply-adds"),
+        false => (target.scalar * PER_SECOND, "other operations"),
+    };
     let ridge = int8 / bandwidth;
     let x = Axis::decades(points.iter().map(|p| p.intensity).chain([ridge * 2.0, ridge / 4.0]), LEFT, RIGHT);
     let speeds = points.iter().flat_map(|p| [p.reached, p.possible]).chain([int8, scalar]);
@@ -87,7 +96,7 @@ fn drawing(report: &Report<'_>, points: &[Point<'_, '_>]) -> Markup {
         path.roof d=(diagonal) {}
         path.roof.second d=(format!("M{} {}H{}", px(x.at(corner)), px(y.at(scalar)), px(x.at(high)))) {}
         text.label x=(px(RIGHT - 6.0)) y=(px(y.at(int8) - 7.0)) text-anchor="end" { "int8 multiply-adds" }
-        text.label x=(px(RIGHT - 6.0)) y=(px(y.at(scalar) - 7.0)) text-anchor="end" { "other operations" }
+        text.label x=(px(RIGHT - 6.0)) y=(px(y.at(scalar) - 7.0)) text-anchor="end" { (scalar_name) }
         (slanted(&x, &y, enter.max(low * 1.3), bandwidth))
         @for point in points {
             @let at = px(x.at(point.intensity));
@@ -117,7 +126,7 @@ fn drawing(report: &Report<'_>, points: &[Point<'_, '_>]) -> Markup {
         figure {
             (plot("roofline-plot", "Roofline", &description, BOTTOM + 48.0, drawing))
             figcaption {
-                "Both axes are logarithmic. "
+                "Both axes are logarithmic; a multiply-add is two operations. "
                 @for op in &ops {
                     span.key {
                         svg.glyph viewBox="0 0 14 14" aria-hidden="true" { (mark(shapes(op), 7.0, 7.0, html! {})) }
@@ -127,11 +136,6 @@ fn drawing(report: &Report<'_>, points: &[Point<'_, '_>]) -> Markup {
             }
         }
     }
-}
-
-/// Bytes, multiply-adds of integers and other operations per second.
-fn roofs(target: &Target) -> (f64, f64, f64) {
-    (target.bandwidth * PER_SECOND, target.int8 * PER_SECOND, target.scalar * PER_SECOND)
 }
 
 /// The name of the diagonal, along it.
