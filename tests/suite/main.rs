@@ -9,9 +9,12 @@ mod corpus;
 mod cuda;
 #[cfg(feature = "distill")]
 mod distill;
+#[cfg(target_os = "linux")]
+mod doctor;
 mod eval;
 mod inspect;
 mod preprocess;
+mod report;
 mod rewrites;
 mod sass;
 mod snapshots;
