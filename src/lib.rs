@@ -11,4 +11,5 @@ pub use swint_compiler as compiler;
 #[cfg(feature = "distill")]
 pub use swint_distill as distill;
 pub use swint_ir as ir;
+pub use swint_report as report;
 pub use swint_runtime as runtime;

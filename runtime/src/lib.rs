@@ -3,6 +3,7 @@
 //! - `kernels`: `#[cube]` kernels, bit-exact with the interpreter; [`offline`]: the same as PTX, without a device.
 //! - [`sass`]: the machine code that NVIDIA's assembler makes of that.
 //! - [`device`], [`executor`]: plans on a device. [`mod@bench`], [`compare`]: how fast, and how far off.
+//! - [`probe`]: what NVIDIA's driver says of itself.
 //! - [`tune`]: which way of making a kernel is the fastest on a device.
 //! - [`artifact`]: compiled models as files; [`inputs`]: pictures and tensors for them, [`dataset`] with labels; [`tensors`]: named
 //!   tensors as files; [`cache`]: where data sets are, and
@@ -21,6 +22,7 @@ pub mod executor;
 pub mod inputs;
 mod kernels;
 pub mod offline;
+pub mod probe;
 mod ptx_cache;
 pub mod sass;
 pub mod tensors;

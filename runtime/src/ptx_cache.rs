@@ -5,6 +5,7 @@
 //! code that it makes of a text in a cache of its own.)
 
 use crate::{
+    cache,
     checked::{self, sha256},
     offline::Ptx,
     warn::warn,
@@ -20,7 +21,8 @@ static PROGRAM: LazyLock<Option<String>> = LazyLock::new(|| {
 /// Where a kernel is kept.
 fn path(kernel: &str) -> Option<PathBuf> {
     let program = PROGRAM.as_ref()?;
-    checked::path("ptx", &format!("{}.ptx", sha256(&format!("{program}\n{kernel}"))))
+    let (folder, end) = cache::KERNELS;
+    checked::path(folder, &format!("{}.{end}", sha256(&format!("{program}\n{kernel}"))))
 }
 
 /// A kernel that was kept, by all that it depends on. Warns where its file is damaged.

@@ -6,7 +6,7 @@
 
 use crate::{
     bench::percentile,
-    checked,
+    cache, checked,
     device::Device,
     executor::{ExecError, Session},
     verify::{VerifyError, results},
@@ -192,7 +192,8 @@ impl<P: FnMut(usize, usize)> Tuner<'_, P> {
 
 /// The file of what was found for a device.
 fn file(device: &str) -> Option<std::path::PathBuf> {
-    checked::path("tuned", &format!("{}.json", checked::sha256(device)))
+    let (folder, end) = cache::TUNED;
+    checked::path(folder, &format!("{}.{end}", checked::sha256(device)))
 }
 
 /// What was found for a device before, by its description. Warns where the file is damaged.

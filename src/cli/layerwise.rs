@@ -66,61 +66,16 @@ impl Layerwise {
     pub fn run(&self, model: &Artifact, input: &Path, device: DeviceArg, as_json: bool) -> miette::Result<ExitCode> {
         let path = self.reference.as_ref().ok_or_else(|| miette!("--layerwise needs --reference"))?;
         let reference = read_artifact(path)?;
-        let (ty, reference_ty) = (&model.module.graph.inputs[0].ty, &reference.module.graph.inputs[0].ty);
-        if ty != reference_ty {
-            return Err(miette!("the model takes {ty}, {} takes {reference_ty}", path.display()));
-        }
-        let precision = &reference.manifest.precision;
-        if precision != "f32" {
-            return Err(miette!("{} is {precision}, no float model", path.display()));
-        }
-        let preprocess = model.manifest.preprocess.as_ref();
-        let inputs = read_some(&resolve(input)?, ty, preprocess, Split::Test, self.limit as usize).into_diagnostic()?;
-        let named = |artifact: &Artifact| -> BTreeSet<String> {
-            artifact.module.graph.nodes.iter().flat_map(|node| &node.locs).map(|loc| loc.to_string()).collect()
-        };
-        let (wanted, found) = (named(&reference), named(model));
-        let missing: Vec<&String> = wanted.difference(&found).collect();
-        if wanted.len() == missing.len() {
-            return Err(miette!("the models have no named module in common"));
-        }
-        let mut modules: BTreeMap<String, Sums> = BTreeMap::new();
-        let mut engines: Option<(usize, Engine, Engine)> = None;
-        for batch in inputs.chunks(BATCH) {
-            let engine = |artifact: &Artifact| Engine::new(&artifact.module, device, batch.len());
-            let (_, reference, model) = match engines.take().filter(|(size, ..)| *size == batch.len()) {
-                Some(made) => engines.insert(made),
-                None => engines.insert((batch.len(), engine(&reference)?, engine(model)?)),
-            };
-            let batched = stack(batch);
-            let mut golden: BTreeMap<String, (Vec<usize>, Vec<f32>)> = BTreeMap::new();
-            let mut keep = |name: &str, shape: &[usize], values: Vec<f32>| {
-                golden.insert(name.to_owned(), (shape.to_vec(), values));
-            };
-            reference.run(&batched, Some(&mut keep))?;
-            let mut misshaped = None;
-            let mut compare = |name: &str, shape: &[usize], values: Vec<f32>| match golden.get(name) {
-                Some((wanted, golden)) if wanted == shape => {
-                    modules.entry(name.to_owned()).or_default().add(golden, &values);
-                }
-                Some((wanted, _)) => misshaped = Some(format!("{name} is {shape:?}, in the reference {wanted:?}")),
-                None => {}
-            };
-            model.run(&batched, Some(&mut compare))?;
-            if let Some(message) = misshaped {
-                return Err(miette!("{message}"));
-            }
-        }
-        let mut rows: Vec<(String, Difference)> =
-            modules.iter().map(|(name, sums)| (name.clone(), sums.difference())).collect();
-        rows.sort_by(|a, b| a.1.sqnr_db.total_cmp(&b.1.sqnr_db));
-        self.show(&rows, &missing, inputs.len(), as_json)
+        let Compared { mut modules, missing, inputs } =
+            compare(model, path, &reference, &resolve(input)?, self.limit as usize, device)?;
+        modules.sort_by(|a, b| a.1.sqnr_db.total_cmp(&b.1.sqnr_db));
+        self.show(&modules, &missing, inputs, as_json)
     }
 
     fn show(
         &self,
         rows: &[(String, Difference)],
-        missing: &[&String],
+        missing: &[String],
         inputs: usize,
         as_json: bool,
     ) -> miette::Result<ExitCode> {
@@ -158,4 +113,72 @@ impl Layerwise {
         }
         Ok(if failures == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
+}
+
+/// A compiled model's modules beside the float model's.
+pub struct Compared {
+    /// How far off each module is that both have, by name.
+    pub modules: Vec<(String, Difference)>,
+    /// Modules that the compiled model does not have.
+    pub missing: Vec<String>,
+    /// Inputs that were run.
+    pub inputs: usize,
+}
+
+/// Compares every module's result with a float model's, of which `path` is the file, on at most so many inputs.
+pub fn compare(
+    model: &Artifact,
+    path: &Path,
+    reference: &Artifact,
+    input: &Path,
+    limit: usize,
+    device: DeviceArg,
+) -> miette::Result<Compared> {
+    let (ty, reference_ty) = (&model.module.graph.inputs[0].ty, &reference.module.graph.inputs[0].ty);
+    if ty != reference_ty {
+        return Err(miette!("the model takes {ty}, {} takes {reference_ty}", path.display()));
+    }
+    let precision = &reference.manifest.precision;
+    if precision != "f32" {
+        return Err(miette!("{} is {precision}, no float model", path.display()));
+    }
+    let preprocess = model.manifest.preprocess.as_ref();
+    let inputs = read_some(input, ty, preprocess, Split::Test, limit).into_diagnostic()?;
+    let named = |artifact: &Artifact| -> BTreeSet<String> {
+        artifact.module.graph.nodes.iter().flat_map(|node| &node.locs).map(|loc| loc.to_string()).collect()
+    };
+    let (wanted, found) = (named(reference), named(model));
+    let missing: Vec<String> = wanted.difference(&found).cloned().collect();
+    if wanted.len() == missing.len() {
+        return Err(miette!("the models have no named module in common"));
+    }
+    let mut modules: BTreeMap<String, Sums> = BTreeMap::new();
+    let mut engines: Option<(usize, Engine, Engine)> = None;
+    for batch in inputs.chunks(BATCH) {
+        let engine = |artifact: &Artifact| Engine::new(&artifact.module, device, batch.len());
+        let (_, reference, model) = match engines.take().filter(|(size, ..)| *size == batch.len()) {
+            Some(made) => engines.insert(made),
+            None => engines.insert((batch.len(), engine(reference)?, engine(model)?)),
+        };
+        let batched = stack(batch);
+        let mut golden: BTreeMap<String, (Vec<usize>, Vec<f32>)> = BTreeMap::new();
+        let mut keep = |name: &str, shape: &[usize], values: Vec<f32>| {
+            golden.insert(name.to_owned(), (shape.to_vec(), values));
+        };
+        reference.run(&batched, Some(&mut keep))?;
+        let mut misshaped = None;
+        let mut compare = |name: &str, shape: &[usize], values: Vec<f32>| match golden.get(name) {
+            Some((wanted, golden)) if wanted == shape => {
+                modules.entry(name.to_owned()).or_default().add(golden, &values);
+            }
+            Some((wanted, _)) => misshaped = Some(format!("{name} is {shape:?}, in the reference {wanted:?}")),
+            None => {}
+        };
+        model.run(&batched, Some(&mut compare))?;
+        if let Some(message) = misshaped {
+            return Err(miette!("{message}"));
+        }
+    }
+    let modules = modules.iter().map(|(name, sums)| (name.clone(), sums.difference())).collect();
+    Ok(Compared { modules, missing, inputs: inputs.len() })
 }

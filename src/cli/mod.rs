@@ -7,6 +7,7 @@ mod compile;
 mod data;
 #[cfg(feature = "distill")]
 mod distill;
+mod doctor;
 mod eval;
 mod explain;
 mod ir;
@@ -15,6 +16,7 @@ mod model;
 mod opt;
 mod passes;
 mod quantize;
+mod report;
 mod rewrites;
 mod run;
 mod sass;
@@ -102,8 +104,12 @@ enum Command {
     Verify(verify::Args),
     /// Report registers, spills, occupancy and floating-point instructions of the kernels' machine code.
     Sass(sass::Args),
+    /// Write a page about a compiled model: its rewrites, kernels, memory, accuracy and times.
+    Report(report::Args),
     /// Show the chain of rules that removed or fused an op.
     Explain(rewrites::Args),
+    /// Look at what this machine has of what the commands need: processor, driver, GPUs, tools, cache.
+    Doctor(doctor::Args),
     /// Explain the code of an error.
     ExplainError(explain::Args),
 }
@@ -128,7 +134,9 @@ impl Cli {
             Command::Check(args) => args.run(),
             Command::Verify(args) => args.run(),
             Command::Sass(args) => args.run(),
+            Command::Report(args) => args.run(),
             Command::Explain(args) => args.run(),
+            Command::Doctor(args) => args.run(),
             Command::ExplainError(args) => args.run(),
         }
     }

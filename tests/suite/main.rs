@@ -9,10 +9,13 @@ mod corpus;
 mod cuda;
 #[cfg(feature = "distill")]
 mod distill;
+#[cfg(target_os = "linux")]
+mod doctor;
 mod eval;
 mod hub;
 mod inspect;
 mod preprocess;
+mod report;
 mod rewrites;
 mod sass;
 mod snapshots;

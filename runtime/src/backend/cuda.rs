@@ -23,7 +23,7 @@ use swint_ir::Data;
 const REPEATS: usize = 10;
 
 /// The oldest driver whose events cudarc can compare.
-const TIMES_FROM: i32 = 12080;
+pub(crate) const TIMES_FROM: i32 = 12080;
 
 /// An open GPU.
 pub(crate) struct Gpu {

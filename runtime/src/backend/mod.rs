@@ -7,7 +7,7 @@ use crate::{device::Device, executor::ExecError, kernels::Work};
 use swint_compiler::plan::{Buffer, Machine, Plan};
 use swint_ir::{Data, Weights};
 
-pub(crate) use cuda::Gpu;
+pub(crate) use cuda::{Gpu, TIMES_FROM};
 
 /// A device, open.
 pub(crate) enum Open {
