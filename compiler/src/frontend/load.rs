@@ -1,6 +1,6 @@
 //! Reads a model from files.
 
-use super::{Checkpoint, CheckpointError, Spec, import, preset, preset_names};
+use super::{Checkpoint, CheckpointError, Limits, Spec, import, preset, preset_names};
 use std::{fs, io::ErrorKind, path::Path};
 use swint_ir::{Module, SourceErrors, diagnostic::did_you_mean};
 
@@ -61,10 +61,21 @@ pub fn load_spec(path: &Path) -> Result<Spec, LoadError> {
 /// # Errors
 /// When a file cannot be read, or is wrong.
 pub fn load(spec: &Path, weights: &Path) -> Result<(Spec, Module), LoadError> {
+    load_with(spec, weights, &Limits::default()).map(|(spec, module, _)| (spec, module))
+}
+
+/// As [`load`], but with other limits, and with what should be known of the checkpoint: conversions.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_with(spec: &Path, weights: &Path, limits: &Limits) -> Result<(Spec, Module, Vec<String>), LoadError> {
     let spec = load_spec(spec)?;
-    let bytes = fs::read(weights).map_err(|e| unreadable(weights, e))?;
-    let wrong = |error| LoadError::Checkpoint { path: weights.display().to_string(), error };
-    let checkpoint = Checkpoint::from_bytes(&bytes).map_err(wrong)?;
+    let path = || weights.display().to_string();
+    let wrong = |error| match error {
+        CheckpointError::Io(message) => LoadError::Io { path: path(), message, help: None },
+        error => LoadError::Checkpoint { path: path(), error },
+    };
+    let (checkpoint, notes) = Checkpoint::open(weights, limits).map_err(wrong)?;
     let module = import(&spec, &checkpoint).map_err(wrong)?;
-    Ok((spec, module))
+    Ok((spec, module, notes))
 }

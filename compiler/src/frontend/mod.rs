@@ -7,8 +7,10 @@ mod presets;
 mod spec;
 mod swin;
 
-pub use checkpoint::{Checkpoint, CheckpointError};
-pub use load::{LoadError, load, load_spec};
+pub use checkpoint::{
+    Checkpoint, CheckpointError, Entry, Header, Limits, Problem, Statistics, Survey, printable, survey,
+};
+pub use load::{LoadError, load, load_spec, load_with};
 pub use presets::{preset, preset_names};
 pub use spec::{Interpolation, Preprocess, Resize, Spec, Stage};
 pub use swin::{import, random_checkpoint};
