@@ -35,7 +35,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let preprocess = spec.preprocess.as_ref().ok_or("the description has a [preprocess]")?;
     let files = image_files(&folder.join("images"))?;
     let pictures: Vec<Tensor> =
-        files.iter().map(|file| read_image(file, spec.image, preprocess)).collect::<Result<_, _>>()?;
+        files.iter().map(|file| read_image(file, spec.height, preprocess)).collect::<Result<_, _>>()?;
 
     let calibration = Calibration::new(pictures.iter().map(|picture| vec![picture.clone()]).collect());
     let mut variants = Vec::new();

@@ -291,7 +291,7 @@ impl Args {
     /// Training pictures, and those to judge by.
     fn pictures(&self, spec: &Spec, preprocess: &Preprocess) -> miette::Result<(Pictures, Option<Pictures>)> {
         let open = |path: &Path, split| {
-            Pictures::open(&resolve(path)?, split, spec.image, spec.classes, preprocess).map_err(|e| miette!("{e}"))
+            Pictures::open(&resolve(path)?, split, spec.height, spec.classes, preprocess).map_err(|e| miette!("{e}"))
         };
         let mut pictures = open(&self.data, Split::Train)?;
         let mut test = match &self.test_data {

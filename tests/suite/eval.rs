@@ -31,7 +31,7 @@ fn a_file_and_folders_of_pictures_give_the_same_score() {
     let (files, labels, names) = pictures();
     let spec = load_spec(&repo("examples/cifar10/swin.toml")).unwrap();
     let preprocess = spec.preprocess.unwrap();
-    let pixels: Vec<Tensor> = files.iter().map(|f| read_image(f, spec.image, &preprocess).unwrap()).collect();
+    let pixels: Vec<Tensor> = files.iter().map(|f| read_image(f, spec.height, &preprocess).unwrap()).collect();
     let write = |name: &str, labels: Data| {
         let labels = Tensor::new([labels.len()], labels);
         let path = m.file(name);

@@ -25,7 +25,8 @@ pub(super) fn relative_position_bias(table: &[f32], window: usize, heads: usize)
 
 /// The mask of every window of a shifted grid, `[windows,N,N]`: 0 for tokens of one region, [`MASKED`] for others.
 pub(super) fn shift_mask(stage: &Stage) -> Vec<f32> {
-    let Stage { side, window, shift, .. } = *stage;
+    let Stage { grid, window, shift, .. } = *stage;
+    let (side, window, shift) = (grid.rows, window.rows, shift.rows);
     // In the shifted grid, the last window of a row holds tokens of two opposite borders.
     let band = |x: usize| {
         if x < side - window {

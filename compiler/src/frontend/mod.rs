@@ -12,5 +12,5 @@ pub use checkpoint::{
 };
 pub use load::{LoadError, load, load_spec, load_with};
 pub use presets::{preset, preset_names};
-pub use spec::{Interpolation, Preprocess, Resize, Spec, Stage};
+pub use spec::{Interpolation, Partition, Preprocess, Resize, Spec, Stage, Version};
 pub use swin::{import, random_checkpoint};

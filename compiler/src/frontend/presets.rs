@@ -1,6 +1,6 @@
 //! The published models, by timm's names: they need no description.
 
-use super::{Interpolation, Preprocess, Resize, Spec};
+use super::{Interpolation, Partition, Preprocess, Resize, Spec, Version};
 
 /// A row of the table.
 type Row = (&'static str, [usize; 3], [usize; 4], [usize; 4]);
@@ -29,10 +29,13 @@ pub fn preset(name: &str) -> Option<Spec> {
     let short = if image == 224 { 248 } else { image as u32 };
     Some(Spec {
         name: name.to_owned(),
-        image,
+        height: image,
+        width: image,
         channels: 3,
         patch: 4,
+        version: Version::V1,
         window,
+        partition: Partition::Timm,
         embed,
         depths: depths.to_vec(),
         heads: heads.to_vec(),

@@ -18,14 +18,14 @@ const EPS: f32 = 1e-5;
 
 /// Builds the float graph of a model, for a batch of one.
 ///
-/// The input is `image: u8[1,side,side,channels]` where the description has a `[preprocess]`, else
-/// `pixel_values: f32[1,side,side,channels]`. Nodes carry the names of timm's modules.
+/// The input is `image: u8[1,height,width,channels]` where the description has a `[preprocess]`, else
+/// `pixel_values: f32[1,height,width,channels]`. Nodes carry the names of timm's modules.
 ///
 /// # Errors
 /// Every tensor that is missing, extra or mis-shaped, all at once.
 pub fn import(spec: &Spec, checkpoint: &Checkpoint) -> Result<Module, CheckpointError> {
     checkpoint.check(&expected(spec))?;
-    let shape = [1, spec.image, spec.image, spec.channels];
+    let shape = [1, spec.height, spec.width, spec.channels];
     let input = match spec.preprocess {
         Some(_) => Decl { name: "image".into(), ty: Type::int(Elem::U8, Scale::UNIT, shape) },
         None => Decl { name: "pixel_values".into(), ty: Type::f32(shape) },
@@ -60,7 +60,7 @@ pub(super) fn expected(spec: &Spec) -> BTreeMap<String, Vec<usize>> {
             if spec.qkv_bias {
                 add(format!("{block}.attn.qkv.bias"), &[3 * c]);
             }
-            let table = (2 * stage.window - 1).pow(2);
+            let table = (2 * stage.window.rows - 1) * (2 * stage.window.columns - 1);
             add(format!("{block}.attn.relative_position_bias_table"), &[table, stage.heads]);
             linears.push((format!("{block}.attn.proj"), c, c));
             linears.push((format!("{block}.mlp.fc1"), spec.hidden(c), c));
@@ -134,7 +134,12 @@ impl Builder<'_> {
             }
             for b in 0..stage.depth {
                 let block = format!("{layer}.blocks.{b}");
-                x = self.block(x, &block, &layer, Stage { shift: if b % 2 == 1 { stage.shift } else { 0 }, ..stage });
+                x = self.block(
+                    x,
+                    &block,
+                    &layer,
+                    Stage { shift: if b % 2 == 1 { stage.shift } else { 0.into() }, ..stage },
+                );
                 self.module.graph.add_loc(x, block);
             }
             self.module.graph.add_loc(x, layer);
@@ -149,7 +154,8 @@ impl Builder<'_> {
     }
 
     fn block(&mut self, x: Value, name: &str, layer: &str, stage: Stage) -> Value {
-        let Stage { side, window, shift, .. } = stage;
+        let Stage { grid, window, shift, .. } = stage;
+        let (side, window, shift) = (grid.rows, window.rows, shift.rows);
         let mut y = self.norm(x, &format!("{name}.norm1"));
         if shift > 0 {
             y = self.push(Op::Roll { shift: shift as i64 }, &[y]);
@@ -169,7 +175,8 @@ impl Builder<'_> {
     }
 
     fn attention(&mut self, x: Value, name: &str, layer: &str, stage: Stage) -> Value {
-        let Stage { channels, heads, window, shift, side, .. } = stage;
+        let Stage { channels, heads, window, shift, grid, .. } = stage;
+        let (side, window, shift) = (grid.rows, window.rows, shift.rows);
         let tokens = window * window;
         let [q, k, v] = ["q", "k", "v"].map(|part| self.qkv_part(x, name, part, channels));
         let mut operands = vec![self.push(Op::AttnScores { heads }, &[q, k])];
