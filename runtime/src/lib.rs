@@ -4,7 +4,7 @@
 //! - [`sass`]: the machine code that NVIDIA's assembler makes of that.
 //! - [`device`], [`executor`]: plans on a device. [`mod@bench`], [`compare`]: how fast, and how far off.
 //! - [`tune`]: which way of making a kernel is the fastest on a device.
-//! - [`artifact`]: compiled models as files; [`inputs`]: pictures and tensors for them, [`dataset`] with labels; [`tensors`]: named
+//! - [`artifact`]: compiled models as files; [`inputs`]: pictures and tensors for them ([`picture`]: decoded and resized), [`dataset`] with labels; [`tensors`]: named
 //!   tensors as files; [`cache`]: where data sets are, and
 //!   [`mod@cifar10`]: one of them from its package.
 
@@ -21,6 +21,7 @@ pub mod executor;
 pub mod inputs;
 mod kernels;
 pub mod offline;
+pub mod picture;
 mod ptx_cache;
 pub mod sass;
 pub mod tensors;

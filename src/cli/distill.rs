@@ -3,8 +3,11 @@
 use super::{
     coded,
     data::resolve,
+    limits::LimitArgs,
     passes::{make_folder, write},
-    print, print_json, say, value_name,
+    print, print_json, say,
+    source::read_tensors,
+    value_name,
 };
 use clap::ValueEnum;
 use indicatif::{HumanDuration, ProgressBar, ProgressStyle};
@@ -25,7 +28,7 @@ use std::{
 };
 use swint::{
     compiler::{
-        frontend::{self, Checkpoint, Preprocess, Spec},
+        frontend::{self, Checkpoint, Limits, Preprocess, Spec},
         quantize::MAX_INPUTS,
     },
     distill::{
@@ -53,6 +56,8 @@ pub struct Args {
     /// Start the student as this checkpoint instead, one that was distilled before.
     #[arg(long, value_name = "FILE")]
     student: Option<PathBuf>,
+    #[command(flatten)]
+    limits: LimitArgs,
     /// Train what integer kernels compute (quantization-aware): forward values are theirs, gradients pass straight through.
     #[arg(long)]
     quantize: bool,
@@ -208,8 +213,9 @@ impl Args {
         };
         let folder = self.run_dir.clone().unwrap_or_else(|| self.output.with_extension("run"));
         self.check_output(&folder)?;
-        let (bytes, checkpoint) = read_checkpoint(&self.teacher)?;
-        let student = self.student.as_deref().map(read_checkpoint).transpose()?;
+        let limits = self.limits.limits();
+        let (bytes, checkpoint) = read_checkpoint(&self.teacher, &limits)?;
+        let student = self.student.as_deref().map(|path| read_checkpoint(path, &limits)).transpose()?;
         let (pictures, test) = self.pictures(&spec, preprocess)?;
         let config = self.config(pictures.len(), &devices)?;
         let bad = |path: &Path| {
@@ -473,11 +479,9 @@ fn quoted(path: &Path) -> miette::Result<String> {
 }
 
 /// A checkpoint, and its file's bytes.
-fn read_checkpoint(path: &Path) -> miette::Result<(Vec<u8>, Checkpoint)> {
+fn read_checkpoint(path: &Path, limits: &Limits) -> miette::Result<(Vec<u8>, Checkpoint)> {
     let bytes = fs::read(path).map_err(|e| coded(Code::Unreadable, format!("cannot read {}: {e}", path.display())))?;
-    let checkpoint = Checkpoint::from_bytes(&bytes);
-    let checkpoint = checkpoint.map_err(|e| coded(Code::BadCheckpoint, format!("{}: {e}", path.display())))?;
-    Ok((bytes, checkpoint))
+    Ok((bytes, read_tensors(path, limits)?))
 }
 
 fn cores() -> usize {

@@ -1,6 +1,6 @@
 //! A model as the commands that compile take it: description, checkpoint, calibration inputs, and what to make of it.
 
-use super::{coded, data, passes::write, quantize::QuantizeArgs, say};
+use super::{coded, data, limits::LimitArgs, passes::write, quantize::QuantizeArgs, say};
 use clap::ValueEnum;
 use miette::{IntoDiagnostic, WrapErr, miette};
 use std::{
@@ -23,6 +23,8 @@ pub struct ModelArgs {
     /// Checkpoint: safetensors with timm's tensor names.
     #[arg(long)]
     pub weights: Option<PathBuf>,
+    #[command(flatten)]
+    pub limits: LimitArgs,
     /// Random weights, made with this seed: to look at a program or to time it.
     #[arg(long, value_name = "SEED", conflicts_with = "weights")]
     pub random_weights: Option<u64>,
@@ -106,7 +108,9 @@ impl ModelArgs {
     /// The description and the float graph; with random weights where no checkpoint is given.
     pub fn load(&self, spec: &Path) -> miette::Result<(Spec, Module)> {
         if let Some(weights) = &self.weights {
-            return Ok(frontend::load(spec, weights)?);
+            let (spec, module, notes) = frontend::load_with(spec, weights, &self.limits.limits())?;
+            notes.iter().for_each(|note| say(format_args!("note: {}: {note}", weights.display())));
+            return Ok((spec, module));
         }
         let description = frontend::load_spec(spec)?;
         if self.random_weights.is_none() {

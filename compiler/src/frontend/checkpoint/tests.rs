@@ -42,14 +42,34 @@ fn every_lie_of_a_header_is_named() {
         (one(&"x".repeat(1001)), 8, "x…\": a name has 1 to 1000 bytes, this one 1001"),
         (one("a"), 7, "tensor \"a\": the file ends at offset 69, its tensors at 70"),
         (one("a"), 9, "1 bytes follow its last tensor, from offset 70 on"),
-        (with(entry("b", "F32", "[1]", 12, 16)), 16, "tensor \"b\": 4 bytes between tensor \"a\" and it, at offset 133, belong to no"),
-        (header(&[entry("a", "U8", "[4]", 4, 8)]), 8, "tensor \"a\": 4 bytes between the header and it, at offset 61, belong to no"),
-        (with(entry("b", "F32", "[2]", 4, 12)), 12, "tensor \"b\": it begins at offset 128, within tensor \"a\", which ends at 132"),
+        (
+            with(entry("b", "F32", "[1]", 12, 16)),
+            16,
+            "tensor \"b\": 4 bytes between tensor \"a\" and it, at offset 133, belong to no",
+        ),
+        (
+            header(&[entry("a", "U8", "[4]", 4, 8)]),
+            8,
+            "tensor \"a\": 4 bytes between the header and it, at offset 61, belong to no",
+        ),
+        (
+            with(entry("b", "F32", "[2]", 4, 12)),
+            12,
+            "tensor \"b\": it begins at offset 128, within tensor \"a\", which ends at 132",
+        ),
         (with(entry("b", "F32", "[2]", 0, 8)), 8, "it begins at offset 124, within tensor \"a\""),
-        (header(&[entry("a", "F32", "[3]", 0, 8)]), 8, "tensor \"a\": F32[3] takes 12 bytes, its offsets, 62 to 70 of the file, hold 8"),
+        (
+            header(&[entry("a", "F32", "[3]", 0, 8)]),
+            8,
+            "tensor \"a\": F32[3] takes 12 bytes, its offsets, 62 to 70 of the file, hold 8",
+        ),
         (header(&[entry("a", "F32", "[2]", 8, 0)]), 8, "it begins at offset 70 of the file, after its end at 62"),
         (header(&[entry("a", "F4", "[3]", 0, 2)]), 2, "F4[3] ends within a byte"),
-        (header(&[entry("a", "F32", "[4294967296,4294967296]", 0, 8)]), 8, "the size of F32[4294967296, 4294967296] overflows"),
+        (
+            header(&[entry("a", "F32", "[4294967296,4294967296]", 0, 8)]),
+            8,
+            "the size of F32[4294967296, 4294967296] overflows",
+        ),
         (header(&[entry("a", "F32", "[9223372036854775807]", 0, 8)]), 8, "overflows"),
         (header(&[entry("a", "F32", "[4294967296,4294967296,0]", 0, 0)]), 0, "overflows"),
         (header(&[entry("a", "F32", "[0,4294967296,4294967296]", 0, 0)]), 0, "overflows"),
@@ -59,8 +79,16 @@ fn every_lie_of_a_header_is_named() {
         (header(&[entry("a", "F32", &format!("{:?}", [1; 65]), 0, 4)]), 4, "it has 65 extents, more than 64"),
         (header(&[entry("a", "F31", "[2]", 0, 8)]), 8, "tensor \"a\": unknown variant `F31`"),
         (header(&[entry("a", "I64", "[1]", 0, 8)]), 8, "tensor \"a\" is I64, which is not supported"),
-        (raw(r#"{"dtype":"U8","shape":[0],"shape":[1],"data_offsets":[0,1]}"#), 1, "tensor \"a\": duplicate field `shape`"),
-        (raw(r#"{"dtype":"U8","shape":[0],"\u001b":1,"data_offsets":[0,1]}"#), 1, r"tensor "a": unknown field `\u{1b}`"),
+        (
+            raw(r#"{"dtype":"U8","shape":[0],"shape":[1],"data_offsets":[0,1]}"#),
+            1,
+            "tensor \"a\": duplicate field `shape`",
+        ),
+        (
+            raw(r#"{"dtype":"U8","shape":[0],"\u001b":1,"data_offsets":[0,1]}"#),
+            1,
+            r#"tensor "a": unknown field `\u{1b}`"#,
+        ),
         (raw(r#"{"dtype":"U8","data_offsets":[0,1]}"#), 1, "tensor \"a\": missing field `shape`"),
         (raw("[]"), 0, "tensor \"a\": invalid length 0"),
         (r#"{"__metadata__":{"x":"1","x":"2"}}"#.into(), 0, "__metadata__ has \"x\" twice"),
@@ -115,9 +143,9 @@ fn limits_are_raised_by_those_who_give_them() {
         opened.map(|(checkpoint, _)| checkpoint.0.len()).map_err(|error| error.to_string())
     };
     let entries: Vec<String> = (0..10_001).map(|i| entry(&format!("t{i}"), "U8", "[0]", 0, 0)).collect();
-    let header = header(&entries);
-    let bytes = file(&header, 0);
-    assert!(header.len() < 1 << 20);
+    let text = header(&entries);
+    let bytes = file(&text, 0);
+    assert!(text.len() < 1 << 20);
     assert!(
         open(&bytes, Limits::default()).unwrap_err().contains("more tensors than the limit of 10000 (--max-tensors)")
     );
@@ -126,7 +154,7 @@ fn limits_are_raised_by_those_who_give_them() {
     assert!(open(&bytes, small).unwrap_err().contains("the limit is 1000 (--max-header)"));
     // A million: the first one too many ends it.
     let many: Vec<String> = (0..1_000_000).map(|i| entry(&format!("{i}"), "U8", "[0]", 0, 0)).collect();
-    let bytes = file(&super::tests::header(&many), 0);
+    let bytes = file(&header(&many), 0);
     assert!(open(&bytes, Limits::default()).unwrap_err().contains("--max-header"));
     let raised = Limits { header: 100_000_000, ..Limits::default() };
     assert!(open(&bytes, raised).unwrap_err().contains("more tensors than the limit of 10000"));
@@ -157,8 +185,8 @@ fn floats_of_other_widths_become_f32_and_it_is_said() {
     // By IEEE 754: 1.5, the least subnormal, −65504; then bfloat16's −3; then infinity.
     bytes.extend([0x3e00u16, 0x0001, 0xfbff, 0xc040, 0x7c00].iter().flat_map(|x| x.to_le_bytes()));
     bytes.extend([7i64.to_le_bytes().to_vec(), (-5i16).to_le_bytes().to_vec()].concat());
-    let (header, reader) = Reader::new(Cursor::new(&bytes[..]), &Limits::default()).unwrap();
-    let (checkpoint, notes) = read(&header, reader).unwrap();
+    let (read_header, reader) = Reader::new(Cursor::new(&bytes[..]), &Limits::default()).unwrap();
+    let (checkpoint, notes) = read(&read_header, reader).unwrap();
     let wanted = [
         ("b", Tensor::f32([1], vec![-3.0])),
         ("d", Tensor::f32([2], vec![0.1, f32::NEG_INFINITY])),
@@ -173,7 +201,7 @@ fn floats_of_other_widths_become_f32_and_it_is_said() {
         "1 tensor of F64 converted to F32, rounded: d",
     ];
     assert_eq!(notes, wanted);
-    let mut bytes = file(&super::tests::header(&[entry("d", "F64", "[2]", 0, 16)]), 8);
+    let mut bytes = file(&header(&[entry("d", "F64", "[2]", 0, 16)]), 8);
     bytes.extend(1e300f64.to_le_bytes());
     assert!(error(&bytes).contains("tensor \"d\": element 1, at offset 71, is 1e300, which no f32 can be"));
 }
