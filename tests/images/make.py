@@ -61,6 +61,24 @@ photo.save(kinds / "baseline_444.jpg", quality=90, subsampling=0)
 photo.save(kinds / "progressive_422.jpg", quality=80, subsampling=1, progressive=True)
 grey.save(kinds / "grey.jpg", quality=90)
 photo.convert("CMYK").save(kinds / "cmyk.jpg", quality=95)
+
+
+def resampled(source, name, size, sampling):
+    """A file's blocks in another order, as if luma had other samples for each of chroma's: Pillow writes no such files."""
+    data = bytearray((kinds / source).read_bytes())
+    at = data.index(b"\xff\xc0") + 5
+    data[at : at + 4] = struct.pack(">HH", *size)
+    data[at + 6] = sampling
+    (kinds / name).write_bytes(data)
+
+
+photo.save(kinds / "baseline_422.jpg", quality=90, subsampling=1)
+resampled("baseline_422.jpg", "resampled_440.jpg", (width, height), 0x12)
+resampled("baseline_420.jpg", "resampled_411.jpg", (32, 32), 0x41)
+photo.save(kinds / "restarted.jpg", quality=90, restart_marker_blocks=1)
+photo.save(kinds / "progressive_420.jpg", quality=60, progressive=True, restart_marker_blocks=3)
+photo.crop((0, 0, 13, 11)).save(kinds / "narrow_420.jpg", quality=80)
+photo.save(kinds / "rgb.jpg", quality=90, keep_rgb=True)
 photo.save(kinds / "lossy.webp", quality=80)
 photo.save(kinds / "lossless.webp", lossless=True)
 rgba.save(kinds / "alpha.webp", quality=80)

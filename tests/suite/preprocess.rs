@@ -40,16 +40,15 @@ fn resized_pictures_equal_pillows() {
         ("timm_248_crop_224", 224, Resize::Short(248), BICUBIC),
         ("torchvision_232_crop_224", 224, Resize::Short(232), BICUBIC),
     ];
-    // Decoders of JPEG differ by a level here and there, and so do pictures that are made of what they decode.
-    let pictures = [("chelsea", "chelsea.png", 1, 0.99), ("rocket", "rocket.jpg", 2, 0.989)];
+    let pictures = [("chelsea", "chelsea.png"), ("rocket", "rocket.jpg")];
     assert_eq!(golden.0.len(), recipes.len() * pictures.len());
-    for (picture, file, most, least) in pictures {
+    for (picture, file) in pictures {
         for (recipe, side, resize, interpolation) in recipes {
             let path = repo(&format!("tests/images/{file}"));
             let found = read_image(&path, side, &preprocess(resize, interpolation)).unwrap().data.to_bytes();
             let (worst, equal) = differences(&found, &golden.0[&format!("{picture}.{recipe}")]);
             println!("{picture}.{recipe}: worst {worst}, {:.3} % equal", equal * 100.0);
-            assert!(worst <= most && equal >= least, "{picture}.{recipe}: {worst}, {equal}");
+            assert!(worst <= 1 && equal >= 0.99, "{picture}.{recipe}: {worst}, {equal}");
         }
     }
 }
@@ -81,9 +80,9 @@ fn every_kind_of_picture_is_decoded_as_pillow_does() {
         let (picture, wanted) = (Picture::decode(&fs::read(&path).unwrap()).unwrap(), &golden.0[name]);
         assert_eq!([picture.height as usize, picture.width as usize, 3], wanted.shape[..], "{name}");
         let (worst, equal) = differences(&picture.pixels, wanted);
-        // Inverse cosine transforms round differently, and chroma is interpolated differently.
-        let most = if name.ends_with(".jpg") { 3 } else { 0 };
-        assert!(worst <= most, "{name}: {worst}, {equal}");
+        // Colours of four inks are multiplied out with another rounding.
+        let most = u8::from(name == "cmyk.jpg");
+        assert!(worst <= most && equal > 0.98, "{name}: {worst}, {equal}");
         seen += 1;
     }
     assert_eq!(seen, golden.0.keys().filter(|name| name.contains('.')).count());
@@ -117,7 +116,7 @@ fn pictures_that_are_none_are_refused() {
         ("cut-off.jpg", "cut off"),
         ("nothing.safetensors", "not a picture"),
     ] {
-        let said = fail(&["run", &compiled, &fuzz(file)]).replace("\n  │ ", "");
+        let said = fail(&["run", &compiled, &fuzz(file)]);
         assert!(said.contains(wanted), "{file}: {said}");
     }
 }

@@ -1,8 +1,9 @@
 //! Files → red, green, blue.
 
-use super::Picture;
+use super::{Picture, jpeg};
 use image::{
-    DynamicImage, ImageBuffer, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits, Pixel, metadata::Orientation,
+    DynamicImage, ImageBuffer, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits, Pixel, RgbImage,
+    metadata::Orientation,
 };
 use std::io::Cursor;
 
@@ -32,7 +33,11 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Picture, String> {
         return Err("the JPEG file is cut off: it has no end".to_owned());
     }
     let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
-    let mut image = match DynamicImage::from_decoder(decoder).map_err(unreadable)? {
+    let own = if format == ImageFormat::Jpeg { jpeg::decode(bytes) } else { Ok(None) };
+    let own = own.map_err(|error| format!("not a readable JPEG file: {error}"))?;
+    let own = own.and_then(|pixels| RgbImage::from_raw(width, height, pixels)).map(DynamicImage::ImageRgb8);
+    let image = own.map_or_else(|| DynamicImage::from_decoder(decoder), Ok).map_err(unreadable)?;
+    let mut image = match image {
         DynamicImage::ImageLuma16(image) => DynamicImage::ImageLuma8(upper(image)),
         DynamicImage::ImageLumaA16(image) => DynamicImage::ImageLumaA8(upper(image)),
         DynamicImage::ImageRgb16(image) => DynamicImage::ImageRgb8(upper(image)),

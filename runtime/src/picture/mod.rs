@@ -1,6 +1,7 @@
 //! Pictures: decoded as Pillow decodes them, turned as their EXIF data says, resized and cropped as torchvision does.
 
 mod decode;
+mod jpeg;
 mod resize;
 
 use resize::{convolved, fitted};
@@ -24,8 +25,9 @@ pub struct Picture {
 impl Picture {
     /// Decodes a PNG, JPEG or WebP file, and turns it as its EXIF orientation says.
     ///
-    /// As Pillow's `convert("RGB")`: grey is repeated, a palette looked up, transparency dropped; of 16 bits the upper 8 are taken
-    /// (of 16-bit grey, too, which Pillow clips at 255 instead, to white). CMYK is multiplied out, without a colour profile.
+    /// As Pillow's `convert("RGB")`, to the last bit but for CMYK: grey is repeated, a palette looked up, transparency dropped; of 16 bits the upper 8 are taken
+    /// (of 16-bit grey, too, which Pillow clips at 255 instead, to white). CMYK is
+    /// multiplied out, without a colour profile.
     ///
     /// # Errors
     /// When it is no such file, is cut off, or would be larger than 89,478,485 pixels (where Pillow warns of a decompression bomb).
