@@ -151,7 +151,11 @@ impl Artifact {
         Ok(file)
     }
 
-    fn from_bytes(bytes: &[u8]) -> Result<Artifact, ArtifactError> {
+    /// Reads the bytes of a file.
+    ///
+    /// # Errors
+    /// As [`Artifact::load`].
+    pub fn from_bytes(bytes: &[u8]) -> Result<Artifact, ArtifactError> {
         let mut reader = Reader(bytes);
         if reader.take(8)? != MAGIC {
             return Err(format_error("it does not start with swint's mark"));

@@ -1,12 +1,12 @@
 //! Model inputs: pictures, and tensors from safetensors files.
 
-use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer, images::Image};
+use crate::picture::{EXTENSIONS, Picture};
 use std::{
     fs,
     path::{Path, PathBuf},
 };
-use swint_compiler::frontend::{Checkpoint, Interpolation, Preprocess, Resize};
-use swint_ir::{Data, Elem, Tensor, Type};
+use swint_compiler::frontend::{Checkpoint, Limits, Preprocess};
+use swint_ir::{Data, Elem, Pair, Tensor, Type};
 
 /// Why an input cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -22,119 +22,16 @@ pub(crate) fn at(path: &Path, message: impl ToString) -> InputError {
     InputError { path: path.display().to_string(), message: message.to_string() }
 }
 
-/// Reads a PNG or JPEG picture as raw `u8` pixels `[1,side,side,3]`.
+/// Reads a picture as raw `u8` pixels `[1,height,width,3]`; see [`Picture::decode`].
 ///
 /// # Errors
 /// When the file is no such picture.
-pub fn read_image(path: &Path, side: usize, preprocess: &Preprocess) -> Result<Tensor, InputError> {
+pub fn read_image(path: &Path, size: impl Into<Pair<usize>>, preprocess: &Preprocess) -> Result<Tensor, InputError> {
     let bytes = fs::read(path).map_err(|e| at(path, e))?;
     let picture = Picture::decode(&bytes).map_err(|e| at(path, e))?;
-    let pixels = picture.preprocessed(side, preprocess).map_err(|e| at(path, e))?;
-    Ok(Tensor::new([1, side, side, 3], Data::U8(pixels)))
-}
-
-/// A decoded picture.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Picture {
-    /// Red, green and blue of each pixel, row by row.
-    pub pixels: Vec<u8>,
-    /// Pixels of a row.
-    pub width: u32,
-    /// Rows.
-    pub height: u32,
-}
-
-impl Picture {
-    /// Decodes a PNG or JPEG file.
-    ///
-    /// # Errors
-    /// When it is no such file.
-    pub fn decode(bytes: &[u8]) -> Result<Picture, String> {
-        let picture = image::load_from_memory(bytes).map_err(|e| format!("not a readable picture: {e}"))?;
-        let rgb = picture.to_rgb8();
-        let (width, height) = rgb.dimensions();
-        Ok(Picture { pixels: rgb.into_raw(), width, height })
-    }
-
-    /// Resized and cropped as a model's preprocessing says, `side` by `side` pixels.
-    ///
-    /// # Errors
-    /// When the resized picture is too large.
-    pub fn preprocessed(self, side: usize, preprocess: &Preprocess) -> Result<Vec<u8>, String> {
-        resized(self.pixels, self.width, self.height, side as u32, preprocess)
-    }
-
-    /// A part of it, resized to `side` by `side` pixels.
-    ///
-    /// # Errors
-    /// When the part is empty or not within the picture.
-    pub fn cropped(
-        &self,
-        (left, top): (u32, u32),
-        (width, height): (u32, u32),
-        side: usize,
-        how: Interpolation,
-    ) -> Result<Vec<u8>, String> {
-        let ends = (left.checked_add(width), top.checked_add(height));
-        if width == 0 || height == 0 || ends.0.is_none_or(|x| x > self.width) || ends.1.is_none_or(|y| y > self.height)
-        {
-            return Err(format!("no part of {width} by {height} pixels at {left}, {top}"));
-        }
-        let rows = (top..top + height).flat_map(|row| {
-            let start = (row as usize * self.width as usize + left as usize) * 3;
-            &self.pixels[start..start + width as usize * 3]
-        });
-        let side = side as u32;
-        let narrowed = convolved(rows.copied().collect(), (width, height), (side, height), how)?;
-        convolved(narrowed, (side, height), (side, side), how)
-    }
-}
-
-/// Most pixels of a resized picture: 800 MB while it is resized.
-const MAX_PIXELS: u64 = 1 << 26;
-
-/// Resizes as PIL does (antialiased, two passes of 8 bits) and crops the centre as torchvision does.
-fn resized(pixels: Vec<u8>, width: u32, height: u32, side: u32, p: &Preprocess) -> Result<Vec<u8>, String> {
-    let (to_width, to_height) = match p.resize {
-        Resize::Exact => (side, side),
-        Resize::Short(short) => {
-            let long = |long: u32, other: u32| (short as u64 * long as u64 / other as u64) as u32;
-            if width <= height { (short, long(height, width)) } else { (long(width, height), short) }
-        }
-    };
-    // One intermediate is [height, to_width, 3] in f32.
-    if to_width as u64 * height.max(to_height) as u64 > MAX_PIXELS {
-        return Err(format!("resizing {width} by {height} to {to_width} by {to_height} would take too much memory"));
-    }
-    // As PIL: columns first, rounded to 8 bits, then rows.
-    let narrowed = convolved(pixels, (width, height), (to_width, height), p.interpolation)?;
-    let resized = convolved(narrowed, (to_width, height), (to_width, to_height), p.interpolation)?;
-    // torchvision's center_crop rounds half to even.
-    let offset = |extent: u32| ((extent - side) as f64 / 2.0).round_ties_even() as usize;
-    let (left, top, side) = (offset(to_width), offset(to_height), side as usize);
-    let rows = (top..top + side).flat_map(|row| {
-        let start = (row * to_width as usize + left) * 3;
-        &resized[start..start + side * 3]
-    });
-    Ok(rows.copied().collect())
-}
-
-/// Resizes along one axis in `f32` and rounds half up.
-fn convolved(pixels: Vec<u8>, from: (u32, u32), to: (u32, u32), how: Interpolation) -> Result<Vec<u8>, String> {
-    if from == to {
-        return Ok(pixels);
-    }
-    let filter = match how {
-        Interpolation::Bicubic => FilterType::CatmullRom,
-        Interpolation::Bilinear => FilterType::Bilinear,
-    };
-    let floats = pixels.iter().flat_map(|&p| f32::from(p).to_ne_bytes()).collect();
-    let source = Image::from_vec_u8(from.0, from.1, floats, PixelType::F32x3).map_err(|e| e.to_string())?;
-    let mut out = Image::new(to.0, to.1, PixelType::F32x3);
-    let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(filter));
-    Resizer::new().resize(&source, &mut out, &options).map_err(|e| e.to_string())?;
-    let Data::F32(values) = Data::from_bytes(Elem::F32, out.buffer()) else { unreachable!("asked for f32") };
-    Ok(values.into_iter().map(|v| (v + 0.5).floor().clamp(0.0, 255.0) as u8).collect())
+    let size = size.into();
+    let pixels = picture.preprocessed(size, preprocess).map_err(|e| at(path, e))?;
+    Ok(Tensor::new([1, size.rows, size.columns, 3], Data::U8(pixels)))
 }
 
 /// The pictures of a folder, by name.
@@ -144,13 +41,13 @@ fn convolved(pixels: Vec<u8>, from: (u32, u32), to: (u32, u32), how: Interpolati
 pub fn image_files(folder: &Path) -> Result<Vec<PathBuf>, InputError> {
     let is_picture = |path: &Path| {
         let extension = path.extension().and_then(|e| e.to_str()).map(str::to_ascii_lowercase);
-        matches!(extension.as_deref(), Some("png" | "jpg" | "jpeg"))
+        extension.is_some_and(|extension| EXTENSIONS.contains(&extension.as_str()))
     };
     let entries = fs::read_dir(folder).and_then(|entries| entries.collect::<Result<Vec<_>, _>>());
     let entries = entries.map_err(|e| at(folder, e))?;
     let mut files: Vec<PathBuf> = entries.iter().map(|e| e.path()).filter(|p| is_picture(p) && p.is_file()).collect();
     files.sort();
-    if files.is_empty() { Err(at(folder, "no .png, .jpg or .jpeg files")) } else { Ok(files) }
+    if files.is_empty() { Err(at(folder, "no .png, .jpg, .jpeg or .webp files")) } else { Ok(files) }
 }
 
 /// The pictures of a folder by name, then those of the folders in it, `CLASS/*.JPEG`.
@@ -229,7 +126,7 @@ pub fn read_some(
             ));
         };
         let files = images_below(path)?;
-        let read = |i: usize| read_image(&files[i], ty.shape[1], preprocess);
+        let read = |i: usize| read_image(&files[i], Pair::new(ty.shape[1], ty.shape[2]), preprocess);
         return spaced(files.len(), limit).map(read).collect();
     }
     inputs_of(&read_file(path)?, path, ty, split, limit)
@@ -237,8 +134,7 @@ pub fn read_some(
 
 /// The tensors of a safetensors file.
 pub(crate) fn read_file(path: &Path) -> Result<Checkpoint, InputError> {
-    let bytes = fs::read(path).map_err(|e| at(path, e))?;
-    Checkpoint::from_bytes(&bytes).map_err(|e| at(path, e))
+    Checkpoint::open(path, &Limits::default()).map(|(file, _)| file).map_err(|e| at(path, e))
 }
 
 /// The inputs in the tensors of the file `path`, as [`read_some`] gives them.

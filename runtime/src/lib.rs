@@ -5,7 +5,7 @@
 //! - [`device`], [`executor`]: plans on a device. [`mod@bench`], [`compare`]: how fast, and how far off.
 //! - [`probe`]: what NVIDIA's driver says of itself.
 //! - [`tune`]: which way of making a kernel is the fastest on a device.
-//! - [`artifact`]: compiled models as files; [`inputs`]: pictures and tensors for them, [`dataset`] with labels; [`tensors`]: named
+//! - [`artifact`]: compiled models as files; [`inputs`]: pictures and tensors for them ([`picture`]: decoded and resized), [`dataset`] with labels; [`tensors`]: named
 //!   tensors as files; [`cache`]: where data sets are, and
 //!   [`mod@cifar10`]: one of them from its package.
 
@@ -22,6 +22,7 @@ pub mod executor;
 pub mod inputs;
 mod kernels;
 pub mod offline;
+pub mod picture;
 pub mod probe;
 mod ptx_cache;
 pub mod sass;

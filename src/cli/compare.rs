@@ -1,13 +1,18 @@
 //! `swint compare`.
 
 use super::{
-    DeviceArg, Engine, data::resolve, layerwise::Layerwise, print, print_json, source::read_artifact, tolerance,
+    DeviceArg, Engine,
+    data::resolve,
+    layerwise::Layerwise,
+    print, print_json,
+    source::{read_artifact, read_tensors},
+    tolerance,
 };
 use miette::{IntoDiagnostic, miette};
 use serde_json::json;
-use std::{collections::BTreeMap, fs, path::PathBuf, process::ExitCode};
+use std::{collections::BTreeMap, path::PathBuf, process::ExitCode};
 use swint::{
-    compiler::frontend::{Checkpoint, canonical_modules},
+    compiler::frontend::{Limits, canonical_modules},
     runtime::{
         compare::{Difference, same_shape},
         inputs::{read_inputs, stack},
@@ -48,8 +53,7 @@ impl Args {
         let ty = &artifact.module.graph.inputs[0].ty;
         let inputs =
             read_inputs(&resolve(&self.input)?, ty, artifact.manifest.preprocess.as_ref()).into_diagnostic()?;
-        let golden = fs::read(golden_path).map_err(|e| miette!("{}: {e}", golden_path.display()))?;
-        let golden = Checkpoint::from_bytes(&golden).map_err(|e| miette!("{}: {e}", golden_path.display()))?;
+        let golden = read_tensors(golden_path, &Limits::default())?;
         let engine = Engine::new(&artifact.module, self.device, inputs.len())?;
         let mut found: BTreeMap<String, (Vec<usize>, Vec<f32>)> = BTreeMap::new();
         let mut observe = |name: &str, shape: &[usize], values: Vec<f32>| {

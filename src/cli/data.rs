@@ -9,7 +9,7 @@ use std::{
     process::{Command as Process, ExitCode},
 };
 use swint::{
-    compiler::frontend::Checkpoint,
+    compiler::frontend::{Checkpoint, Limits},
     ir::{Code, Data, Tensor},
     runtime::{
         artifact::write_atomically,
@@ -116,8 +116,7 @@ fn download(cache: &Path, to: &Path) -> miette::Result<fs::File> {
 
 /// Reads what [`Args::run`] wrote.
 fn read(path: &Path) -> Result<Cifar10, String> {
-    let file = Checkpoint::from_bytes(&fs::read(path).map_err(|e| e.to_string())?).map_err(|e| e.to_string())?;
-    let mut tensors = file.0;
+    let mut tensors = Checkpoint::open(path, &Limits::default()).map_err(|e| e.to_string())?.0.0;
     let mut bytes = |name: &str| match tensors.remove(name) {
         Some(Tensor { data: Data::U8(bytes), .. }) => Ok(bytes),
         _ => Err(format!("there is no {name}")),

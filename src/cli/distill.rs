@@ -3,8 +3,11 @@
 use super::{
     coded,
     data::resolve,
+    limits::LimitArgs,
     passes::{make_folder, write},
-    print, print_json, say, value_name,
+    print, print_json, say,
+    source::read_tensors,
+    value_name,
 };
 use clap::ValueEnum;
 use indicatif::{HumanDuration, ProgressBar, ProgressStyle};
@@ -25,7 +28,7 @@ use std::{
 };
 use swint::{
     compiler::{
-        frontend::{self, Canonical, Preprocess, Spec},
+        frontend::{self, Canonical, Limits, Preprocess, Spec},
         quantize::MAX_INPUTS,
     },
     distill::{
@@ -53,6 +56,8 @@ pub struct Args {
     /// Start the student as this checkpoint instead, one that was distilled before.
     #[arg(long, value_name = "FILE")]
     student: Option<PathBuf>,
+    #[command(flatten)]
+    limits: LimitArgs,
     /// Train what integer kernels compute (quantization-aware): forward values are theirs, gradients pass straight through.
     #[arg(long)]
     quantize: bool,
@@ -208,12 +213,14 @@ impl Args {
         };
         let folder = self.run_dir.clone().unwrap_or_else(|| self.output.with_extension("run"));
         self.check_output(&folder)?;
-        let (bytes, teacher) = read_checkpoint(&spec, &self.teacher)?;
+        let limits = self.limits.limits();
+        let (bytes, teacher) = read_checkpoint(&spec, &self.teacher, &limits)?;
         let (spec, checkpoint) = (teacher.spec, teacher.checkpoint);
         if spec.classes == 0 {
             return Err(miette!("{}: distillation is of logits, and there is no head", self.teacher.display()));
         }
-        let student = self.student.as_deref().map(|student| read_checkpoint(&spec, student)).transpose()?;
+        let student =
+            self.student.as_deref().map(|student| read_checkpoint(&spec, student, &limits)).transpose()?;
         let (pictures, test) = self.pictures(&spec, preprocess)?;
         let config = self.config(pictures.len(), &devices)?;
         let bad = |path: &Path| {
@@ -477,14 +484,14 @@ fn quoted(path: &Path) -> miette::Result<String> {
 }
 
 /// A checkpoint under the canonical names, and its files' bytes.
-fn read_checkpoint(spec: &Spec, path: &Path) -> miette::Result<(Vec<u8>, Canonical)> {
+fn read_checkpoint(spec: &Spec, path: &Path, limits: &Limits) -> miette::Result<(Vec<u8>, Canonical)> {
     let mut bytes = Vec::new();
     for file in frontend::weight_files(path)? {
         let read = fs::read(&file);
         bytes.extend(read.map_err(|e| coded(Code::Unreadable, format!("cannot read {}: {e}", file.display())))?);
     }
-    let checkpoint = frontend::load_checkpoint(spec.clone(), path)?;
-    checkpoint.notes.iter().for_each(|note| say(format_args!("warning: {note}")));
+    let checkpoint = frontend::load_checkpoint(spec.clone(), path, limits)?;
+    checkpoint.notes.iter().for_each(|note| say(format_args!("note: {}: {note}", path.display())));
     Ok((bytes, checkpoint))
 }
 

@@ -10,8 +10,10 @@ mod distill;
 mod doctor;
 mod eval;
 mod explain;
+mod inspect;
 mod ir;
 mod layerwise;
+mod limits;
 mod model;
 mod opt;
 mod passes;
@@ -93,6 +95,8 @@ enum Command {
     Distill(Box<distill::Args>),
     /// Download a data set.
     Data(data::Args),
+    /// Show what is in a checkpoint: tensors, statistics, oddities.
+    Inspect(inspect::Args),
     /// Show a program's IR at any stage, as text, for Graphviz or as JSON.
     Ir(ir::Args),
     /// Run passes on an IR text and print what they make of it.
@@ -129,6 +133,7 @@ impl Cli {
             #[cfg(feature = "distill")]
             Command::Distill(args) => args.run(),
             Command::Data(args) => args.run(),
+            Command::Inspect(args) => args.run(),
             Command::Ir(args) => args.run(),
             Command::Opt(args) => args.run(),
             Command::Check(args) => args.run(),

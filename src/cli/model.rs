@@ -1,6 +1,6 @@
 //! A model as the commands that compile take it: description, checkpoint, calibration inputs, and what to make of it.
 
-use super::{coded, data, passes::write, quantize::QuantizeArgs, say};
+use super::{coded, data, limits::LimitArgs, passes::write, quantize::QuantizeArgs, say};
 use clap::ValueEnum;
 use miette::{IntoDiagnostic, WrapErr, miette};
 use std::{
@@ -24,6 +24,8 @@ pub struct ModelArgs {
     /// with one; by default that in the folder of the description.
     #[arg(long)]
     pub weights: Option<PathBuf>,
+    #[command(flatten)]
+    pub limits: LimitArgs,
     /// Random weights, made with this seed: to look at a program or to time it.
     #[arg(long, value_name = "SEED", conflicts_with = "weights")]
     pub random_weights: Option<u64>,
@@ -113,11 +115,11 @@ impl ModelArgs {
     pub fn load(&self, spec: &Path) -> miette::Result<(Spec, Module)> {
         let own = Some(spec).filter(|spec| spec.is_dir() && self.random_weights.is_none());
         if let Some(weights) = self.weights.as_deref().or(own) {
-            let Loaded { spec, module, layout, notes } = frontend::load(spec, weights)?;
+            let Loaded { spec, module, layout, notes } = frontend::load(spec, weights, &self.limits.limits())?;
             if layout.name != "timm" {
                 say(format_args!("note: the tensors are named as in {}", layout.name));
             }
-            notes.iter().for_each(|note| say(format_args!("warning: {note}")));
+            notes.iter().for_each(|note| say(format_args!("note: {}: {note}", weights.display())));
             return Ok((spec, module));
         }
         let description = frontend::load_spec(spec)?;

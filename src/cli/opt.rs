@@ -1,6 +1,7 @@
 //! `swint opt`: passes on a text graph.
 
 use super::{
+    limits::LimitArgs,
     model::read_statistics,
     passes::{PassArgs, pass_name, write},
     print,
@@ -45,6 +46,8 @@ pub struct Args {
     /// Values of the constants, a safetensors file; without, they are random.
     #[arg(long, value_name = "FILE")]
     weights: Option<PathBuf>,
+    #[command(flatten)]
+    limits: LimitArgs,
     /// Give every element of a constant this value.
     #[arg(long, value_name = "NAME=VALUE", value_parser = fill)]
     fill: Vec<(String, f64)>,
@@ -191,7 +194,7 @@ impl Args {
                 }
                 random::weights(graph, self.seed)
             }
-            Some(path) => read_constants(path, graph)?,
+            Some(path) => read_constants(path, graph, &self.limits.limits())?,
         };
         for (name, value) in &self.fill {
             let Some(decl) = graph.consts.iter().find(|c| *c.name == **name) else {
@@ -219,7 +222,7 @@ impl Args {
             let mut rng = random::Rng::with_seed(self.seed);
             return Ok(Calibration::new((0..2).map(|_| random::inputs(graph, &mut rng)).collect()));
         };
-        let mut tensors = read_tensors(path)?.0;
+        let mut tensors = read_tensors(path, &self.limits.limits())?.0;
         let mut samples = Vec::new();
         while !tensors.is_empty() || samples.is_empty() {
             let sample = graph.inputs.iter().map(|input| {

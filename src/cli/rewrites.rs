@@ -138,7 +138,7 @@ impl Args {
         let (graph, map) = read_ir(&self.program)?;
         let weights = match &self.model.weights {
             None => random::weights(&graph, self.model.random_weights.unwrap_or(0)),
-            Some(path) => read_constants(path, &graph)?,
+            Some(path) => read_constants(path, &graph, &self.model.limits.limits())?,
         };
         verify_weights(&graph, &weights).map_err(|error| map.report(&error))?;
         Ok(Module { graph, weights })

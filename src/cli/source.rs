@@ -3,7 +3,7 @@
 use super::{coded, say};
 use std::{fs, io::Read, path::Path, sync::Arc};
 use swint::{
-    compiler::frontend::Checkpoint,
+    compiler::frontend::{Checkpoint, CheckpointError, Limits},
     ir::{
         Code, Graph, Module, SourceError, SourceErrors, Weights,
         diagnostic::Source,
@@ -53,15 +53,24 @@ pub fn read_artifact(path: &Path) -> miette::Result<Artifact> {
     Artifact::load(path).map_err(|e| coded(Code::BadArtifact, format!("{}: {e}", path.display())))
 }
 
-/// The tensors of a safetensors file.
-pub fn read_tensors(path: &Path) -> miette::Result<Checkpoint> {
-    let bytes = fs::read(path).map_err(|e| coded(Code::Unreadable, format!("cannot read {}: {e}", path.display())))?;
-    Checkpoint::from_bytes(&bytes).map_err(|e| coded(Code::BadCheckpoint, format!("{}: {e}", path.display())))
+/// What is wrong with a checkpoint, and its path.
+pub fn checkpoint_error(path: &Path, error: CheckpointError) -> miette::Report {
+    match error {
+        CheckpointError::Io(message) => coded(Code::Unreadable, format!("cannot read {}: {message}", path.display())),
+        error => coded(Code::BadCheckpoint, format!("{}: {error}", path.display())),
+    }
+}
+
+/// The tensors of a safetensors file; conversions are said.
+pub fn read_tensors(path: &Path, limits: &Limits) -> miette::Result<Checkpoint> {
+    let (checkpoint, notes) = Checkpoint::open(path, limits).map_err(|error| checkpoint_error(path, error))?;
+    notes.iter().for_each(|note| say(format_args!("note: {}: {note}", path.display())));
+    Ok(checkpoint)
 }
 
 /// The values of a graph's constants in a safetensors file; what it holds beside them is warned about.
-pub fn read_constants(path: &Path, graph: &Graph) -> miette::Result<Weights> {
-    let mut tensors = read_tensors(path)?.0;
+pub fn read_constants(path: &Path, graph: &Graph, limits: &Limits) -> miette::Result<Weights> {
+    let mut tensors = read_tensors(path, limits)?.0;
     let mut weights = Weights::default();
     for decl in &graph.consts {
         if let Some(tensor) = tensors.remove(&*decl.name) {

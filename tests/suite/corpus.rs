@@ -254,6 +254,32 @@ fn plan() {
     });
 }
 
+/// `fuzz` holds files for the fuzzer; what is said of the checkpoints among them is one snapshot.
+#[test]
+fn hostile_checkpoints() {
+    let folder = folder("fuzz");
+    let mut all = String::new();
+    for path in files(&folder, "safetensors") {
+        let name = path.file_name().unwrap().to_str().unwrap();
+        let out = Command::new(env!("CARGO_BIN_EXE_swint"))
+            .args(["inspect", name])
+            .current_dir(&folder)
+            .env("NO_COLOR", "1")
+            .output()
+            .unwrap();
+        let said = [out.stdout, out.stderr].map(|bytes| String::from_utf8(bytes).unwrap());
+        assert!(matches!(out.status.code(), Some(0 | 1)) && !said[1].contains("panicked"), "{name}: {}", said[1]);
+        let control = |c: char| c.is_control() && c != '\n';
+        assert!(!said.iter().any(|text| text.contains(control)), "{name}: {said:?}");
+        all += &format!("---- {name}: exit code {}\n{}{}", out.status.code().unwrap(), said[0], said[1]);
+    }
+    let mut settings = insta::Settings::new();
+    settings.set_snapshot_path(&folder);
+    settings.set_prepend_module_to_snapshot(false);
+    settings.set_omit_expression(true);
+    settings.bind(|| insta::assert_snapshot!("inspect", all));
+}
+
 #[test]
 fn every_code_of_a_text_is_in_the_corpus() {
     let announced: BTreeSet<String> = ["parse", "verify"]

@@ -2,6 +2,7 @@
 
 mod bit_exact;
 mod calibrate;
+mod checkpoints;
 mod cli;
 mod common;
 mod corpus;

@@ -1,35 +1,122 @@
-//! Preprocessing against Pillow and torchvision.
+//! Pictures against Pillow and torchvision: tests/images tells how the goldens were made.
 
-use crate::common::repo;
+use crate::{
+    cli::{fail, model, succeed},
+    common::repo,
+};
+use std::fs;
 use swint_compiler::frontend::{Checkpoint, Interpolation, Preprocess, Resize};
-use swint_ir::{Data, Elem};
-use swint_runtime::inputs::read_image;
+use swint_ir::{Pair, Tensor};
+use swint_runtime::{inputs::read_image, picture::Picture};
 
-fn bytes(data: &Data) -> Vec<i32> {
-    assert_eq!(data.elem(), Elem::U8);
-    data.to_i32().unwrap()
+const BICUBIC: Interpolation = Interpolation::Bicubic;
+const BILINEAR: Interpolation = Interpolation::Bilinear;
+
+fn preprocess(resize: Resize, interpolation: Interpolation) -> Preprocess {
+    Preprocess { resize, interpolation, mean: vec![0.0; 3], std: vec![1.0; 3], labels: Vec::new() }
+}
+
+fn goldens(name: &str) -> Checkpoint {
+    Checkpoint::from_bytes(&fs::read(repo(&format!("tests/images/{name}.safetensors"))).unwrap()).unwrap()
+}
+
+/// The largest difference, and the share of bytes that are equal.
+fn differences(found: &[u8], wanted: &Tensor) -> (u8, f64) {
+    let wanted = wanted.data.to_bytes();
+    assert_eq!(found.len(), wanted.len());
+    let equal = found.iter().zip(&wanted).filter(|(a, b)| a == b).count();
+    let worst = found.iter().zip(&wanted).map(|(a, b)| a.abs_diff(*b)).max().unwrap();
+    (worst, equal as f64 / found.len() as f64)
 }
 
 #[test]
 fn resized_pictures_equal_pillows() {
-    let golden = std::fs::read(repo("tests/images/chelsea_resized.safetensors")).unwrap();
-    let golden = Checkpoint::from_bytes(&golden).unwrap();
+    let golden = goldens("resized");
     let recipes = [
-        ("exact_32", 32, Resize::Exact, Interpolation::Bicubic),
-        ("bilinear_exact_96", 96, Resize::Exact, Interpolation::Bilinear),
-        ("short_32_crop_32", 32, Resize::Short(32), Interpolation::Bicubic),
-        ("timm_248_crop_224", 224, Resize::Short(248), Interpolation::Bicubic),
+        ("exact_32", 32, Resize::Exact, BICUBIC),
+        ("hf_exact_224", 224, Resize::Exact, BICUBIC),
+        ("bilinear_exact_96", 96, Resize::Exact, BILINEAR),
+        ("short_32_crop_32", 32, Resize::Short(32), BICUBIC),
+        ("timm_248_crop_224", 224, Resize::Short(248), BICUBIC),
+        ("torchvision_232_crop_224", 224, Resize::Short(232), BICUBIC),
     ];
-    assert_eq!(golden.0.len(), recipes.len());
-    for (recipe, side, resize, interpolation) in recipes {
-        let preprocess =
-            Preprocess { resize, interpolation, mean: vec![0.0; 3], std: vec![1.0; 3], labels: Vec::new() };
-        let found = read_image(&repo("tests/images/chelsea.png"), side, &preprocess).unwrap();
-        let (found, wanted) = (bytes(&found.data), bytes(&golden.0[recipe].data));
-        let differences: Vec<i32> = found.iter().zip(&wanted).map(|(a, b)| (a - b).abs()).collect();
-        let equal = differences.iter().filter(|d| **d == 0).count() as f64 / differences.len() as f64;
-        let worst = *differences.iter().max().unwrap();
-        println!("{recipe}: worst {worst}, {:.3} % equal", equal * 100.0);
-        assert!(found.len() == wanted.len() && worst <= 1 && equal >= 0.99, "{recipe}: {worst}, {equal}");
+    let pictures = [("chelsea", "chelsea.png"), ("rocket", "rocket.jpg")];
+    assert_eq!(golden.0.len(), recipes.len() * pictures.len());
+    for (picture, file) in pictures {
+        for (recipe, side, resize, interpolation) in recipes {
+            let path = repo(&format!("tests/images/{file}"));
+            let found = read_image(&path, side, &preprocess(resize, interpolation)).unwrap().data.to_bytes();
+            let (worst, equal) = differences(&found, &golden.0[&format!("{picture}.{recipe}")]);
+            println!("{picture}.{recipe}: worst {worst}, {:.3} % equal", equal * 100.0);
+            assert!(worst <= 1 && equal >= 0.99, "{picture}.{recipe}: {worst}, {equal}");
+        }
+    }
+}
+
+#[test]
+fn sizes_need_not_be_square_or_smaller_than_the_picture() {
+    let golden = goldens("goldens");
+    let photo = repo("tests/images/kinds/lossless.webp");
+    for (recipe, height, width, resize, interpolation) in [
+        ("exact 20x40", 20, 40, Resize::Exact, BICUBIC),
+        ("short 60, 48x48", 48, 48, Resize::Short(60), BICUBIC),
+        ("short 60, 50x31 bilinear", 50, 31, Resize::Short(60), BILINEAR),
+        ("short 16, 20x12", 20, 12, Resize::Short(16), BICUBIC),
+    ] {
+        let found = read_image(&photo, Pair::new(height, width), &preprocess(resize, interpolation)).unwrap();
+        assert_eq!(found.shape, [1, height, width, 3]);
+        let (worst, equal) = differences(&found.data.to_bytes(), &golden.0[recipe]);
+        assert!(worst <= 1 && equal >= 0.99, "{recipe}: {worst}, {equal}");
+    }
+}
+
+#[test]
+fn every_kind_of_picture_is_decoded_as_pillow_does() {
+    let golden = goldens("goldens");
+    let mut seen = 0;
+    for entry in fs::read_dir(repo("tests/images/kinds")).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_str().unwrap();
+        let (picture, wanted) = (Picture::decode(&fs::read(&path).unwrap()).unwrap(), &golden.0[name]);
+        assert_eq!([picture.height as usize, picture.width as usize, 3], wanted.shape[..], "{name}");
+        let (worst, equal) = differences(&picture.pixels, wanted);
+        // Colours of four inks are multiplied out with another rounding.
+        let most = u8::from(name == "cmyk.jpg");
+        assert!(worst <= most && equal > 0.98, "{name}: {worst}, {equal}");
+        seen += 1;
+    }
+    assert_eq!(seen, golden.0.keys().filter(|name| name.contains('.')).count());
+}
+
+#[test]
+fn a_turned_picture_is_classified_as_it_is_seen() {
+    let m = model("cifar10");
+    let compiled = m.compile(&[]);
+    let logits = |file: &str| -> serde_json::Value {
+        let path = repo(&format!("tests/images/kinds/{file}"));
+        let json: serde_json::Value =
+            serde_json::from_str(&succeed(&["run", &compiled, path.to_str().unwrap(), "--json"])).unwrap();
+        json[0]["top"].clone()
+    };
+    let upright = logits("lossless.webp");
+    for turned in ["orientation_6.png", "orientation_8.webp"] {
+        assert_eq!(logits(turned), upright, "{turned}");
+    }
+    assert_ne!(logits("orientation_1.jpg"), logits("orientation_3.jpg"));
+}
+
+#[test]
+fn pictures_that_are_none_are_refused() {
+    let m = model("cifar10");
+    let compiled = m.compile(&[]);
+    let fuzz = |file: &str| repo(&format!("tests/corpus/fuzz/{file}")).to_str().unwrap().to_owned();
+    for (file, wanted) in [
+        ("bomb.png", "a picture of 60000 by 60000 pixels"),
+        ("bomb.jpg", "a picture of 60000 by 60000 pixels"),
+        ("cut-off.jpg", "cut off"),
+        ("nothing.safetensors", "not a picture"),
+    ] {
+        let said = fail(&["run", &compiled, &fuzz(file)]);
+        assert!(said.contains(wanted), "{file}: {said}");
     }
 }

@@ -1,8 +1,8 @@
 //! Reads a model from files.
 
 use super::{
-    Canonical, CheckpointError, CheckpointFile, ConfigFile, Layout, Spec, canonical, import, preset, preset_names,
-    read_config,
+    Canonical, CheckpointError, CheckpointFile, ConfigFile, Layout, Limits, Spec, canonical, import, preset,
+    preset_names, read_config,
 };
 use std::{
     collections::BTreeSet,
@@ -84,7 +84,13 @@ fn folder(path: &Path, message: impl Into<String>) -> LoadError {
 }
 
 fn wrong(path: &Path) -> impl Fn(CheckpointError) -> LoadError {
-    move |error| LoadError::Checkpoint { path: path.display().to_string(), error }
+    move |error| {
+        let path = path.display().to_string();
+        match error {
+            CheckpointError::Io(message) => LoadError::Io { path, message, help: None },
+            error => LoadError::Checkpoint { path, error },
+        }
+    }
 }
 
 /// Reads a model description: our TOML or another library's `config.json`, a folder that holds one of them, or the preset of that name
@@ -174,11 +180,10 @@ fn shards(index: &Path) -> Result<Vec<PathBuf>, LoadError> {
 ///
 /// # Errors
 /// When a file cannot be read, is damaged, or another model's.
-pub fn load_checkpoint(spec: Spec, weights: &Path) -> Result<Canonical, LoadError> {
+pub fn load_checkpoint(spec: Spec, weights: &Path, limits: &Limits) -> Result<Canonical, LoadError> {
     let mut file = CheckpointFile::default();
     for path in weight_files(weights)? {
-        let bytes = fs::read(&path).map_err(|e| unreadable(&path, e))?;
-        let shard = CheckpointFile::from_bytes(&bytes).map_err(wrong(&path))?;
+        let shard = CheckpointFile::open(&path, limits).map_err(wrong(&path))?;
         file.add(shard).map_err(wrong(&path))?;
     }
     canonical(spec, file).map_err(wrong(weights))
@@ -188,8 +193,8 @@ pub fn load_checkpoint(spec: Spec, weights: &Path) -> Result<Canonical, LoadErro
 ///
 /// # Errors
 /// When a file cannot be read, or is wrong.
-pub fn load(spec: &Path, weights: &Path) -> Result<Loaded, LoadError> {
-    let Canonical { spec, checkpoint, layout, notes } = load_checkpoint(load_spec(spec)?, weights)?;
+pub fn load(spec: &Path, weights: &Path, limits: &Limits) -> Result<Loaded, LoadError> {
+    let Canonical { spec, checkpoint, layout, notes } = load_checkpoint(load_spec(spec)?, weights, limits)?;
     let module = import(&spec, &checkpoint).map_err(wrong(weights))?;
     Ok(Loaded { spec, module, layout, notes })
 }
@@ -199,5 +204,5 @@ pub fn load(spec: &Path, weights: &Path) -> Result<Loaded, LoadError> {
 /// # Errors
 /// When a file is missing, cannot be read, or is wrong.
 pub fn load_folder(folder: &Path) -> Result<Loaded, LoadError> {
-    load(folder, folder)
+    load(folder, folder, &Limits::default())
 }

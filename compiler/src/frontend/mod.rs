@@ -1,7 +1,7 @@
 //! Model descriptions and checkpoints → float IR.
 
 mod attention;
-mod checkpoint;
+pub mod checkpoint;
 mod config;
 mod layout;
 mod load;
@@ -9,7 +9,7 @@ mod presets;
 mod spec;
 mod swin;
 
-pub use checkpoint::{Checkpoint, CheckpointError};
+pub use checkpoint::{Checkpoint, CheckpointError, Limits};
 pub use config::{ConfigFile, read_config};
 pub use layout::{Canonical, CheckpointFile, Layout, canonical, canonical_modules};
 pub use load::{LoadError, Loaded, load, load_checkpoint, load_folder, load_spec, weight_files};

@@ -7,9 +7,12 @@ use std::{
     io::{Read, Seek, SeekFrom},
     path::{Path, PathBuf},
 };
-use swint_compiler::frontend::{Checkpoint, Preprocess};
+use swint_compiler::frontend::{Checkpoint, Limits, Preprocess};
 use swint_ir::{Data, Tensor, random::Rng};
-use swint_runtime::inputs::{Picture, Split, image_files, subfolders};
+use swint_runtime::{
+    inputs::{Split, image_files, subfolders},
+    picture::{EXTENSIONS, Picture},
+};
 
 /// Labelled pictures for a model that takes them `side` by `side`.
 pub struct Pictures {
@@ -230,8 +233,7 @@ fn mirror(pixels: &mut [u8], side: usize) {
 
 fn memory(path: &Path, split: Split, side: usize) -> Result<(Store, Vec<usize>), String> {
     let at = |message: String| format!("{}: {message}", path.display());
-    let bytes = fs::read(path).map_err(|e| at(e.to_string()))?;
-    let file = Checkpoint::from_bytes(&bytes).map_err(|e| at(e.to_string()))?;
+    let (file, _) = Checkpoint::open(path, &Limits::default()).map_err(|e| at(e.to_string()))?;
     let tensor = |name: &str| split.tensor(&file, name);
     let Some((shape, Data::U8(pixels))) = tensor("pixels").map(|t| (&t.shape, &t.data)) else {
         return Err(at("no tensor \"pixels\" of u8".to_owned()));
@@ -316,7 +318,7 @@ fn shards(path: &Path) -> Result<(Store, Vec<usize>), String> {
             let start = path.rfind('/').map_or(0, |i| i + 1);
             let Some(point) = path[start..].find('.') else { continue };
             let (key, kind) = (path[..start + point].to_owned(), path[start + point + 1..].to_ascii_lowercase());
-            if !matches!(&*kind, "jpg" | "jpeg" | "png" | "cls") {
+            if kind != "cls" && !EXTENSIONS.contains(&&*kind) {
                 continue;
             }
             if !entry.header().entry_type().is_file() {
@@ -326,7 +328,7 @@ fn shards(path: &Path) -> Result<(Store, Vec<usize>), String> {
                 return Err(at(&format!("it ends within {path}")));
             }
             match &*kind {
-                "jpg" | "jpeg" | "png" => picture = Some((key, entry.raw_file_position(), entry.size())),
+                kind if EXTENSIONS.contains(&kind) => picture = Some((key, entry.raw_file_position(), entry.size())),
                 _ => {
                     let mut text = String::new();
                     entry.by_ref().take(64).read_to_string(&mut text).map_err(|e| at(&e))?;

@@ -19,7 +19,7 @@ use std::{
     },
     time::{Duration, Instant},
 };
-use swint_compiler::frontend::{Checkpoint, Spec};
+use swint_compiler::frontend::{Checkpoint, Limits, Spec};
 use swint_ir::{Data, Tensor};
 use swint_runtime::{artifact::write_atomically, dataset::Score, tensors::to_safetensors};
 
@@ -199,7 +199,7 @@ pub fn remember(trainer: &mut Trainer, pictures: &Pictures, options: &Options) -
     let path = options.folder.join("teacher.safetensors");
     let Config { batch, threads, .. } = trainer.config();
     let whose = format!("{} {} {batch} {threads}", options.start, options.data).into_bytes();
-    let known = fs::read(&path).ok().and_then(|bytes| Checkpoint::from_bytes(&bytes).ok()).and_then(|mut file| {
+    let known = Checkpoint::open(&path, &Limits::default()).ok().and_then(|(mut file, _)| {
         let of = file.0.remove("of")?;
         let logits = file.0.remove("logits")?;
         let all = logits.shape.len() == 2 && logits.shape == [pictures.len(), trainer.classes()];

@@ -2,7 +2,7 @@
 
 use super::{
     super::{
-        checkpoint::{Checkpoint, CheckpointError},
+        checkpoint::{Checkpoint, CheckpointError, printable},
         spec::Spec,
         swin::expected,
     },
@@ -34,7 +34,8 @@ pub struct Canonical {
 /// When the names are of no known layout; else every tensor that is missing, extra or mis-shaped, all at once, under its name in the file.
 pub fn canonical(mut spec: Spec, mut file: CheckpointFile) -> Result<Canonical, CheckpointError> {
     let Some(naming) = Naming::of(file.tensors.0.keys().map(String::as_str)) else { return Err(unknown(&file)) };
-    let mut notes = lacks(&mut spec, &naming, &file.tensors);
+    let mut notes = std::mem::take(&mut file.notes);
+    notes.extend(lacks(&mut spec, &naming, &file.tensors));
     notes.extend(buffers::check(&spec, &naming, &mut file));
     let wanted: Vec<(String, Vec<usize>, Stored)> = (expected(&spec).into_iter())
         .map(|(name, shape)| {
@@ -117,7 +118,7 @@ fn lacks(spec: &mut Spec, naming: &Naming, file: &Checkpoint) -> Vec<String> {
 fn unknown(file: &CheckpointFile) -> CheckpointError {
     let libraries: Vec<&str> = LAYOUTS.iter().rev().map(|layout| layout.name).collect();
     let (n, libraries) = (file.tensors.0.len(), libraries.join(", "));
-    let first: Vec<String> = file.tensors.0.keys().take(3).map(|name| name.escape_default().to_string()).collect();
+    let first: Vec<String> = file.tensors.0.keys().take(3).map(|name| printable(name)).collect();
     let what = if n == 0 { "it is empty".to_owned() } else { format!("{n} tensors, {}, …", first.join(", ")) };
     CheckpointError::Mismatch(format!("  no Swin as {libraries} name its tensors: {what}"))
 }
