@@ -34,13 +34,13 @@ impl Cost {
 }
 
 /// Elementary operations for each element that an op works on.
-fn operations(kind: OpKind) -> f64 {
+fn operations(kind: OpKind) -> u64 {
     match kind {
-        OpKind::Gelu => 30.0,
-        OpKind::Softmax | OpKind::QSoftmax => 25.0,
-        OpKind::LayerNorm | OpKind::QLayerNorm => 8.0,
-        OpKind::Requantize | OpKind::Quantize | OpKind::AttnBias | OpKind::Normalize => 4.0,
-        _ => 1.0,
+        OpKind::Gelu => 30,
+        OpKind::Softmax | OpKind::QSoftmax => 25,
+        OpKind::LayerNorm | OpKind::QLayerNorm => 8,
+        OpKind::Requantize | OpKind::Quantize | OpKind::AttnBias | OpKind::Normalize => 4,
+        _ => 1,
     }
 }
 
@@ -61,42 +61,110 @@ pub(super) fn node_cost(op: &Op, operands: &[&Type], result: &Type, target: &Tar
     }
 }
 
-/// `launch + max(bytes / bandwidth, operations / rate)` of one op; more than any program takes where it would have to keep more on
-/// the chip than there is room for.
+/// What an op has to do, whatever the device.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Work {
+    /// Bytes of its operands and its result, each moved once.
+    pub bytes: u64,
+    /// Multiply-adds of 8-bit integers.
+    pub int8: u64,
+    /// Multiply-adds of floats.
+    pub float: u64,
+    /// Other elementary operations.
+    pub elementary: u64,
+}
+
+impl std::ops::Add for Work {
+    type Output = Work;
+    fn add(self, other: Work) -> Work {
+        Work {
+            bytes: self.bytes.saturating_add(other.bytes),
+            int8: self.int8.saturating_add(other.int8),
+            float: self.float.saturating_add(other.float),
+            elementary: self.elementary.saturating_add(other.elementary),
+        }
+    }
+}
+
+impl Sum for Work {
+    fn sum<I: Iterator<Item = Work>>(all: I) -> Work {
+        all.fold(Work::default(), |a, b| a + b)
+    }
+}
+
+impl Work {
+    /// What an op has to do; a fused one what its body has, but for the bytes between its steps.
+    ///
+    /// # Panics
+    /// When the op does not take these operands.
+    pub fn of(op: &Op, operands: &[&Type], result: &Type) -> Work {
+        let work = if op.kind().is_fused() {
+            let (steps, inner) = body(op, operands);
+            let of_step = |(step, (from, to)): (&Step, &(Vec<Type>, Type))| {
+                arithmetic(step.op.kind(), &from.iter().collect::<Vec<_>>(), to)
+            };
+            steps.iter().zip(&inner).map(of_step).sum()
+        } else {
+            arithmetic(op.kind(), operands, result)
+        };
+        let bytes = operands.iter().map(|ty| ty.bytes()).sum::<usize>() + result.bytes();
+        Work { bytes: bytes as u64, ..work }
+    }
+
+    /// Operations as rates are given in: a multiply-add is two.
+    pub fn operations(&self) -> u64 {
+        2 * (self.int8 + self.float) + self.elementary
+    }
+
+    /// The least picoseconds on a target: `max(bytes / bandwidth, operations / rate)`, the roofline (Williams et al., 2009).
+    pub fn roofline(&self, target: &Target) -> f64 {
+        let other = (self.float + self.elementary) as f64 / target.scalar;
+        (self.int8 as f64 / target.int8 + other).max(self.bytes as f64 / target.bandwidth)
+    }
+}
+
+/// `launch +` [`Work::roofline`] of one op; more than any program takes where it would have to keep more on the chip than there is
+/// room for.
 ///
 /// # Panics
 /// When the op does not take these operands.
 pub fn estimate(op: &Op, operands: &[&Type], result: &Type, target: &Target) -> Cost {
-    let bytes: usize = operands.iter().map(|ty| ty.bytes()).sum::<usize>() + result.bytes();
-    let mut time = compute(op.kind(), operands, result, target);
     if op.kind().is_fused() {
-        let inner = fused::step_types(op, operands).expect("the op is typed");
-        let steps = fused::body(op, operands.len()).expect("it is fused");
+        let (steps, inner) = body(op, operands);
         if kept(op, &steps, &inner) > target.on_chip {
             return INFEASIBLE;
         }
-        let of_step = |(step, (from, to)): (&Step, &(Vec<Type>, Type))| {
-            compute(step.op.kind(), &from.iter().collect::<Vec<_>>(), to, target)
-        };
-        time = steps.iter().zip(&inner).map(of_step).sum();
     }
-    Cost((target.launch + time.max(bytes as f64 / target.bandwidth)) as u64)
+    Cost((target.launch + Work::of(op, operands, result).roofline(target)) as u64)
 }
 
-/// Picoseconds that an op computes; of a fused op its steps must be asked.
-fn compute(kind: OpKind, operands: &[&Type], result: &Type, target: &Target) -> f64 {
+/// The steps of a fused op, and of each the types of its operands and its result.
+fn body(op: &Op, operands: &[&Type]) -> (Vec<Step>, Vec<(Vec<Type>, Type)>) {
+    let inner = fused::step_types(op, operands).expect("the op is typed");
+    (fused::body(op, operands.len()).expect("it is fused"), inner)
+}
+
+/// What an op computes; of a fused op its steps must be asked.
+fn arithmetic(kind: OpKind, operands: &[&Type], result: &Type) -> Work {
     match kind.class() {
-        Class::Fused | Class::Index => 0.0,
+        Class::Fused | Class::Index => Work::default(),
         Class::Contract => {
             // The length of the sum is the contracted extent: of the weights, the head or the window.
             let length = match kind {
                 OpKind::AttnScores => operands[0].last() / result.shape[1],
                 _ => operands[0].last(),
             };
-            let products = (result.elements() * length) as f64;
-            products / if result.is_float() { target.scalar } else { target.int8 }
+            let products = (result.elements() * length) as u64;
+            if result.is_float() {
+                Work { float: products, ..Work::default() }
+            } else {
+                Work { int8: products, ..Work::default() }
+            }
         }
-        _ => result.elements().max(operands[0].elements()) as f64 * operations(kind) / target.scalar,
+        _ => {
+            let elements = result.elements().max(operands[0].elements()) as u64;
+            Work { elementary: elements * operations(kind), ..Work::default() }
+        }
     }
 }
 
@@ -152,6 +220,23 @@ mod tests {
             + node_cost(&Op::Gelu {}, &[&f], &f, &t)
             + node_cost(&Op::Quantize { elem: Elem::I8, scale: F32::ONE }, &[&f], &q, &t);
         assert!(node_cost(&Op::Lut {}, &[&q, &table], &q, &t).0 * 3 < detour.0);
+    }
+
+    #[test]
+    fn work_counts_products_bytes_and_what_comes_after() {
+        let scale = Scale::tensor(0.1);
+        let (x, w) = (Type::int(Elem::I8, scale.clone(), [16, 96]), Type::int(Elem::I8, scale.clone(), [32, 96]));
+        let y = Type::int(Elem::I8, scale, [16, 32]);
+        let op = Op::QLinear { elem: Elem::I8, scale: F32::new(0.1) };
+        let work = Work::of(&op, &[&x, &w], &y);
+        let sums = 16 * 32;
+        assert_eq!((work.bytes, work.int8, work.float), (16 * 96 + 32 * 96 + sums, sums * 96, 0));
+        // A product is two operations.
+        assert_eq!(work.operations(), sums * 96 * 2);
+        let norm = Work::of(&Op::LayerNorm { eps: F32::new(1e-5) }, &[&Type::f32([16, 96])], &Type::f32([16, 96]));
+        assert_eq!(norm.operations(), 16 * 96 * 8);
+        let target = Target { bandwidth: 1.0, int8: 1e9, scalar: 1e9, launch: 5.0, ..Target::default() };
+        assert_eq!(estimate(&op, &[&x, &w], &y, &target).0, 5 + work.bytes);
     }
 
     #[test]

@@ -11,7 +11,7 @@ mod rule;
 mod target;
 mod timings;
 
-pub use cost::{Cost, estimate};
+pub use cost::{Cost, Work, estimate};
 pub use explain::{Explanation, Step};
 pub use facts::{Facts, Range, Unary, uniform};
 pub use history::{History, Part};
