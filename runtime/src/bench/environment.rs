@@ -12,7 +12,8 @@ const LIBRARIES: [(&str, &str); 2] = [("cubecl", "0.11.3"), ("llvm", "23.1")];
 
 /// This program.
 pub fn tool() -> Tool {
-    let libraries: BTreeMap<_, _> = LIBRARIES.iter().map(|&(name, version)| (name.to_owned(), version.into())).collect();
+    let libraries: BTreeMap<_, _> =
+        LIBRARIES.iter().map(|&(name, version)| (name.to_owned(), version.into())).collect();
     Tool { name: "swint".to_owned(), version: env!("CARGO_PKG_VERSION").to_owned(), libraries }
 }
 
@@ -47,7 +48,8 @@ fn value_of(text: &str, key: &str, separator: char) -> Option<String> {
 
 fn os() -> String {
     let name = fs::read_to_string("/etc/os-release").ok().and_then(|text| value_of(&text, "PRETTY_NAME", '='));
-    let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").ok().map(|release| format!("Linux {}", release.trim()));
+    let kernel =
+        fs::read_to_string("/proc/sys/kernel/osrelease").ok().map(|release| format!("Linux {}", release.trim()));
     let known: Vec<String> = [name, kernel].into_iter().flatten().collect();
     if known.is_empty() { std::env::consts::OS.to_owned() } else { known.join(", ") }
 }

@@ -1,6 +1,7 @@
 //! Several things timed in turns, so that what disturbs one disturbs all.
 
 use super::{Settings, Summary, milliseconds, percentile};
+use serde::Serialize;
 use std::time::{Duration, Instant};
 
 /// A turn lasts at least this long in counted runs.
@@ -10,7 +11,7 @@ const TURN: Duration = Duration::from_millis(10);
 const RUNS: usize = 3;
 
 /// How many times as long as the first one took: quartiles of the ratios of all rounds.
-#[derive(Clone, Copy, PartialEq, Debug)]
+#[derive(Clone, Copy, PartialEq, Debug, Serialize)]
 pub struct Ratio {
     /// A quarter of the rounds are no higher.
     pub p25: f64,

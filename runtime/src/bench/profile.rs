@@ -22,6 +22,10 @@ pub struct KernelTime {
     pub loc: Option<String>,
     /// Median microseconds.
     pub us: f64,
+    /// Least microseconds.
+    pub min_us: f64,
+    /// `(p75 − p25) / median` of its times, in percent.
+    pub spread_percent: f64,
     /// Of the sum over the batch's launches, in percent.
     pub share_percent: f64,
     /// Operations, a multiply-add being two.
@@ -88,6 +92,8 @@ pub fn profile(
             kernel: format!("{}{}", launch.kernel, launch.blueprint),
             loc: launch.locs.first().map(|loc| loc.to_string()),
             us: us.median,
+            min_us: us.min,
+            spread_percent: us.spread_percent,
             share_percent: share(us.median, total),
             ops: work.operations(),
             bytes: work.bytes,
@@ -148,6 +154,8 @@ pub(super) mod tests {
             kernel: format!("{kind}[k=1]"),
             loc: None,
             us,
+            min_us: us,
+            spread_percent: 0.0,
             share_percent: us,
             ops: 4000,
             bytes: 2000,
@@ -161,7 +169,10 @@ pub(super) mod tests {
     fn kinds_are_sums_of_their_launches() {
         let kernels = [kernel(0, "lut", 10.0, 50.0), kernel(1, "qlinear", 60.0, 10.0), kernel(2, "lut", 30.0, 10.0)];
         let kinds = by_kind(&kernels);
-        assert_eq!(kinds.iter().map(|k| (k.kind.as_str(), k.launches)).collect::<Vec<_>>(), [("qlinear", 1), ("lut", 2)]);
+        assert_eq!(
+            kinds.iter().map(|k| (k.kind.as_str(), k.launches)).collect::<Vec<_>>(),
+            [("qlinear", 1), ("lut", 2)]
+        );
         let lut = &kinds[1];
         // 8000 operations and 4000 bytes in 40 us, of which the roofline's are 5 + 3.
         assert_eq!((lut.us, lut.share_percent, lut.gop_per_s, lut.gb_per_s), (40.0, 40.0, 0.2, 0.1));
