@@ -94,7 +94,13 @@ fn main() -> Result<(), Box<dyn Error>> {
         for t in &v.timings {
             println!(
                 "{:<11}{:>7}{:>12.1}{:>12.3}{:>12.3}{:>12.3}{:>11.0}",
-                v.name, t.batch, t.first_ms, t.median_ms, t.p90_ms, t.p99_ms, t.images_per_second
+                v.name,
+                t.batch,
+                t.first_ms,
+                t.ms.median,
+                t.ms.p90,
+                t.ms.p99,
+                t.images_per_second()
             );
         }
     }

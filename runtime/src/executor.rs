@@ -2,10 +2,11 @@
 
 use crate::{
     backend::{Backend, Open},
+    bench::report::{Clock, DeviceInfo, Split},
     device::{Device, NoDevice},
     tune,
 };
-use std::cell::RefCell;
+use std::{cell::RefCell, time::Duration};
 use swint_compiler::plan::{Buffer, Choices, Launch, Plan, PlanError, plan_for};
 use swint_ir::{Data, Module, Tensor, Type, TypeError, interp};
 
@@ -51,6 +52,9 @@ pub struct Session {
     module: Module,
     plan: Plan,
     loaded: RefCell<Box<dyn Backend>>,
+    device: DeviceInfo,
+    /// Launches whose blueprint was chosen by [`tune`].
+    tuned: usize,
 }
 
 impl Session {
@@ -100,8 +104,26 @@ impl Session {
         if let Some(available) = open.available_memory(device).filter(|&available| available < wanted) {
             return Err(ExecError::Memory { batch, device, wanted, available });
         }
+        let info = open.info();
+        let tuned = plan.launches.iter().filter(|launch| choices.contains_key(&launch.key())).count();
         let loaded = RefCell::new(open.load(device, &plan, &module.weights)?);
-        Ok(Session { module: Module { graph, weights: module.weights.clone() }, plan, loaded })
+        let module = Module { graph, weights: module.weights.clone() };
+        Ok(Session { module, plan, loaded, device: info, tuned })
+    }
+
+    /// The device that it is on.
+    pub fn device(&self) -> &DeviceInfo {
+        &self.device
+    }
+
+    /// How many launches are made in a way that was found to be the fastest on this device.
+    pub fn tuned(&self) -> usize {
+        self.tuned
+    }
+
+    /// How long it took to compile the kernels; `None` where that happens when they are first launched.
+    pub fn compile_time(&self) -> Option<Duration> {
+        self.loaded.borrow().compile_time()
     }
 
     /// The plan that runs.
@@ -138,6 +160,15 @@ impl Session {
         self.read(self.plan.output, &self.plan.output_type)
     }
 
+    /// Runs the plan once, waits for each part, and gives the milliseconds of the parts and the clock that they are by.
+    ///
+    /// # Errors
+    /// As [`Session::run`], and when the device cannot measure.
+    pub fn run_split(&self, inputs: &[Tensor]) -> Result<(Split, Clock), ExecError> {
+        let bytes = self.bytes(inputs)?;
+        self.loaded.borrow_mut().run_split(&self.plan, &bytes)
+    }
+
     /// Runs the plan once, a kernel at a time, and gives the microseconds that each took, in the plan's order.
     ///
     /// # Errors
@@ -156,9 +187,13 @@ impl Session {
         self.loaded.borrow_mut().time(&self.plan, index)
     }
 
-    fn write(&self, inputs: &[Tensor]) -> Result<(), ExecError> {
+    fn bytes(&self, inputs: &[Tensor]) -> Result<Vec<Vec<u8>>, ExecError> {
         interp::check_inputs(&self.module.graph, inputs)?;
-        let bytes: Vec<Vec<u8>> = inputs.iter().map(|t| t.data.to_bytes()).collect();
+        Ok(inputs.iter().map(|t| t.data.to_bytes()).collect())
+    }
+
+    fn write(&self, inputs: &[Tensor]) -> Result<(), ExecError> {
+        let bytes = self.bytes(inputs)?;
         self.loaded.borrow_mut().write(&bytes)
     }
 

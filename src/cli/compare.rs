@@ -35,8 +35,8 @@ pub struct Args {
     /// Largest absolute difference that passes.
     #[arg(long, default_value_t = 1e-4, value_parser = tolerance, conflicts_with = "reference")]
     tolerance: f64,
-    /// Where to run.
-    #[arg(long, value_enum, default_value = "cpu")]
+    /// Where to run: cpu, interp (the reference interpreter), cuda or cuda:N.
+    #[arg(long, value_name = "DEVICE", default_value = "cpu")]
     device: DeviceArg,
     /// Print JSON.
     #[arg(long)]

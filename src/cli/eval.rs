@@ -33,8 +33,8 @@ pub struct Args {
     /// Images of an inference.
     #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=4096))]
     batch: u32,
-    /// Where to run.
-    #[arg(long, value_enum, default_value = "cpu")]
+    /// Where to run: cpu, interp (the reference interpreter), cuda or cuda:N.
+    #[arg(long, value_name = "DEVICE", default_value = "cpu")]
     device: DeviceArg,
     /// Print JSON.
     #[arg(long)]

@@ -33,6 +33,7 @@ use std::{
     io::Write,
     process::ExitCode,
     slice,
+    str::FromStr,
     sync::atomic::{AtomicBool, Ordering},
 };
 use swint::{
@@ -85,7 +86,7 @@ enum Command {
     /// further off than allowed.
     Compare(compare::Args),
     /// Time inferences of a compiled model.
-    Bench(bench::Args),
+    Bench(Box<bench::Args>),
     /// Find the fastest way of making every kernel on a device
     Tune(tune::Args),
     /// Classify a labelled data set and count the right answers.
@@ -148,14 +149,51 @@ impl Cli {
 }
 
 /// `--device`.
-#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum DeviceArg {
     /// The processor's cores.
     Cpu,
     /// The reference interpreter.
     Interp,
-    /// The first NVIDIA GPU.
-    Cuda,
+    /// An NVIDIA GPU, by its number.
+    Cuda(usize),
+}
+
+impl FromStr for DeviceArg {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<DeviceArg, &'static str> {
+        let number = |text: &str| text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse().ok()).flatten();
+        match text {
+            "cpu" => Some(DeviceArg::Cpu),
+            "interp" => Some(DeviceArg::Interp),
+            "cuda" => Some(DeviceArg::Cuda(0)),
+            _ => text.strip_prefix("cuda:").and_then(number).map(DeviceArg::Cuda),
+        }
+        .ok_or("there are cpu, interp, cuda and cuda:N")
+    }
+}
+
+impl std::fmt::Display for DeviceArg {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            DeviceArg::Cpu => f.write_str("cpu"),
+            DeviceArg::Interp => f.write_str("interp"),
+            DeviceArg::Cuda(0) => f.write_str("cuda"),
+            DeviceArg::Cuda(number) => write!(f, "cuda:{number}"),
+        }
+    }
+}
+
+impl DeviceArg {
+    /// The device, if kernels run on it.
+    fn device(self) -> Option<Device> {
+        match self {
+            DeviceArg::Cpu => Some(Device::Cpu),
+            DeviceArg::Cuda(number) => Some(Device::Cuda(number)),
+            DeviceArg::Interp => None,
+        }
+    }
 }
 
 /// Sees a named result: its name, shape and real values.
@@ -170,12 +208,9 @@ enum Engine {
 impl Engine {
     /// For `batch` images at once.
     fn new(module: &Module, device: DeviceArg, batch: usize) -> miette::Result<Engine> {
-        let session =
-            |device| Session::new(module, device, batch).into_diagnostic().map(|s| Engine::Session(Box::new(s)));
-        match device {
-            DeviceArg::Cpu => session(Device::Cpu),
-            DeviceArg::Cuda => session(Device::Cuda(0)),
-            DeviceArg::Interp => {
+        match device.device() {
+            Some(device) => Session::new(module, device, batch).into_diagnostic().map(|s| Engine::Session(Box::new(s))),
+            None => {
                 let graph = module.graph.with_batch(batch).into_diagnostic()?;
                 Ok(Engine::Interpreter(Module { graph, weights: module.weights.clone() }))
             }

@@ -14,8 +14,8 @@ pub struct Args {
     /// PNG or JPEG pictures.
     #[arg(required = true)]
     images: Vec<PathBuf>,
-    /// Where to run.
-    #[arg(long, value_enum, default_value = "cpu")]
+    /// Where to run: cpu, interp (the reference interpreter), cuda or cuda:N.
+    #[arg(long, value_name = "DEVICE", default_value = "cpu")]
     device: DeviceArg,
     /// How many classes to print.
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]

@@ -2,7 +2,7 @@
 
 use super::{
     DeviceArg,
-    bench::{read_or_new, time_kernels},
+    bench::timings::{read_or_new, time_kernels},
     passes::{DEFAULT_TARGET, target_of},
     print, print_json, say,
     source::read_artifact,
@@ -10,20 +10,25 @@ use super::{
 };
 use miette::{IntoDiagnostic, miette};
 use serde_json::json;
-use std::{path::PathBuf, process::ExitCode};
+use std::{path::PathBuf, process::ExitCode, time::Duration};
 use swint::runtime::{
+    bench,
     device::Device,
     executor::Session,
     tune::{Settings, keep, tune},
 };
+
+/// How long the fastest kernels are timed for `--timings`.
+const TIMING: bench::Settings =
+    bench::Settings { warm_up: Duration::from_millis(200), min_time: Duration::from_secs(1), min_runs: 10 };
 
 /// Arguments.
 #[derive(clap::Args)]
 pub struct Args {
     /// Compiled model.
     model: PathBuf,
-    /// Where to run.
-    #[arg(long, value_enum, default_value = "cuda")]
+    /// Where to run: cuda or cuda:N.
+    #[arg(long, value_name = "DEVICE", default_value = "cuda")]
     device: DeviceArg,
     /// Images of an inference: kernels depend on it.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=4096))]
@@ -52,7 +57,7 @@ impl Args {
         let (batch, device) = (
             self.batch as usize,
             match self.device {
-                DeviceArg::Cuda => Device::Cuda(0),
+                DeviceArg::Cuda(number) => Device::Cuda(number),
                 DeviceArg::Cpu => return Err(miette!("--device cpu: there is one way of making each kernel for it")),
                 DeviceArg::Interp => return Err(miette!("--device interp: the interpreter runs no kernels")),
             },
@@ -94,7 +99,7 @@ impl Args {
         }
         if let Some((path, timings)) = timings {
             let session = Session::new(&artifact.module, device, batch).into_diagnostic()?;
-            time_kernels(&artifact.module, &session, &input, path, timings, &target)?;
+            time_kernels(&artifact.module, &session, &input, path, timings, &target, TIMING)?;
         }
         Ok(if wrong == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }

@@ -32,8 +32,8 @@ pub struct Args {
     /// Whose PTX to run in the simulator: sm_89, sm_90.
     #[arg(long, value_name = "TARGET", value_delimiter = ',', default_value = "sm_89", value_parser = Sm::from_name)]
     target: Vec<Sm>,
-    /// Run on this device instead of the simulator, and compare each result all the same.
-    #[arg(long, value_enum, conflicts_with_all = ["target", "stats", "ptx"])]
+    /// Run on this device (cpu, cuda or cuda:N) instead of the simulator, and compare each result all the same.
+    #[arg(long, value_name = "DEVICE", conflicts_with_all = ["target", "stats", "ptx"])]
     device: Option<DeviceArg>,
     /// Inputs: `pixel_values` (f32, normalised), `pixels` (u8) or a picture, whichever the model takes; all together are a batch. [default: a batch
     /// of three: random values, the least, the largest]
@@ -77,7 +77,7 @@ impl Args {
         if let Some(device) = self.device {
             let device = match device {
                 DeviceArg::Cpu => Device::Cpu,
-                DeviceArg::Cuda => Device::Cuda(0),
+                DeviceArg::Cuda(number) => Device::Cuda(number),
                 DeviceArg::Interp => return Err(miette!("--device interp is what results are compared with")),
             };
             let mut launches = 0;

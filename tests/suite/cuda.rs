@@ -5,6 +5,7 @@ use crate::{
     common::repo,
 };
 use std::process::{Command, Output};
+use swint_runtime::bench::report::{Clock, Kind, Report};
 use tempfile::TempDir;
 
 /// A machine with the stand-in as its driver.
@@ -92,6 +93,35 @@ fn tuning_keeps_the_fastest_right_kernels() {
     let out = stand.swint("89", &["verify", &compiled, "--device", "cuda"]);
     assert!(out.status.success() && text(&out.stderr).contains("is damaged"), "{}", text(&out.stderr));
     assert!(fail(&["tune", &compiled, "--device", "cpu"]).contains("one way of making each kernel"));
+}
+
+/// The stand-in knows nothing of time, but its events come one after the other.
+#[test]
+fn a_gpu_is_timed_by_its_own_clock() {
+    let (stand, m) = (Stand::new(), model("timm_micro"));
+    let compiled = integers(&m);
+    for (clock, device) in [("device", "cuda"), ("host", "cuda:0")] {
+        let bench = ["bench", &compiled, "--device", device, "--clock", clock, "--json", "--profile"];
+        let short = ["--warmup-ms", "0", "--min-time", "0", "--iterations", "2"];
+        let json = stand.succeed("90", &[&bench[..], &short].concat());
+        let report = &Report::parse_all("stdout", &json).unwrap()[0];
+        assert_eq!(report.clock.name(), clock);
+        let device = &report.device;
+        assert_eq!(
+            (device.kind, device.target.as_deref(), device.clock_mhz),
+            (Kind::Cuda, Some("sm_90"), Some(1980.0))
+        );
+        assert!(device.driver.as_deref().is_some_and(|driver| driver.starts_with("CUDA ")), "{device:?}");
+        let result = &report.results[0];
+        let split = result.split_ms;
+        assert_eq!((result.split_clock, split.enqueue.is_some()), (Some(Clock::Device), true));
+        assert!(split.total().unwrap() > 0.0 && report.cold.compile_ms.unwrap() > 0.0, "{report:?}");
+        assert_eq!(report.kernels.len(), report.model.launches.unwrap());
+        // The stand-in runs a replay while it is started.
+        assert!(!split.is_launch_bound() || result.warnings.iter().any(|w| w.starts_with("launch-bound: ")));
+    }
+    let out = stand.swint("90", &["bench", &compiled, "--device", "cuda:1"]);
+    assert!(!out.status.success() && text(&out.stderr).contains("no device cuda:1"), "{}", text(&out.stderr));
 }
 
 #[test]

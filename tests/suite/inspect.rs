@@ -267,7 +267,7 @@ fn measured_times_override_estimates() {
     };
     compile(&[]);
     succeed(&["check", &out, "--count", "mlp=4"]);
-    succeed(&["bench", &out, "--timings", &times]);
+    succeed(&["bench", &out, "--timings", &times, "--min-time", "0.3"]);
     let measured = fs::read_to_string(&times).unwrap();
     let json: serde_json::Value = serde_json::from_str(&measured).unwrap();
     // Two widths of MLPs, attentions with and without a mask; each has its time.
@@ -276,7 +276,7 @@ fn measured_times_override_estimates() {
     assert!(ops.values().all(|op| op["us"].as_f64() > Some(0.0)), "{measured}");
     // Beside them come those of another program on the same device, and not on another or of another batch.
     compile(&["--fuse", "none"]);
-    succeed(&["bench", &out, "--timings", &times]);
+    succeed(&["bench", &out, "--timings", &times, "--min-time", "0.3"]);
     let both = fs::read_to_string(&times).unwrap();
     assert!(both.contains("\"mlp{") && both.contains("\"lut "), "{both}");
     assert!(fail(&["bench", &out, "--timings", &times, "--batch", "2"]).contains("a batch of 1: give another file"));

@@ -1,5 +1,6 @@
 //! Whole-program tests, one binary: linking LLVM once is enough.
 
+mod bench;
 mod bit_exact;
 mod calibrate;
 mod checkpoints;

@@ -1,9 +1,13 @@
 //! The IR after each pass, as a reviewer sees it. Beside every snapshot stand invariants: the text parses back to the same
 //! graph, and the program computes what it should.
 
-use crate::common::{calibration, imported, noise};
-use swint_compiler::pipeline::{Activation, Options, Precision, compile};
-use swint_ir::{Module, interp, text};
+use crate::common::{calibration, compiled, imported, noise};
+use swint_compiler::{
+    egraph::Work,
+    pipeline::{Activation, Options, Precision, compile},
+    plan::{Choices, Machine, plan_for},
+};
+use swint_ir::{Module, Type, interp, text};
 
 /// Snapshots every pass of a compilation; returns the module after each.
 fn passes(name: &str, precision: Precision, activation: Activation) -> Vec<(&'static str, Module)> {
@@ -60,4 +64,60 @@ fn timm_micro_int8_relu() {
     assert_eq!(names, ["import", "fold-normalize", "approximate", "equalize", "quantize", "rewrite"]);
     let counts = passes[5].1.graph.op_counts();
     assert!(!counts.contains_key("gelu") && !counts.contains_key("relu") && !counts.contains_key("lut"), "{counts:?}");
+}
+
+/// What no machine's load changes: a change here is a change of what runs. Products are those of the formula.
+#[test]
+fn counts_of_the_bundled_model() {
+    let mut counts = format!("{:<10}{:<18}{:>5}", "", "for", "batch");
+    counts +=
+        &format!("{:>10}{:>13}{:>12}{:>14}{:>12}\n", "launches", "arena bytes", "bytes", "multiply-adds", "others");
+    let two_cores = Machine::Cpu { cores: 2 };
+    let machines = [
+        ("no machine", None),
+        ("2 cores", Some(two_cores)),
+        ("132 processors", Some(Machine::Cuda { processors: 132 })),
+    ];
+    for (name, precision, activation) in [
+        ("f32", Precision::F32, Activation::Gelu),
+        ("int8 lut", Precision::Int8, Activation::Lut),
+        ("int8 relu", Precision::Int8, Activation::Relu),
+    ] {
+        let module = compiled("cifar10", precision, activation);
+        for (machine_name, machine) in machines {
+            for batch in [1, 8, 32] {
+                let graph = module.graph.with_batch(batch).unwrap();
+                let (graph, plan) = plan_for(&graph, &module.weights, machine, &Choices::new()).unwrap();
+                let of_launch = |node: &swint_ir::Node| {
+                    let operands: Vec<&Type> = node.operands.iter().map(|&v| graph.ty(v)).collect();
+                    Work::of(&node.op, &operands, &node.ty)
+                };
+                let work: Work = plan.launches.iter().map(|l| of_launch(&graph.nodes[l.node.index()])).sum();
+                let products = work.int8 + work.float;
+                assert_eq!(products, batch as u64 * products_of_the_bundled_model(), "{name} {machine_name}");
+                counts +=
+                    &format!("{name:<10}{machine_name:<18}{batch:>5}{:>10}{:>13}", plan.launches.len(), plan.arena);
+                counts += &format!("{:>12}{products:>14}{:>12}\n", work.bytes, work.elementary);
+            }
+        }
+    }
+    insta::assert_snapshot!(counts);
+}
+
+/// Multiply-adds of an inference, by equation 2 of arXiv 2103.14030: attention of windows `4NC² + 2M²NC`, the MLP `2rNC²`; and the patch
+/// embedding, the mergings and the head.
+fn products_of_the_bundled_model() -> u64 {
+    let (mut side, mut channels, patch, window, ratio, classes) = (16, 32, 2, 4, 4, 10);
+    let mut sum = side * side * patch * patch * 3 * channels;
+    for (stage, blocks) in [2, 4, 2].into_iter().enumerate() {
+        if stage > 0 {
+            side /= 2;
+            sum += side * side * 4 * channels * 2 * channels;
+            channels *= 2;
+        }
+        let tokens = side * side;
+        let attention = 4 * tokens * channels * channels + 2 * window * window * tokens * channels;
+        sum += blocks * (attention + 2 * ratio * tokens * channels * channels);
+    }
+    sum + channels * classes
 }

@@ -65,13 +65,10 @@ impl Timings {
     pub fn parse(file: &str, text: &str) -> Result<Timings, SourceErrors> {
         let source = Arc::new(Source::new(file, text));
         let error = |at: usize, message: String| {
-            let span = at.min(text.len())..at.min(text.len());
-            SourceErrors::new(&source, vec![SourceError::new(&source, Code::BadSpec, span, message, "here")])
+            SourceErrors::new(&source, vec![SourceError::new(&source, Code::BadSpec, at..at, message, "here")])
         };
-        let timings: Timings = serde_json::from_str(text).map_err(|e| {
-            let line: usize = text.split_inclusive('\n').take(e.line().saturating_sub(1)).map(str::len).sum();
-            error(line + e.column().saturating_sub(1), e.to_string())
-        })?;
+        let timings: Timings =
+            serde_json::from_str(text).map_err(|e| error(source.offset(e.line(), e.column()), e.to_string()))?;
         if timings.version != 1 {
             return Err(error(0, format!("timings of version {}: this program reads version 1", timings.version)));
         }

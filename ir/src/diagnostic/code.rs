@@ -181,6 +181,9 @@ codes! {
     BadCheckpoint "SW0303" "a checkpoint that does not fit" {}
     /// The compiled model is damaged, or of another version of swint.
     BadArtifact "SW0304" "a compiled model that cannot be loaded" {}
+    /// The file is no JSON of the schema `swint-bench/1` (docs/bench-schema.md), or what it says cannot be: a time that is not
+    /// positive, a median above the 90th percentile, a batch twice.
+    BadResults "SW0305" "results of a benchmark that cannot be read" {}
 }
 
 impl Code {

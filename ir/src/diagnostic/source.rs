@@ -38,6 +38,12 @@ impl Source {
         let line = before.iter().filter(|&&b| b == b'\n').count() + 1;
         (line, String::from_utf8_lossy(&before[start..]).chars().count() + 1)
     }
+
+    /// The byte at a line and a column in bytes, both from 1, as serde_json counts them; the text's end where it has none there.
+    pub fn offset(&self, line: usize, column: usize) -> usize {
+        let lines = self.text.split_inclusive('\n').take(line.saturating_sub(1));
+        (lines.map(str::len).sum::<usize>() + column.saturating_sub(1)).min(self.text.len())
+    }
 }
 
 impl SourceCode for Source {
@@ -92,5 +98,6 @@ mod tests {
         let contents = source.read_span(&(4, 3).into(), 1, 1).unwrap();
         assert_eq!(contents.data(), b"one\ntwo\nthree\n");
         assert_eq!(source.line_column(5), (2, 2));
+        assert_eq!([(1, 1), (2, 2), (3, 9), (9, 1)].map(|(line, column)| source.offset(line, column)), [0, 5, 14, 14]);
     }
 }

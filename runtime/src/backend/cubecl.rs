@@ -2,12 +2,17 @@
 
 use super::{Backend, failed};
 use crate::{
+    bench::{
+        milliseconds,
+        report::{Clock, Split},
+    },
     device::Device,
     executor::ExecError,
     kernels::{self, Target, Work},
 };
 use cubecl::{future::block_on, prelude::Client};
 use cubecl_core::server::Handle;
+use std::time::Instant;
 use swint_compiler::plan::{Buffer, Plan};
 use swint_ir::Data;
 
@@ -27,6 +32,11 @@ impl Loaded {
         let consts = consts.into_iter().map(|data| client.create_from_slice(&data.to_bytes())).collect();
         let arena = client.empty(plan.arena);
         Loaded { work: device.work(), flush_after: device.flush_after(), client, consts, inputs: Vec::new(), arena }
+    }
+
+    /// Waits for everything that was started.
+    fn wait(&self) -> Result<(), ExecError> {
+        block_on(self.client.sync()).map_err(failed)
     }
 
     fn handle(&self, plan: &Plan, buffer: Buffer) -> Handle {
@@ -71,6 +81,23 @@ impl Backend for Loaded {
         let measured = self.client.profile_end(window).map_err(failed)?;
         let ticks = block_on(measured.resolve());
         Ok(ticks.ok_or_else(|| failed("no time was measured"))?.duration().as_secs_f64() * 1e6)
+    }
+
+    fn run_split(&mut self, plan: &Plan, inputs: &[Vec<u8>]) -> Result<(Split, Clock), ExecError> {
+        let start = Instant::now();
+        self.write(inputs)?;
+        self.wait()?;
+        let copy_in = milliseconds(start);
+        // Kernels run while later ones are queued, so that starting them cannot be told from running them.
+        let start = Instant::now();
+        self.run(plan)?;
+        self.wait()?;
+        let compute = milliseconds(start);
+        let start = Instant::now();
+        self.read(plan, plan.output)?;
+        let copy_out = milliseconds(start);
+        let split = Split { enqueue: None, copy_in: Some(copy_in), compute: Some(compute), copy_out: Some(copy_out) };
+        Ok((split, Clock::Host))
     }
 
     fn read(&self, plan: &Plan, buffer: Buffer) -> Result<Vec<u8>, ExecError> {

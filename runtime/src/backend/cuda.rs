@@ -5,6 +5,10 @@
 
 use super::{Backend, failed};
 use crate::{
+    bench::{
+        milliseconds,
+        report::{Clock, DeviceInfo, Kind, Split},
+    },
     device::{Device, NoDevice},
     executor::ExecError,
     offline::{Call, Offline, PTX_FOR, Ptx as Kernel, Sm},
@@ -15,7 +19,12 @@ use cudarc::{
     },
     nvrtc::Ptx,
 };
-use std::{collections::HashMap, ffi::c_void, sync::Arc};
+use std::{
+    collections::HashMap,
+    ffi::c_void,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 use swint_compiler::plan::{Buffer, Machine, Plan};
 use swint_ir::Data;
 
@@ -24,6 +33,11 @@ const REPEATS: usize = 10;
 
 /// The oldest driver whose events cudarc can compare.
 pub(crate) const TIMES_FROM: i32 = 12080;
+
+/// `12.8` for 12080.
+fn words(version: i32) -> String {
+    format!("{}.{}", version / 1000, version % 1000 / 10)
+}
 
 /// An open GPU.
 pub(crate) struct Gpu {
@@ -50,10 +64,8 @@ impl Gpu {
         // SAFETY: the driver writes one number.
         unsafe { sys::cuDriverGetVersion(&mut version) }.result().map_err(driver)?;
         if version < PTX_FOR {
-            let words = |version: i32| format!("{}.{}", version / 1000, version % 1000 / 10);
-            return Err(
-                none(format!("its driver is of CUDA {}; {} is the least", words(version), words(PTX_FOR))).into()
-            );
+            let (version, least) = (words(version), words(PTX_FOR));
+            return Err(none(format!("its driver is of CUDA {version}; {least} is the least")).into());
         }
         let context = CudaContext::new(index).map_err(driver)?;
         let (major, minor) = context.compute_capability().map_err(driver)?;
@@ -78,6 +90,24 @@ impl Gpu {
     pub(super) fn describe(&self) -> String {
         let Gpu { name, sm, processors, driver, .. } = self;
         format!("{name}, {sm}, {processors} processors, driver {driver}, swint {}", env!("CARGO_PKG_VERSION"))
+    }
+
+    /// What it is, for results of measurements.
+    pub(super) fn info(&self) -> DeviceInfo {
+        let clock = |attribute| {
+            let khz = self.stream.context().attribute(attribute).ok().filter(|&khz| khz > 0)?;
+            Some(f64::from(khz) / 1e3)
+        };
+        DeviceInfo {
+            kind: Kind::Cuda,
+            name: self.name.clone(),
+            threads: None,
+            driver: Some(format!("CUDA {}", words(self.driver))),
+            target: Some(self.sm.to_string()),
+            processors: Some(self.processors),
+            clock_mhz: clock(sys::CUdevice_attribute::CU_DEVICE_ATTRIBUTE_CLOCK_RATE),
+            memory_clock_mhz: clock(sys::CUdevice_attribute::CU_DEVICE_ATTRIBUTE_MEMORY_CLOCK_RATE),
+        }
     }
 
     /// What plans for it are made for.
@@ -131,6 +161,8 @@ pub(super) struct Loaded {
     _consts: Vec<CudaSlice<u8>>,
     stream: Arc<CudaStream>,
     driver: i32,
+    /// Time to compile the kernels, or to find them, and to have the driver load them.
+    compiled_in: Duration,
 }
 
 impl Loaded {
@@ -150,6 +182,7 @@ impl Loaded {
         };
         let (mut offline, mut functions) = (Offline::new(sm), HashMap::new());
         let mut launches = Vec::with_capacity(plan.launches.len());
+        let compiling = Instant::now();
         for launch in &plan.launches {
             let (ptx, call) = offline.kernel(launch).map_err(ExecError::Failed)?;
             let known: Option<&(Arc<Kernel>, CudaFunction)> = functions.get(&ptx.entry);
@@ -171,8 +204,10 @@ impl Loaded {
             let pointers = call.buffers.iter().map(place).map(pointer).collect();
             launches.push(Prepared { function, shared: ptx.shared as u32, call, pointers });
         }
+        let compiled_in = compiling.elapsed();
+        let (graph, repeated) = (None, HashMap::new());
         let mut loaded =
-            Loaded { graph: None, repeated: HashMap::new(), launches, inputs, arena, _consts: consts, stream, driver };
+            Loaded { graph, repeated, launches, inputs, arena, _consts: consts, stream, driver, compiled_in };
         loaded.graph = Some(loaded.capture(loaded.launches.iter())?);
         Ok(loaded)
     }
@@ -190,6 +225,14 @@ impl Loaded {
         let graph = graph?.ok_or_else(|| failed("nothing was captured"))?;
         graph.upload().map_err(failed)?;
         Ok(graph)
+    }
+
+    /// Whether the driver's events can be compared.
+    fn check_clock(&self) -> Result<(), ExecError> {
+        if self.driver < TIMES_FROM {
+            return Err(failed("a driver of CUDA 12.8 or later is needed to time kernels"));
+        }
+        Ok(())
     }
 
     fn event(&self) -> Result<CudaEvent, ExecError> {
@@ -212,9 +255,7 @@ impl Backend for Loaded {
     }
 
     fn time(&mut self, plan: &Plan, index: usize) -> Result<f64, ExecError> {
-        if self.driver < TIMES_FROM {
-            return Err(failed("a driver of CUDA 12.8 or later is needed to time kernels"));
-        }
+        self.check_clock()?;
         // As a graph, so that it is not the host that is timed.
         if !self.repeated.contains_key(&index) {
             let graph = self.capture(std::iter::repeat_n(&self.launches[index], REPEATS))?;
@@ -225,6 +266,30 @@ impl Backend for Loaded {
         self.repeated[&index].launch().map_err(failed)?;
         let after = self.event()?;
         Ok(f64::from(before.elapsed_ms(&after).map_err(failed)?) * 1e3 / REPEATS as f64)
+    }
+
+    fn run_split(&mut self, plan: &Plan, inputs: &[Vec<u8>]) -> Result<(Split, Clock), ExecError> {
+        self.check_clock()?;
+        let started = self.event()?;
+        self.write(inputs)?;
+        let copied = self.event()?;
+        // The second replay is timed: the first one keeps the device busy while the host starts it.
+        self.run(plan)?;
+        let ready = self.event()?;
+        let enqueuing = Instant::now();
+        self.run(plan)?;
+        let enqueue = milliseconds(enqueuing);
+        let computed = self.event()?;
+        self.read(plan, plan.output)?;
+        let read = self.event()?;
+        let between = |a: &CudaEvent, b: &CudaEvent| a.elapsed_ms(b).map(|ms| Some(f64::from(ms))).map_err(failed);
+        let (copy_in, compute) = (between(&started, &copied)?, between(&ready, &computed)?);
+        let split = Split { enqueue: Some(enqueue), copy_in, compute, copy_out: between(&computed, &read)? };
+        Ok((split, Clock::Device))
+    }
+
+    fn compile_time(&self) -> Option<Duration> {
+        Some(self.compiled_in)
     }
 
     fn read(&self, plan: &Plan, buffer: Buffer) -> Result<Vec<u8>, ExecError> {

@@ -3,7 +3,16 @@
 mod cubecl;
 mod cuda;
 
-use crate::{device::Device, executor::ExecError, kernels::Work};
+use crate::{
+    bench::{
+        environment,
+        report::{Clock, DeviceInfo, Kind, Split},
+    },
+    device::Device,
+    executor::ExecError,
+    kernels::Work,
+};
+use std::time::Duration;
 use swint_compiler::plan::{Buffer, Machine, Plan};
 use swint_ir::{Data, Weights};
 
@@ -45,6 +54,23 @@ impl Open {
         }
     }
 
+    /// What it is, for results of measurements.
+    pub(crate) fn info(&self) -> DeviceInfo {
+        match self {
+            Open::Cubecl(_) => DeviceInfo {
+                kind: Kind::Cpu,
+                name: environment::cpu(),
+                threads: Some(Work::cpu().units()),
+                driver: None,
+                target: None,
+                processors: None,
+                clock_mhz: environment::clock_mhz(),
+                memory_clock_mhz: None,
+            },
+            Open::Cuda(gpu) => gpu.info(),
+        }
+    }
+
     /// Bytes of memory that are free, where that can be asked for.
     pub(crate) fn available_memory(&self, device: Device) -> Option<u64> {
         match self {
@@ -79,6 +105,15 @@ pub(crate) trait Backend {
 
     /// The microseconds that a launch takes on the device. Launches read what they do not write, so that it may run more than once.
     fn time(&mut self, plan: &Plan, index: usize) -> Result<f64, ExecError>;
+
+    /// Writes, runs and reads the output, and says how long each part took, by the clock that it names. No other run is as slow: each
+    /// part is waited for.
+    fn run_split(&mut self, plan: &Plan, inputs: &[Vec<u8>]) -> Result<(Split, Clock), ExecError>;
+
+    /// How long it took to compile the kernels, where they are compiled before they are launched.
+    fn compile_time(&self) -> Option<Duration> {
+        None
+    }
 
     /// Reads a buffer, when everything that was started is done.
     fn read(&self, plan: &Plan, buffer: Buffer) -> Result<Vec<u8>, ExecError>;
