@@ -5,7 +5,7 @@
 use std::{error::Error, path::Path, time::Instant};
 use swint::{
     compiler::{
-        frontend::{Loaded, load},
+        frontend::{Limits, Loaded, load},
         pipeline::{Activation, Calibration, Equalize, FloatOps, GeluRange, Observer, Options, Precision, compile},
     },
     ir::Module,
@@ -82,7 +82,8 @@ fn ways() -> Vec<(&'static str, Vec<Way>)> {
 
 fn main() -> Result<(), Box<dyn Error>> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/cifar10");
-    let Loaded { spec, module: imported, .. } = load(&folder.join("swin.toml"), &folder.join("model.safetensors"))?;
+    let Loaded { spec, module: imported, .. } =
+        load(&folder.join("swin.toml"), &folder.join("model.safetensors"), &Limits::default())?;
     let (ty, preprocess) = (&imported.graph.inputs[0].ty, spec.preprocess.as_ref());
     let file = cache::resolve(Path::new("cifar10"))?;
     let test = Dataset::open(&file, ty, preprocess, spec.classes, Split::Test)?;

@@ -219,8 +219,7 @@ impl Args {
         if spec.classes == 0 {
             return Err(miette!("{}: distillation is of logits, and there is no head", self.teacher.display()));
         }
-        let student =
-            self.student.as_deref().map(|student| read_checkpoint(&spec, student, &limits)).transpose()?;
+        let student = self.student.as_deref().map(|student| read_checkpoint(&spec, student, &limits)).transpose()?;
         let (pictures, test) = self.pictures(&spec, preprocess)?;
         let config = self.config(pictures.len(), &devices)?;
         let bad = |path: &Path| {

@@ -185,8 +185,7 @@ fn floats_of_other_widths_become_f32_and_it_is_said() {
     // By IEEE 754: 1.5, the least subnormal, −65504; then bfloat16's −3; then infinity.
     bytes.extend([0x3e00u16, 0x0001, 0xfbff, 0xc040, 0x7c00].iter().flat_map(|x| x.to_le_bytes()));
     bytes.extend([7i64.to_le_bytes().to_vec(), (-5i16).to_le_bytes().to_vec()].concat());
-    let (read_header, reader) = Reader::new(Cursor::new(&bytes[..]), &Limits::default()).unwrap();
-    let (checkpoint, notes) = read(&read_header, reader).unwrap();
+    let Contents { tensors, indexes, notes } = from_bytes(&bytes).unwrap();
     let wanted = [
         ("b", Tensor::f32([1], vec![-3.0])),
         ("d", Tensor::f32([2], vec![0.1, f32::NEG_INFINITY])),
@@ -194,7 +193,8 @@ fn floats_of_other_widths_become_f32_and_it_is_said() {
         ("h", Tensor::f32([3], vec![1.5, 2f32.powi(-24), -65504.0])),
         ("i", Tensor::new([], Data::I16(vec![-5]))),
     ];
-    assert_eq!(checkpoint.0, wanted.map(|(name, tensor)| (name.to_owned(), tensor)).into());
+    assert_eq!(tensors.0, wanted.map(|(name, tensor)| (name.to_owned(), tensor)).into());
+    assert_eq!(indexes, BTreeMap::from([("x.relative_position_index".to_owned(), vec![7])]));
     let wanted = [
         "2 tensors of F16 converted to F32, exactly: h, …",
         "1 tensor of BF16 converted to F32, exactly: b",
