@@ -5,7 +5,7 @@
 use std::{error::Error, fs, path::Path, time::Duration};
 use swint::{
     compiler::{
-        frontend::{Checkpoint, Loaded, load},
+        frontend::{Checkpoint, Limits, Loaded, load},
         pipeline::{Activation, Calibration, FloatOps, GeluRange, Options, Precision, Report, compile},
     },
     ir::{Module, Tensor, interp},
@@ -31,7 +31,8 @@ const BATCHES: [usize; 2] = [1, 12];
 
 fn main() -> Result<(), Box<dyn Error>> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/cifar10");
-    let Loaded { spec, module: imported, .. } = load(&folder.join("swin.toml"), &folder.join("model.safetensors"))?;
+    let Loaded { spec, module: imported, .. } =
+        load(&folder.join("swin.toml"), &folder.join("model.safetensors"), &Limits::default())?;
     let preprocess = spec.preprocess.as_ref().ok_or("the description has a [preprocess]")?;
     let files = image_files(&folder.join("images"))?;
     let pictures: Vec<Tensor> =

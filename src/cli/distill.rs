@@ -5,9 +5,7 @@ use super::{
     data::resolve,
     limits::LimitArgs,
     passes::{make_folder, write},
-    print, print_json, say,
-    source::read_tensors,
-    value_name,
+    print, print_json, say, value_name,
 };
 use clap::ValueEnum;
 use indicatif::{HumanDuration, ProgressBar, ProgressStyle};

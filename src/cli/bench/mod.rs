@@ -8,6 +8,9 @@ mod table;
 pub mod timings;
 mod versus;
 
+pub use measure::pattern;
+pub use versus::read_reports;
+
 use super::{
     DeviceArg, Engine, coded,
     passes::{DEFAULT_TARGET, target_of, write},
@@ -15,8 +18,8 @@ use super::{
     source::read_artifact,
 };
 use clap::{ValueEnum, value_parser};
-use measure::{Measured, command, pattern};
-use miette::{IntoDiagnostic, miette};
+use measure::{Measured, command};
+use miette::miette;
 use output::{OutputArgs, refuse_to_overwrite};
 use std::{
     path::{Path, PathBuf},
@@ -163,9 +166,9 @@ impl ModelArgs {
         }
         let mut peers = Vec::new();
         for path in &self.versus {
-            peers.extend(versus::read_reports(path)?);
+            peers.extend(read_reports(path)?);
         }
-        let before = self.against.as_deref().map(|path| versus::read_reports(path).map(|reports| (path, reports)));
+        let before = self.against.as_deref().map(|path| read_reports(path).map(|reports| (path, reports)));
         let before = before.transpose()?;
         let report = if model.extension().is_some_and(|e| e == "json") {
             self.read_results(model)?
@@ -206,7 +209,7 @@ impl ModelArgs {
         if self.versus.is_empty() && self.against.is_none() {
             return Err(miette!("{} holds results: give --versus or --against", path.display()));
         }
-        let mut reports = versus::read_reports(path)?;
+        let mut reports = read_reports(path)?;
         match (reports.pop(), reports.len()) {
             (Some(report), 0) => Ok(report),
             (_, more) => Err(coded(

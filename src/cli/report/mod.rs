@@ -82,7 +82,7 @@ impl Args {
         self.refuse_to_overwrite()?;
         let artifact = read_artifact(&self.model)?;
         let target = target_of(&self.target_name(&artifact))?;
-        let files = self.bench.iter().map(|path| bench::read(path)).collect::<miette::Result<Vec<_>>>()?;
+        let files = self.bench.iter().map(|path| bench::read(path)).collect::<miette::Result<Vec<_>>>()?.concat();
         let planned = match self.measure {
             Some(device) => self.measured(&artifact, device)?,
             None => self.planned(&artifact, &target, &files)?,
@@ -169,7 +169,8 @@ impl Args {
         };
         say("timing every launch alone");
         let input = pattern(module, batch);
-        let us = time_launches(&session, slice::from_ref(&input), Settings::default()).into_diagnostic()?;
+        let times = time_launches(&session, slice::from_ref(&input), Settings::default()).into_diagnostic()?;
+        let us = times.iter().map(|time| time.median).collect();
         let device = match device {
             DeviceArg::Cpu => "the CPU, host clock".to_owned(),
             _ => "the GPU, its clock".to_owned(),
