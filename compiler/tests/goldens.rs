@@ -115,7 +115,7 @@ fn padded_and_second_versions_become_integers() {
             assert_eq!(report.rewrite.unwrap().stopped, None, "{name}");
             // Normalised pixels enter these, and are quantized.
             let floats: Vec<String> =
-                compiled.graph.float_nodes().map(|(_, node)| node.op.kind().to_string()).collect();
+                compiled.graph.float_nodes().map(|id| compiled.graph.nodes[id.index()].op.kind().to_string()).collect();
             let quantized = floats.iter().all(|op| op == "quantize") && floats.len() <= 1;
             assert!(quantized, "{name}: {floats:?}\n{}", compiled.graph);
             let launches = plan(&compiled.graph).unwrap().launches.len();
