@@ -165,11 +165,12 @@ fn every_precision_and_activation_compiles_and_plans() {
     }
 }
 
-/// The published models become integer-only, five kernels a block or fewer: no float between pixels and logits, whatever
+/// The published models of the first version become integer-only, five kernels a block or fewer: no float between pixels and logits, whatever
 /// becomes of the GELU.
 #[test]
 fn presets_become_five_integer_kernels_a_block() {
-    for (name, relu) in preset_names().flat_map(|name| [(name, false), (name, true)]) {
+    let first = preset_names().filter(|name| !name.starts_with("swinv2"));
+    for (name, relu) in first.flat_map(|name| [(name, false), (name, true)]) {
         // The structure is that of all blocks of a stage, however many there are.
         let full = preset(name).unwrap();
         let spec = Spec { depths: vec![2, 2, 4, 2], ..full };
