@@ -64,10 +64,8 @@ fn part(graph: &Graph, name: &str) -> Vec<NodeId> {
     let (mut needed, mut next) = (BTreeSet::from([output]), vec![output]);
     while let Some(id) = next.pop() {
         for value in &graph.nodes[id.index()].operands {
-            if let Value::Node(operand) = *value
-                && graph.nodes[operand.index()].locs.is_empty()
-                && needed.insert(operand)
-            {
+            let Value::Node(operand) = *value else { continue };
+            if graph.nodes[operand.index()].locs.is_empty() && needed.insert(operand) {
                 next.push(operand);
             }
         }
