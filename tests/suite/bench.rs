@@ -190,10 +190,7 @@ fn kernels_are_timed_over_shapes() {
     assert!(rows.iter().all(|row| row["us"].as_f64() > Some(0.0) && row["kind"] == "qlinear"), "{json}");
     // What has no value is pointed at; so is what does not fit.
     let said = fail(&[&kernel[..], &["--set", "K=32"]].concat());
-    assert!(
-        said.contains("qlinear.ir K=32 M=16:2:") || said.contains("qlinear.ir M=16 K=32:2:") || said.contains(":2:"),
-        "{said}"
-    );
+    assert!(said.contains("qlinear.ir K=32 M=16:2:"), "{said}");
     let said = fail(&[&kernel[..], &["--set", "K=0", "--set", "N=4"]].concat());
     assert!(said.contains("qlinear.ir K=0"), "{said}");
     assert!(fail(&[&kernel[..], &["--set", "Q=1"]].concat()).contains("there is no $Q"));

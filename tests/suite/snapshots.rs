@@ -69,7 +69,7 @@ fn timm_micro_int8_relu() {
 /// What no machine's load changes: a change here is a change of what runs. Products are those of the formula.
 #[test]
 fn counts_of_the_bundled_model() {
-    let mut counts = format!("{:<10}{:<18}{:>5}", "", "for", "batch");
+    let mut counts = format!("{:<10}{:<18}{:>5}", "program", "for", "batch");
     counts +=
         &format!("{:>10}{:>13}{:>12}{:>14}{:>12}\n", "launches", "arena bytes", "bytes", "multiply-adds", "others");
     let two_cores = Machine::Cpu { cores: 2 };

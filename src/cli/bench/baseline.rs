@@ -9,7 +9,7 @@ use super::{
     },
     TimeArgs, command,
     measure::pattern,
-    output::{OutputArgs, number, refuse_to_overwrite},
+    output::{OutputArgs, number},
     table::Table,
 };
 use clap::value_parser;
@@ -106,7 +106,6 @@ impl Args {
             ));
         }
         self.model.refuse_to_overwrite(&self.spec, self.output.file())?;
-        refuse_to_overwrite([("-o", self.output.file())], [])?;
         let target = target_of(&self.target)?;
         let started = environment::utc(SystemTime::now());
         let (spec, imported) = self.model.load(&self.spec)?;

@@ -1,12 +1,10 @@
 //! `swint bench kernel`: the kernels of an IR text, over shapes.
 
 use super::{
-    super::{
-        DeviceArg, coded,
-        passes::{DEFAULT_TARGET, target_of},
-    },
-    TimeArgs, command, kernel_device, measure,
+    super::{DeviceArg, coded, passes::target_of},
+    TimeArgs, command,
     output::{OutputArgs, number, refuse_to_overwrite},
+    own_target,
     table::Table,
 };
 use clap::value_parser;
@@ -15,16 +13,17 @@ use serde::Serialize;
 use std::{collections::BTreeMap, fs, path::PathBuf, process::ExitCode, str::FromStr, time::SystemTime};
 use swint::{
     ir::{
-        Code, Graph, Module,
+        Code, Graph, Module, Tensor,
         random::{self, Rng},
         text,
     },
     runtime::{
         bench::{
             environment,
-            profile::KernelTime,
-            report::{DeviceInfo, Host, Kind, Tool},
+            profile::{KernelTime, profile},
+            report::{DeviceInfo, Host, Tool},
         },
+        device::Device,
         executor::Session,
     },
 };
@@ -111,7 +110,7 @@ struct Report {
 impl Args {
     /// Times kernels.
     pub fn run(self) -> miette::Result<ExitCode> {
-        let device = kernel_device(self.device, "--device interp")?;
+        let device = self.device.device().ok_or_else(|| miette!("--device interp: the interpreter runs no kernels"))?;
         refuse_to_overwrite([("-o", self.output.file())], [self.spec.as_path()])?;
         let name = self.spec.display().to_string();
         let template =
@@ -128,12 +127,9 @@ impl Args {
         for (choice, graph) in &graphs {
             for &batch in &self.batch {
                 let (session, inputs) = load(graph, device, batch as usize)?;
-                let own = match session.device().kind {
-                    Kind::Cpu => "cpu",
-                    Kind::Cuda => session.device().target.as_deref().unwrap_or(DEFAULT_TARGET),
-                };
-                let target = target_of(self.target.as_deref().unwrap_or(own))?;
-                let times = measure::kernels(&session, batch as usize, &inputs, self.time.settings(), &target)?;
+                let target = target_of(self.target.as_deref().unwrap_or(own_target(session.device())))?;
+                let times =
+                    profile(&session, batch as usize, &inputs, self.time.settings(), &target).into_diagnostic()?;
                 rows.extend(times.into_iter().map(|time| Row { set: choice.clone(), time }));
                 place = Some((session.device().clone(), target.name));
             }
@@ -156,11 +152,7 @@ impl Args {
 }
 
 /// A graph of random constants on a device, and random inputs.
-fn load(
-    graph: &Graph,
-    device: swint::runtime::device::Device,
-    batch: usize,
-) -> miette::Result<(Session, Vec<swint::ir::Tensor>)> {
+fn load(graph: &Graph, device: Device, batch: usize) -> miette::Result<(Session, Vec<Tensor>)> {
     let module = Module { weights: random::weights(graph, 1), graph: graph.clone() };
     let session = Session::new(&module, device, batch).into_diagnostic()?;
     let inputs = random::inputs(&session.module().graph, &mut Rng::with_seed(1));

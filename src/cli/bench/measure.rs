@@ -7,12 +7,10 @@ use std::{
     time::{Duration, Instant},
 };
 use swint::{
-    compiler::egraph::Target,
     ir::{Data, Elem, Module, Tensor},
     runtime::{
         bench::{
             Settings, Timing,
-            profile::{KernelTime, profile},
             report::{BatchResult, Clock, Split, warnings},
             time, time_by,
         },
@@ -75,17 +73,6 @@ fn parts(session: &Session, inputs: &[Tensor], settings: Settings) -> miette::Re
         splits.push(split);
     }
     Ok((splits, clock))
-}
-
-/// Times the kernels of a session one by one.
-pub fn kernels(
-    session: &Session,
-    batch: usize,
-    inputs: &[Tensor],
-    settings: Settings,
-    target: &Target,
-) -> miette::Result<Vec<KernelTime>> {
-    profile(session, batch, inputs, settings, target).into_diagnostic()
 }
 
 /// An input of a module. Times do not depend on the values; a fixed pattern of all bytes stands for pictures.

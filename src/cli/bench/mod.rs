@@ -32,6 +32,7 @@ use swint::{
     runtime::{
         bench::{
             Settings, environment,
+            profile::profile,
             report::{Clock, Cold, DeviceInfo, Kind, Model, Report, Schema},
             trace::trace,
         },
@@ -259,7 +260,7 @@ impl ModelArgs {
                 if self.profiles() {
                     let target = self.roofline(session)?;
                     let inputs = std::slice::from_ref(&input);
-                    kernels.extend(measure::kernels(session, batch, inputs, self.time.settings(), &target)?);
+                    kernels.extend(profile(session, batch, inputs, self.time.settings(), &target).into_diagnostic()?);
                 }
                 if let Some((path, timings, target)) = &timings {
                     let settings = self.time.settings();
@@ -302,11 +303,7 @@ impl ModelArgs {
 
     /// What the profile is set against.
     fn roofline(&self, session: &Session) -> miette::Result<Target> {
-        let device = session.device();
-        let own = match device.kind {
-            Kind::Cpu => "cpu",
-            Kind::Cuda => device.target.as_deref().unwrap_or(DEFAULT_TARGET),
-        };
+        let own = own_target(session.device());
         match &self.target {
             Some(name) => target_of(name),
             None => target_of(own).map_err(|e| miette!("--profile needs a description of {own}: {e}")),
@@ -328,7 +325,10 @@ fn interpreter() -> DeviceInfo {
     }
 }
 
-/// Where kernels are timed: a device, and its own description.
-fn kernel_device(device: DeviceArg, flag: &str) -> miette::Result<swint::runtime::device::Device> {
-    device.device().ok_or_else(|| miette!("{flag}: the interpreter runs no kernels"))
+/// The target that describes a device.
+fn own_target(device: &DeviceInfo) -> &str {
+    match device.kind {
+        Kind::Cpu => "cpu",
+        Kind::Cuda => device.target.as_deref().unwrap_or(DEFAULT_TARGET),
+    }
 }
