@@ -39,7 +39,7 @@ impl Source for Cursor<&[u8]> {
 impl Source for File {
     fn length(&self) -> io::Result<Option<u64>> {
         let metadata = self.metadata()?;
-        Ok(metadata.is_file().then(|| metadata.len()))
+        Ok(metadata.is_file().then_some(metadata.len()))
     }
 
     fn skip(&mut self, count: u64) -> io::Result<()> {

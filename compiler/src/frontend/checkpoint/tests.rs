@@ -127,7 +127,7 @@ fn library(bytes: &[u8]) -> Result<(), String> {
 fn the_formats_library_would_not_have_noticed() {
     let a = || entry("a", "U8", "[1]", 0, 1);
     for bytes in [
-        file(&header(&[a(), entry("a", "U8", "[1]", 1, 2)]).replace("[0,1]", "[1,2]").replace("[1,2]}}", "[0,1]}}"), 1),
+        file(&header(&[a(), a()]), 1),
         file(&header(&[entry(r"x\u0000\u001b", "U8", "[1]", 0, 1)]), 1),
         file(&header(&[entry("../x", "U8", "[1]", 0, 1)]), 1),
         file(&format!("{}{}", header(&[a()]), " ".repeat(1 << 20)), 1),
