@@ -11,7 +11,7 @@ use swint::runtime::{artifact::Artifact, inputs::read_image};
 pub struct Args {
     /// Compiled model.
     model: PathBuf,
-    /// PNG or JPEG pictures.
+    /// PNG, JPEG or WebP pictures, turned as their EXIF data say.
     #[arg(required = true)]
     images: Vec<PathBuf>,
     /// Where to run.
