@@ -14,7 +14,7 @@ use swint::{
 pub struct Args {
     /// Compiled model.
     model: PathBuf,
-    /// PNG or JPEG pictures.
+    /// PNG, JPEG or WebP pictures, turned as their EXIF data say.
     #[arg(required = true)]
     images: Vec<PathBuf>,
     /// Where to run: cpu, interp (the reference interpreter), cuda or cuda:N.

@@ -32,8 +32,8 @@ fn every_lie_of_a_header_is_named() {
     let one = |name: &str| header(&[entry(name, "F32", "[2]", 0, 8)]);
     let raw = |text: &str| format!(r#"{{"a":{text}}}"#);
     let cases: Vec<(String, usize, &str)> = vec![
-        (with(entry("a", "F32", "[3]", 8, 20)), 20, "up to offset 66: tensor \"a\": there are two of this name"),
-        (one(r"x\u0000y"), 8, r#"tensor "x\u{0}y": its name has the control character '\0' at byte 1"#),
+        (with(entry("a", "F32", "[3]", 8, 20)), 20, "up to offset 65: tensor \"a\": there are two of this name"),
+        (one(r"x\u0000y"), 8, r#"tensor "x\0y": its name has the control character '\0' at byte 1"#),
         (one(r"\u001b[31mred"), 8, r#"tensor "\u{1b}[31mred": its name has the control character '\u{1b}' at byte 0"#),
         (one("../../etc/passwd"), 8, "\"../../etc/passwd\": its name is a path that leaves its folder"),
         (one(r"a\\..\\b"), 8, r#"tensor "a\\..\\b": its name is a path"#),
@@ -45,7 +45,7 @@ fn every_lie_of_a_header_is_named() {
         (
             with(entry("b", "F32", "[1]", 12, 16)),
             16,
-            "tensor \"b\": 4 bytes between tensor \"a\" and it, at offset 133, belong to no",
+            "tensor \"b\": 4 bytes between tensor \"a\" and it, at offset 125, belong to no",
         ),
         (
             header(&[entry("a", "U8", "[4]", 4, 8)]),
@@ -55,9 +55,9 @@ fn every_lie_of_a_header_is_named() {
         (
             with(entry("b", "F32", "[2]", 4, 12)),
             12,
-            "tensor \"b\": it begins at offset 128, within tensor \"a\", which ends at 132",
+            "tensor \"b\": it begins at offset 120, within tensor \"a\", which ends at 124",
         ),
-        (with(entry("b", "F32", "[2]", 0, 8)), 8, "it begins at offset 124, within tensor \"a\""),
+        (with(entry("b", "F32", "[2]", 0, 8)), 8, "it begins at offset 115, within tensor \"a\""),
         (
             header(&[entry("a", "F32", "[3]", 0, 8)]),
             8,
@@ -94,17 +94,21 @@ fn every_lie_of_a_header_is_named() {
         (r#"{"__metadata__":{"x":"1","x":"2"}}"#.into(), 0, "__metadata__ has \"x\" twice"),
         (r#"{"__metadata__":{},"__metadata__":{}}"#.into(), 0, "__metadata__ is there twice"),
         (r#"{"__metadata__":{"x":1}}"#.into(), 0, "up to offset 30: invalid type: integer `1`, expected a string"),
-        (format!(r#"{{"a":{}"#, "[".repeat(500)), 0, "tensor \"a\": invalid type: sequence"),
+        (format!(r#"{{"a":{}"#, "[".repeat(500)), 0, "up to offset 15: tensor \"a\": expected value"),
         (" {}".into(), 0, "its header does not begin with { at offset 8"),
         ("{}x".into(), 0, "up to offset 11: trailing characters"),
         ("{".into(), 0, "up to offset 9: EOF"),
         ("\n{".into(), 0, "does not begin with {"),
         (format!("{{\n\"a\":{{\n}}}}{}", " ".repeat(4)), 0, "up to offset 17: tensor \"a\": missing field `dtype`"),
     ];
+    let mut missed = String::new();
     for (header, data, wanted) in cases {
         let said = error(&file(&header, data));
-        assert!(said.contains(wanted), "{header}\n  {said}\n  {wanted}");
+        if !said.contains(wanted) {
+            missed += &format!("{header}\n  says    {said}\n  and not {wanted}\n");
+        }
     }
+    assert!(missed.is_empty(), "{missed}");
     assert!(error(&[]).contains("it ends at offset 0, within the length"));
     assert!(error(&[1, 0, 0, 0, 0]).contains("it ends at offset 5, within the length"));
     assert!(error(&file("{\"\u{e9}", 0)[..11]).contains("it ends at offset 11, within its header, which ends at 12"));
@@ -123,7 +127,7 @@ fn library(bytes: &[u8]) -> Result<(), String> {
 fn the_formats_library_would_not_have_noticed() {
     let a = || entry("a", "U8", "[1]", 0, 1);
     for bytes in [
-        file(&header(&[a(), entry("a", "U8", "[1]", 1, 2)]).replace("[0,1]", "[1,2]").replace("[1,2]}}", "[0,1]}}"), 1),
+        file(&header(&[a(), a()]), 1),
         file(&header(&[entry(r"x\u0000\u001b", "U8", "[1]", 0, 1)]), 1),
         file(&header(&[entry("../x", "U8", "[1]", 0, 1)]), 1),
         file(&format!("{}{}", header(&[a()]), " ".repeat(1 << 20)), 1),
@@ -266,11 +270,11 @@ fn a_pipe_is_read_to_its_end_and_not_believed() {
     let text =
         header(&[entry("a", "F32", "[50000]", 0, 200_000), entry("x.attn_mask", "I64", "[1]", 200_000, 200_008)]);
     assert_eq!(through(file(&text, 200_008)), Ok(1));
-    let said = through(file(&text, 100_000)).unwrap_err();
-    assert!(said.contains("tensor \"a\": the file ends within it, offsets 131 to 200131"), "{said}");
-    assert!(
-        through(file(&text, 200_009)).unwrap_err().contains("more bytes follow its last tensor, from offset 200139 on")
-    );
+    let start = 8 + text.len();
+    let wanted = format!("tensor \"a\": the file ends within it, offsets {start} to {}", start + 200_000);
+    assert!(through(file(&text, 100_000)).unwrap_err().contains(&wanted));
+    let wanted = format!("more bytes follow its last tensor, from offset {} on", start + 200_008);
+    assert!(through(file(&text, 200_009)).unwrap_err().contains(&wanted));
     // The claim of a petabyte costs nothing.
     let huge = header(&[entry("a", "F32", "[250000000000000]", 0, 1_000_000_000_000_000)]);
     assert!(through(file(&huge, 1000)).unwrap_err().contains("the file ends within it"));

@@ -46,15 +46,18 @@ impl Component {
 }
 
 impl Frame {
-    /// The frame that a header describes; `None` where it is not of a kind that is read here.
-    pub(super) fn parse(header: &[u8], progressive: bool) -> Result<Option<Frame>, String> {
+    /// The frame that a header describes, of this width and height; `None` where it is not of a kind that is read here.
+    pub(super) fn parse(header: &[u8], progressive: bool, size: (u32, u32)) -> Result<Option<Frame>, String> {
         let &[precision, h0, h1, w0, w1, count, ref rest @ ..] = header else { return Err(short("a frame")) };
         let [height, width] = [[h0, h1], [w0, w1]].map(|side| usize::from(u16::from_be_bytes(side)));
         if precision != 8 || !matches!(count, 1 | 3) {
             return Ok(None);
         }
-        if rest.len() != usize::from(count) * 3 || width == 0 || height == 0 {
+        if rest.len() != usize::from(count) * 3 {
             return Err(short("a frame"));
+        }
+        if (width as u64, height as u64) != (size.0.into(), size.1.into()) || width == 0 || height == 0 {
+            return Err(format!("a frame has {width} by {height} pixels"));
         }
         let sampling: Vec<(usize, usize)> =
             rest.chunks_exact(3).map(|c| (usize::from(c[1] >> 4), usize::from(c[1] & 15))).collect();

@@ -22,11 +22,12 @@ const ZIGZAG: [usize; 64] = [
 /// Most scans: each goes over the whole picture, however little it says.
 const MOST_SCANS: usize = 200;
 
-/// Red, green and blue of each pixel, row by row; `None` for a kind of JPEG file that is not read here.
+/// Red, green and blue of each pixel, row by row; `None` for a kind of JPEG file that is not read here. `size` is the picture's width
+/// and height, which were found to be bearable.
 ///
 /// # Errors
 /// When the file is damaged or cut off.
-pub(super) fn decode(bytes: &[u8]) -> Result<Option<Vec<u8>>, String> {
+pub(super) fn decode(bytes: &[u8], size: (u32, u32)) -> Result<Option<Vec<u8>>, String> {
     let mut decoder = Decoder::default();
     let mut segments = Segments { bytes, at: 2 };
     while let Some((marker, at)) = segments.next()? {
@@ -37,7 +38,7 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Option<Vec<u8>>, String> {
                 if decoder.frame.is_some() {
                     return Err("it has two frames".to_owned());
                 }
-                let Some(frame) = Frame::parse(body, marker == 0xc2)? else { return Ok(None) };
+                let Some(frame) = Frame::parse(body, marker == 0xc2, size)? else { return Ok(None) };
                 decoder.frame = Some(frame);
             }
             0xc4 => decoder.huffman_tables(segments.body(at)?)?,
