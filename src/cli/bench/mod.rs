@@ -19,7 +19,7 @@ use super::{
 };
 use clap::{ValueEnum, value_parser};
 use measure::{Measured, command};
-use miette::miette;
+use miette::{IntoDiagnostic, miette};
 use output::{OutputArgs, refuse_to_overwrite};
 use std::{
     path::{Path, PathBuf},
