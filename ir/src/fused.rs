@@ -211,9 +211,17 @@ pub fn integer_biases(op: &Op, operands: usize) -> Vec<(usize, i32)> {
     positions.filter(|&i| i < operands).map(|i| (i, most)).collect()
 }
 
-/// Whether an op between integers computes with floats.
-pub fn has_floats(op: &Op) -> bool {
-    body(op, op.kind().arity().0).is_some_and(|steps| steps.iter().any(|step| step.op.kind() == OpKind::Dequantize))
+/// The ops on floats that an op between integers has inside.
+pub fn floats(kind: OpKind) -> &'static [OpKind] {
+    match kind {
+        OpKind::FloatGelu => &[OpKind::Dequantize, OpKind::Gelu, OpKind::Quantize],
+        _ => &[],
+    }
+}
+
+/// Whether an op is of a kind, or has one of it on floats inside.
+pub fn is_or_has(op: OpKind, kind: OpKind) -> bool {
+    op == kind || floats(op).contains(&kind)
 }
 
 /// The operands of an op that are weights of a linear.
@@ -253,12 +261,18 @@ mod tests {
 
     #[test]
     fn the_ops_with_floats_inside_are_known() {
-        let inside: Vec<OpKind> = OpKind::ALL
-            .iter()
-            .copied()
-            .filter(|kind| has_floats(&crate::reference::example(*kind).nodes[0].op))
-            .collect();
-        assert_eq!(inside, [OpKind::FloatGelu]);
+        for &kind in OpKind::ALL {
+            let example = crate::reference::example(kind);
+            let node = example.nodes.last().expect("an example has a node");
+            let types: Vec<&Type> = node.operands.iter().map(|&v| example.ty(v)).collect();
+            let steps = body(&node.op, types.len()).unwrap_or_default();
+            let inner = step_types(&node.op, &types).unwrap();
+            let is_float = |types: &(Vec<Type>, Type)| types.1.is_float() || types.0.iter().any(Type::is_float);
+            let inside = steps.iter().zip(&inner).filter(|(_, types)| is_float(types));
+            let inside: Vec<OpKind> = inside.map(|(step, _)| step.op.kind()).collect();
+            assert_eq!(inside, floats(node.op.kind()), "{kind}");
+        }
+        assert!(is_or_has(OpKind::FloatGelu, OpKind::Gelu) && !is_or_has(OpKind::Gelu, OpKind::FloatGelu));
     }
 
     #[test]

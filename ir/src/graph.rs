@@ -312,7 +312,7 @@ impl Graph {
     /// Nodes that take or give floats, or have them inside.
     pub fn float_nodes(&self) -> impl Iterator<Item = NodeId> {
         let between = |node: &Node| node.ty.is_float() || node.operands.iter().any(|&v| self.ty(v).is_float());
-        let float = move |node: &Node| between(node) || fused::has_floats(&node.op);
+        let float = move |node: &Node| between(node) || !fused::floats(node.op.kind()).is_empty();
         self.iter().filter(move |(_, node)| float(node)).map(|(id, _)| id)
     }
 

@@ -147,7 +147,7 @@ fn infer_checked(op: &Op, operands: &[&Type]) -> Result<Type, String> {
             let s = operands[1];
             let sums = x.elem == Elem::I32 && x.scale.channels.is_none();
             ensure!(x.is_float() || sums, "takes f32, or i32 with one scale, not {x}");
-            ensure!(x.rank() == 4, "takes scores [W,heads,N,N], not {x}");
+            ensure!(x.rank() == 4 && x.shape[2] == x.shape[3], "takes scores [W,heads,N,N], not {x}");
             let elem = if sums { Elem::I16 } else { Elem::F32 };
             let wanted = Type { shape: vec![x.shape[1]], elem, scale: Scale { channels: None, ..s.scale.clone() } };
             ensure!(*s == wanted, "wants {elem}[{}] with one scale for the heads, not {s}", x.shape[1]);

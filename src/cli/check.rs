@@ -136,10 +136,7 @@ impl Args {
         let mut outcomes = Vec::new();
         for kind in &self.no_op {
             // A GELU with its conversions in it is one all the same.
-            let is = |node: &Node| {
-                let inside = fused::body(&node.op, node.operands.len()).filter(|_| fused::has_floats(&node.op));
-                node.op.kind() == *kind || inside.is_some_and(|steps| steps.iter().any(|step| step.op.kind() == *kind))
-            };
+            let is = |node: &Node| fused::is_or_has(node.op.kind(), *kind);
             outcomes.push(without(format!("no-op {kind}"), nodes(&is)));
         }
         if self.no_float {

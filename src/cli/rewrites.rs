@@ -19,7 +19,7 @@ use swint::{
         pipeline::{Options, PASSES, Pass, rule_set},
         rules::rules,
     },
-    ir::{Graph, Module, Node, NodeId, Value, diagnostic::did_you_mean, op::OpKind, random, verify_weights},
+    ir::{Graph, Module, Node, NodeId, Value, diagnostic::did_you_mean, fused, op::OpKind, random, verify_weights},
     runtime::artifact::Artifact,
 };
 
@@ -54,8 +54,9 @@ impl Args {
         let is_compiled = self.program.extension().is_some_and(|e| e == "swint") || Artifact::is_one(&self.program);
         let (graph, target, nodes, found) = if is_compiled { self.recorded()? } else { self.computed()? };
         let left = |part: &Part| -> usize {
-            let counts = part.explanation.as_ref().map(|explanation| &explanation.ops.1);
-            self.removed.and_then(|kind| counts?.get(kind.name()).copied()).unwrap_or(0)
+            let (Some(kind), Some(explanation)) = (self.removed, &part.explanation) else { return 0 };
+            let is = |name: &str| OpKind::from_name(name).is_some_and(|op| fused::is_or_has(op, kind));
+            explanation.ops.1.iter().filter(|(name, _)| is(name)).map(|(_, n)| n).sum()
         };
         let staying: usize = found.iter().map(|part| left(part).min(part.nodes.len())).sum();
         if self.json {

@@ -200,7 +200,7 @@ fn bad_models_and_pictures_are_clear_errors() {
     let picture = m.file("picture.png");
     std::fs::write(&picture, "this is no picture").unwrap();
     let said = fail(&["run", &compiled, &picture]);
-    assert!(said.contains("picture.png") && said.contains("not a readable picture"), "{said}");
+    assert!(said.contains("picture.png") && said.contains("it begins as no PNG, JPEG or WebP file does"), "{said}");
     assert!(fail(&["run", &compiled, &m.file("none.png")]).contains("none.png"));
     let said = fail(&["run", &picture, &picture]);
     assert!(said.contains("not a compiled model"), "{said}");

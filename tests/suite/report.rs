@@ -14,7 +14,12 @@ const PROBE: &str = include_str!("../../runtime/report/tests/report/probe.js");
 
 /// Results in the form of `swint bench --json`, with times of kernels if there are names for them.
 fn bench(m: &Model, file: &str, tool: &str, kernels: &[String]) -> String {
-    let kernel = |(index, kernel): (usize, &String)| json!({"batch": 1, "index": index, "kernel": kernel, "us": 2.5});
+    let kernel = |(index, kernel): (usize, &String)| {
+        json!({
+            "batch": 1, "index": index, "kind": "mlp", "kernel": kernel, "us": 2.5, "min_us": 2.0, "spread_percent": 1.0,
+            "share_percent": 4.0, "ops": 10, "bytes": 10, "gop_per_s": 1.0, "gb_per_s": 1.0, "roofline_percent": 3.0,
+        })
+    };
     let bench = json!({
         "schema": "swint-bench/1", "tool": {"name": tool, "version": "1.0"},
         "model": {"name": "swin", "precision": "int8", "variant": "lut", "file": null},
@@ -130,8 +135,8 @@ fn what_cannot_be_reported_is_said() {
     let good = fs::read_to_string(&path).unwrap();
     for (from, to, message) in [
         ("swint-bench/1", "swint-bench/9", "swint-bench/9"),
-        ("\"median\":1.25", "\"median\":-1", "no positive number"),
-        ("\"batch\":1", "\"batch\":0", "no positive number"),
+        ("\"median\":1.25", "\"median\":-1", "a time is above 0"),
+        ("\"batch\":1", "\"batch\":0", "are above 0"),
         ("\"tool\"", "\"tul\"", "missing field `tool`"),
         ("{\"", "{", "expected"),
     ] {

@@ -242,8 +242,9 @@ impl Generator {
             OpKind::HeadScale => {
                 let integers = |ty: &Type| ty.elem == Elem::I32 && ty.scale.channels.is_none();
                 let prefer_integers = self.rng.bool();
-                let x = self.any(|ty| ty.rank() == 4 && integers(ty)).filter(|_| prefer_integers);
-                let x = x.or_else(|| self.any(|ty| ty.rank() == 4 && ty.is_float()))?;
+                let scores = |ty: &Type| ty.rank() == 4 && ty.shape[2] == ty.shape[3];
+                let x = self.any(|ty| scores(ty) && integers(ty)).filter(|_| prefer_integers);
+                let x = x.or_else(|| self.any(|ty| scores(ty) && ty.is_float()))?;
                 let heads = self.graph.ty(x).shape[1];
                 let s = match self.graph.ty(x).is_float() {
                     true => Type::f32([heads]),

@@ -27,7 +27,8 @@ pub(crate) fn gather<E: Numeric, N: Size>(
         for i in 0..vectors {
             let mut value = x[start + i];
             if comptime!(rows.padded) {
-                value *= Vector::new(E::cast_from(keep));
+                // Not by a product: of a negative float it would be −0.
+                value = select(keep == 0i32, Vector::new(E::from_int(0)), value);
             }
             y[item * vectors + i] = value;
         }
