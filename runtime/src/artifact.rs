@@ -232,12 +232,12 @@ impl Manifest {
             return Err(format!("its program takes {} and returns {output}", input.ty));
         };
         let Some(p) = &self.preprocess else { return Ok(()) };
-        if (height, *channels) != (width, 3) || input.ty.elem != Elem::U8 {
+        if *channels != 3 || input.ty.elem != Elem::U8 {
             return Err(format!("it preprocesses pictures, but its program takes {}", input.ty));
         }
         let resized = match p.resize {
             Resize::Exact => true,
-            Resize::Short(side) => (*height..=1 << 15).contains(&(side as usize)),
+            Resize::Short(side) => (*height.max(width)..=1 << 15).contains(&(side as usize)),
         };
         if !resized || p.mean.len() != 3 || p.std.len() != 3 || !(p.labels.is_empty() || p.labels.len() == *classes) {
             return Err("its preprocessing does not fit its program".to_owned());

@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 use swint_compiler::frontend::Preprocess;
-use swint_ir::{Tensor, Type};
+use swint_ir::{Pair, Tensor, Type};
 
 /// Labelled inputs of a model.
 #[derive(Debug)]
@@ -52,7 +52,7 @@ enum Inputs {
     /// All of them, each a batch of one.
     Tensors(Vec<Tensor>),
     /// Pictures, read when they are asked for.
-    Pictures { files: Vec<PathBuf>, side: usize, preprocess: Preprocess },
+    Pictures { files: Vec<PathBuf>, sides: Pair<usize>, preprocess: Preprocess },
 }
 
 impl Dataset {
@@ -75,7 +75,7 @@ impl Dataset {
             let Some(preprocess) = preprocess else {
                 return Err(at(path, "the model takes normalised pixel_values and no pictures"));
             };
-            return Dataset::folders(path, ty.shape[1], preprocess, classes);
+            return Dataset::folders(path, Pair::new(ty.shape[1], ty.shape[2]), preprocess, classes);
         }
         let file = read_file(path)?;
         let tensors = inputs_of(&file, path, ty, split, usize::MAX)?;
@@ -91,7 +91,12 @@ impl Dataset {
         Ok(Dataset { inputs: Inputs::Tensors(tensors), labels })
     }
 
-    fn folders(path: &Path, side: usize, preprocess: &Preprocess, classes: usize) -> Result<Dataset, InputError> {
+    fn folders(
+        path: &Path,
+        sides: Pair<usize>,
+        preprocess: &Preprocess,
+        classes: usize,
+    ) -> Result<Dataset, InputError> {
         let folders = subfolders(path)?;
         if folders.len() != classes {
             return Err(at(path, format!("{} folders for the model's {classes} classes", folders.len())));
@@ -108,7 +113,7 @@ impl Dataset {
             labels.extend(std::iter::repeat_n(by_name.as_ref().map_or(i, |classes| classes[i]), found.len()));
             files.extend(found);
         }
-        Ok(Dataset { inputs: Inputs::Pictures { files, side, preprocess: preprocess.clone() }, labels })
+        Ok(Dataset { inputs: Inputs::Pictures { files, sides, preprocess: preprocess.clone() }, labels })
     }
 
     /// Some of the inputs, as one batch.
@@ -121,8 +126,8 @@ impl Dataset {
     pub fn batch(&self, range: Range<usize>) -> Result<Tensor, InputError> {
         match &self.inputs {
             Inputs::Tensors(tensors) => Ok(stack(&tensors[range])),
-            Inputs::Pictures { files, side, preprocess } => {
-                let read = files[range].iter().map(|file| read_image(file, *side, preprocess));
+            Inputs::Pictures { files, sides, preprocess } => {
+                let read = files[range].iter().map(|file| read_image(file, *sides, preprocess));
                 Ok(stack(&read.collect::<Result<Vec<_>, _>>()?))
             }
         }

@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 use swint_compiler::frontend::{Checkpoint, Interpolation, Preprocess, Resize};
-use swint_ir::{Data, Elem, Tensor, Type};
+use swint_ir::{Data, Elem, Pair, Tensor, Type};
 
 /// Why an input cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -22,15 +22,16 @@ pub(crate) fn at(path: &Path, message: impl ToString) -> InputError {
     InputError { path: path.display().to_string(), message: message.to_string() }
 }
 
-/// Reads a PNG or JPEG picture as raw `u8` pixels `[1,side,side,3]`.
+/// Reads a PNG or JPEG picture as raw `u8` pixels `[1,height,width,3]`; `sides` are the model's, one number if they are equal.
 ///
 /// # Errors
 /// When the file is no such picture.
-pub fn read_image(path: &Path, side: usize, preprocess: &Preprocess) -> Result<Tensor, InputError> {
+pub fn read_image(path: &Path, sides: impl Into<Pair<usize>>, preprocess: &Preprocess) -> Result<Tensor, InputError> {
+    let sides = sides.into();
     let bytes = fs::read(path).map_err(|e| at(path, e))?;
     let picture = Picture::decode(&bytes).map_err(|e| at(path, e))?;
-    let pixels = picture.preprocessed(side, preprocess).map_err(|e| at(path, e))?;
-    Ok(Tensor::new([1, side, side, 3], Data::U8(pixels)))
+    let pixels = picture.preprocessed(sides, preprocess).map_err(|e| at(path, e))?;
+    Ok(Tensor::new([1, sides.rows, sides.columns, 3], Data::U8(pixels)))
 }
 
 /// A decoded picture.
@@ -56,12 +57,12 @@ impl Picture {
         Ok(Picture { pixels: rgb.into_raw(), width, height })
     }
 
-    /// Resized and cropped as a model's preprocessing says, `side` by `side` pixels.
+    /// Resized and cropped as a model's preprocessing says, to the model's sides.
     ///
     /// # Errors
     /// When the resized picture is too large.
-    pub fn preprocessed(self, side: usize, preprocess: &Preprocess) -> Result<Vec<u8>, String> {
-        resized(self.pixels, self.width, self.height, side as u32, preprocess)
+    pub fn preprocessed(self, sides: impl Into<Pair<usize>>, preprocess: &Preprocess) -> Result<Vec<u8>, String> {
+        resized(self.pixels, self.width, self.height, sides.into().map(|side| side as u32), preprocess)
     }
 
     /// A part of it, resized to `side` by `side` pixels.
@@ -94,9 +95,9 @@ impl Picture {
 const MAX_PIXELS: u64 = 1 << 26;
 
 /// Resizes as PIL does (antialiased, two passes of 8 bits) and crops the centre as torchvision does.
-fn resized(pixels: Vec<u8>, width: u32, height: u32, side: u32, p: &Preprocess) -> Result<Vec<u8>, String> {
+fn resized(pixels: Vec<u8>, width: u32, height: u32, sides: Pair<u32>, p: &Preprocess) -> Result<Vec<u8>, String> {
     let (to_width, to_height) = match p.resize {
-        Resize::Exact => (side, side),
+        Resize::Exact => (sides.columns, sides.rows),
         Resize::Short(short) => {
             let long = |long: u32, other: u32| (short as u64 * long as u64 / other as u64) as u32;
             if width <= height { (short, long(height, width)) } else { (long(width, height), short) }
@@ -110,11 +111,11 @@ fn resized(pixels: Vec<u8>, width: u32, height: u32, side: u32, p: &Preprocess) 
     let narrowed = convolved(pixels, (width, height), (to_width, height), p.interpolation)?;
     let resized = convolved(narrowed, (to_width, height), (to_width, to_height), p.interpolation)?;
     // torchvision's center_crop rounds half to even.
-    let offset = |extent: u32| ((extent - side) as f64 / 2.0).round_ties_even() as usize;
-    let (left, top, side) = (offset(to_width), offset(to_height), side as usize);
-    let rows = (top..top + side).flat_map(|row| {
+    let offset = |extent: u32, side: u32| ((extent - side) as f64 / 2.0).round_ties_even() as usize;
+    let (left, top) = (offset(to_width, sides.columns), offset(to_height, sides.rows));
+    let rows = (top..top + sides.rows as usize).flat_map(|row| {
         let start = (row * to_width as usize + left) * 3;
-        &resized[start..start + side * 3]
+        &resized[start..start + sides.columns as usize * 3]
     });
     Ok(rows.copied().collect())
 }
@@ -229,7 +230,7 @@ pub fn read_some(
             ));
         };
         let files = images_below(path)?;
-        let read = |i: usize| read_image(&files[i], ty.shape[1], preprocess);
+        let read = |i: usize| read_image(&files[i], Pair::new(ty.shape[1], ty.shape[2]), preprocess);
         return spaced(files.len(), limit).map(read).collect();
     }
     inputs_of(&read_file(path)?, path, ty, split, limit)

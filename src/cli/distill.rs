@@ -294,6 +294,11 @@ impl Args {
 
     /// Training pictures, and those to judge by.
     fn pictures(&self, spec: &Spec, preprocess: &Preprocess) -> miette::Result<(Pictures, Option<Pictures>)> {
+        if spec.height != spec.width || spec.classes == 0 {
+            let (height, width, classes) = (spec.height, spec.width, spec.classes);
+            let found = format!("takes {height} by {width} pixels and has {classes} classes");
+            return Err(miette!("distillation wants square images and classes, but this model {found}"));
+        }
         let open = |path: &Path, split| {
             Pictures::open(&resolve(path)?, split, spec.height, spec.classes, preprocess).map_err(|e| miette!("{e}"))
         };

@@ -4,7 +4,10 @@ use super::{DeviceArg, Engine, print, print_json};
 use miette::{IntoDiagnostic, miette};
 use serde_json::json;
 use std::{path::PathBuf, process::ExitCode};
-use swint::runtime::{artifact::Artifact, inputs::read_image};
+use swint::{
+    ir::Pair,
+    runtime::{artifact::Artifact, inputs::read_image},
+};
 
 /// Arguments.
 #[derive(clap::Args)]
@@ -32,10 +35,11 @@ impl Args {
         let Some(preprocess) = &artifact.manifest.preprocess else {
             return Err(miette!("this model takes normalised pixel_values: its description has no [preprocess]"));
         };
-        let side = artifact.module.graph.inputs[0].ty.shape[1];
+        let shape = &artifact.module.graph.inputs[0].ty.shape;
+        let sides = Pair::new(shape[1], shape[2]);
         // Every picture is read before the first is classified: a bad one stops the run with nothing printed.
         let pictures: Vec<_> =
-            self.images.iter().map(|p| read_image(p, side, preprocess)).collect::<Result<_, _>>().into_diagnostic()?;
+            self.images.iter().map(|p| read_image(p, sides, preprocess)).collect::<Result<_, _>>().into_diagnostic()?;
         let engine = Engine::new(&artifact.module, self.device, 1)?;
         let mut rows = Vec::new();
         for (path, picture) in self.images.iter().zip(pictures) {

@@ -52,6 +52,18 @@ fn cifar10_int8_gelu() {
     kernels_equal_the_interpreter("cifar10", Precision::Int8, Activation::Gelu);
 }
 
+/// Padding before and after the shift, windows and shifts of two sides, odd sides, cosine attention: in floats, in integers, fused and
+/// not.
+#[test]
+fn padded_models_and_second_versions() {
+    for name in ["timm_pad", "transformers_pad", "timm_v2_pad", "torchvision_v2_pad"] {
+        kernels_equal_the_interpreter(name, Precision::F32, Activation::Gelu);
+        kernels_equal_the_interpreter(name, Precision::Int8, Activation::Lut);
+        let options = Options { precision: Precision::Int8, fuse: false, ..Options::default() };
+        compare(name, &compiled_with(name, &options));
+    }
+}
+
 /// Every kernel that an int8 model may have beside its integer ones, and their neighbours.
 #[test]
 fn micro_int8_with_float_ops() {

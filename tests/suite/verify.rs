@@ -90,6 +90,17 @@ fn odd_is_exact() {
     models_are_exact("timm_odd");
 }
 
+/// Padding before and after the shift, windows and shifts of two sides, odd sides, cosine attention.
+#[test]
+fn padded_and_second_versions_are_exact() {
+    for name in ["timm_pad", "transformers_pad", "timm_v2_pad", "torchvision_v2_pad"] {
+        for (precision, fuse) in [(Precision::F32, true), (Precision::Int8, true), (Precision::Int8, false)] {
+            let module = compiled_with(name, &Options { precision, fuse, ..Options::default() });
+            is_exact(name, &module, 2, &[stack(&noise(&module, 2))]);
+        }
+    }
+}
+
 #[test]
 fn the_bundled_model_is_exact() {
     models_are_exact("cifar10");

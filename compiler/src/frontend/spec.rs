@@ -57,11 +57,10 @@ pub enum Version {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Partition {
-    /// A window is no larger than the grid, and an axis that it covers is not shifted. Tokens are shifted, then padded. The grid's sides
-    /// are taken as halved and rounded down at each merging, though merging rounds up.
+    /// A window is no larger than the grid, and an axis that it covers is not shifted. Tokens are shifted, then padded.
     Timm,
     /// The window is square and no larger than the shorter side; where it covers that, nothing is shifted. Tokens are padded, then
-    /// shifted. The second version takes sides rounded down, as timm, and the height for both.
+    /// shifted. The second version goes by the height, halved and rounded down at each merging, though merging rounds up.
     Transformers,
     /// The window is as large as it is said to be. Tokens are padded, then shifted, but not along an axis that one window covers.
     Torchvision,
@@ -165,10 +164,7 @@ impl Spec {
         let window = Pair::from(self.window);
         let half = |covered: bool| if covered { 0 } else { self.window / 2 };
         match (self.partition, &self.version) {
-            (Partition::Timm, _) => {
-                let covered = rounded_down.map(|side| side <= self.window);
-                (rounded_down.zip(window, usize::min), covered.map(half))
-            }
+            (Partition::Timm, _) => (grid.zip(window, usize::min), grid.map(|side| half(side <= self.window))),
             (Partition::Transformers, Version::V1) => {
                 let side = grid.rows.min(grid.columns);
                 (Pair::from(side.min(self.window)), Pair::from(half(side <= self.window)))
@@ -486,7 +482,7 @@ std = [0.229, 0.224, 0.225]
             let show = |s: Stage| format!("{} {} {} {}", s.grid, s.window, s.shift, s.padded());
             spec.stages().map(show).collect::<Vec<_>>()
         };
-        assert_eq!(stages(""), ["[30, 21] 8 4 [32, 24]", "[15, 11] 8 4 16", "[8, 6] [7, 5] 0 [14, 10]"]);
+        assert_eq!(stages(""), ["[30, 21] 8 4 [32, 24]", "[15, 11] 8 4 16", "[8, 6] [8, 6] 0 [8, 6]"]);
         assert_eq!(
             stages("partition = \"transformers\""),
             ["[30, 21] 8 4 [32, 24]", "[15, 11] 8 4 16", "[8, 6] 6 0 [12, 6]"]
