@@ -36,8 +36,8 @@ fn the_bundled_model_is_timed_at_several_batches_and_kernel_by_kernel() {
     assert_eq!(report.results.iter().map(|r| (r.batch, r.runs)).collect::<Vec<_>>(), [(1, 3), (2, 3)]);
     assert_eq!((report.model.launches, report.clock, report.device.threads.is_some()), (Some(44), Clock::Host, true));
     assert!(report.command.starts_with("swint bench ") && report.started.ends_with('Z'), "{report:?}");
-    // Kernels are compiled in the first run, and never in a counted one.
-    assert!(report.cold.compile_ms.is_none() && report.cold.first_ms.unwrap() > 2.0 * report.results[0].ms.min);
+    // On the CPU kernels are compiled in the first inference.
+    assert!(report.cold.compile_ms.is_none() && report.cold.first_ms > Some(0.0), "{:?}", report.cold);
     for result in &report.results {
         let split = result.split_ms;
         assert!(split.enqueue.is_none() && split.total().unwrap() > 0.0 && result.split_clock == Some(Clock::Host));
@@ -116,7 +116,7 @@ fn earlier_results_are_a_gate() {
     let other = results(&m, "other.json", "onnxruntime", &[(1, 10.0)]);
     let said = fail(&["bench", &before, "--against", &other]);
     assert!(said.contains(r#"tool: "swint" and "onnxruntime""#), "{said}");
-    assert!(fail(&["bench", &before, "--against", &before, "--noise", "-1"]).contains("percent from 0"));
+    assert!(fail(&["bench", &before, "--against", &before, "--noise=-1"]).contains("percent from 0"));
     assert!(fail(&["bench", &before]).contains("give --versus or --against"));
 }
 

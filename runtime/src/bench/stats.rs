@@ -100,6 +100,7 @@ mod tests {
         assert_eq!([s.min, s.median, s.p90, s.p95, s.p99, s.max], [1.0, 50.0, 90.0, 95.0, 99.0, 100.0]);
         assert_eq!((s.mean, s.spread_percent), (50.5, 100.0));
         assert_eq!(percentile(&[7.0], 0.99), 7.0);
+        assert_eq!([0.5, 0.6, 0.61].map(|p| percentile(&[1.0, 2.0, 3.0, 4.0, 5.0], p)), [3.0, 3.0, 4.0]);
         assert_eq!(Summary::of(&mut [3.0]).spread_percent, 0.0);
     }
 
