@@ -133,7 +133,7 @@ fn what_cannot_be_reported_is_said() {
         ("\"median\":1.25", "\"median\":-1", "no positive number"),
         ("\"batch\":1", "\"batch\":0", "no positive number"),
         ("\"tool\"", "\"tul\"", "missing field `tool`"),
-        ("{\"", "{", "expected"),
+        ("{\"", "{", "key must be a string"),
     ] {
         assert!(good.contains(from));
         fs::write(&path, good.replace(from, to)).unwrap();
