@@ -138,7 +138,7 @@ fn what_cannot_be_reported_is_said() {
         ("\"median\":1.25", "\"median\":-1", "a time is above 0"),
         ("\"batch\":1", "\"batch\":0", "are above 0"),
         ("\"tool\"", "\"tul\"", "missing field `tool`"),
-        ("{\"", "{", "expected"),
+        ("{\"", "{", "key must be a string"),
     ] {
         assert!(good.contains(from));
         fs::write(&path, good.replace(from, to)).unwrap();
