@@ -58,9 +58,9 @@ fn sizes_need_not_be_square_or_smaller_than_the_picture() {
     let golden = goldens("goldens");
     let photo = repo("tests/images/kinds/lossless.webp");
     for (recipe, height, width, resize, interpolation) in [
-        ("exact 20x40", 20, 40, Resize::Exact, BICUBIC),
+        ("exact 20x28", 20, 28, Resize::Exact, BICUBIC),
         ("short 60, 48x48", 48, 48, Resize::Short(60), BICUBIC),
-        ("short 60, 50x31 bilinear", 50, 31, Resize::Short(60), BILINEAR),
+        ("short 58, 50x31 bilinear", 50, 31, Resize::Short(58), BILINEAR),
         ("short 16, 20x12", 20, 12, Resize::Short(16), BICUBIC),
     ] {
         let found = read_image(&photo, Pair::new(height, width), &preprocess(resize, interpolation)).unwrap();
