@@ -197,7 +197,7 @@ fn summary(survey: &Survey, rows: &[Row<'_>]) -> String {
     let (all, header) = (survey.header.tensors.len(), survey.header.data - 8);
     let of = if rows.len() < all { format!(" of {all}") } else { String::new() };
     let mut text =
-        format!("\n{}{of} tensors, {parameters} parameters, {bytes} bytes; header {header} bytes\n", rows.len());
+        format!("\ntensors {}{of}, parameters {parameters}, bytes {bytes}; header {header} bytes\n", rows.len());
     for (key, value) in &survey.header.metadata {
         text += &format!("metadata  {}: {}\n", printable(key), printable(value));
     }
