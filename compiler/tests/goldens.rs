@@ -92,11 +92,6 @@ fn padded_models_match_their_libraries() {
     assert_eq!(compare_with_goldens("transformers_pad"), 1);
 }
 
-#[test]
-fn hf_pad_adhoc() {
-    compare_with_goldens("hf_pad");
-}
-
 /// A padded model is integer-only and takes as many kernels as others; a V2, which has more, has no float either.
 #[test]
 fn padded_and_second_versions_become_integers() {
@@ -120,6 +115,9 @@ fn padded_and_second_versions_become_integers() {
             assert!(quantized, "{name}: {floats:?}\n{}", compiled.graph);
             let launches = plan(&compiled.graph).unwrap().launches.len();
             println!("{name} fuse {fuse}: {launches} launches {:?}", compiled.graph.op_counts());
+            // Five a block or fewer; beside them the quantized pixels, the embedding, padding for the merging, it, and the head.
+            let first_version = !name.contains("v2");
+            assert!(!(fuse && first_version) || launches <= 5 * 4 + 5, "{name}: {launches}");
             for input in &inputs {
                 let (a, b) = (logits(&module, input), logits(&compiled, input));
                 let norm = |v: &mut dyn Iterator<Item = f32>| v.map(|x| x * x).sum::<f32>().sqrt();
