@@ -47,7 +47,8 @@ fn launches_are_exact(
         assert_eq!(run.findings, [], "{name} {target} {kernel}");
         assert_eq!((&run.mismatch, run.unwritten), (&None, 0), "{name} {target} {kernel}");
         assert!(run.stats.instructions() > 0);
-        if run.launch.blueprint != Blueprint::Plain {
+        // Rows of 16 channels are half a sector.
+        if run.launch.blueprint != Blueprint::Plain && !name.ends_with("_pad") {
             moves_little(name, &run);
         }
         observe(&run);
