@@ -27,7 +27,10 @@ pub(crate) fn gather<E: Numeric, N: Size>(
         for i in 0..vectors {
             let mut value = x[start + i];
             if comptime!(rows.padded) {
-                value *= Vector::new(E::cast_from(keep));
+                // A product with 0 may be −0, or NaN.
+                if keep == 0i32 {
+                    value = Vector::new(E::from_int(0));
+                }
             }
             y[item * vectors + i] = value;
         }
