@@ -163,7 +163,7 @@ fn check_looks_into_compiled_models() {
 #[test]
 fn errors_as_json_are_one_line() {
     let m = model("timm_micro");
-    let spec = fs::read_to_string(&m.spec).unwrap().replace("classes = ", "classes = 0 #");
+    let spec = fs::read_to_string(&m.spec).unwrap().replace("classes = ", "classes = 99999 #");
     let bad = m.file("bad.toml");
     fs::write(&bad, spec.replace("patch = ", "patch = 0 #")).unwrap();
     let out = swint(&["compile", &bad, "--weights", &m.weights, "-o", &m.file("o.swint"), "--error-format", "json"]);
