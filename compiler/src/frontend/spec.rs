@@ -502,7 +502,7 @@ std = [0.229, 0.224, 0.225]
             ("window = 7", "window = 7\nversion = 2\npretrained_windows = [7]", (8, 22), "lists 1 stages, depths 4"),
             ("window = 7", "window = 7\npretrained_windows = [7]", (7, 22), "only version 2 has"),
             ("window = 7", "window = 7\npartition = \"tf\"", (7, 13), "unknown variant `tf`"),
-            ("image = 224", "image = 16", (3, 9), "too few patches for so many stages"),
+            ("image = 224", "image = 2", (3, 9), "too few patches for so many stages"),
             ("image = 224", "image = [224, 222]", (3, 9), "patches of 4 do not tile an image of 224 by 222"),
             ("image = 224", "image = [224]", (3, 9), "image must be a side, or [height, width], in pixels"),
             ("window = 7", "windows = 7", (6, 1), "unknown field `windows`"),

@@ -5,7 +5,7 @@
 //! title at every mark, colours follow the reader's choice of light and dark, and what is wide scrolls inside its box. The same
 //! report is the same page, byte for byte. All names are escaped: they come from files.
 //!
-//! [`Report`] is what a page is made of, plain data that somebody else has read and measured; [`page`] makes it.
+//! [`Report`] is what a page is made of, plain data that somebody else has read and measured; [`page()`] makes it.
 
 mod launches;
 mod page;

@@ -27,7 +27,7 @@ pub(crate) fn gather<E: Numeric, N: Size>(
         for i in 0..vectors {
             let mut value = x[start + i];
             if comptime!(rows.padded) {
-                // Not by a product: of a negative float it would be −0.
+                // Not by a product, which may be −0, or NaN.
                 value = select(keep == 0i32, Vector::new(E::from_int(0)), value);
             }
             y[item * vectors + i] = value;

@@ -205,9 +205,10 @@ fn integer_examples() -> Vec<Example> {
         }));
     }
     // q or k of length 1, and scores of such with a scale for each head.
-    for (ty, to, scale) in
-        [(int(Elem::I16, 1e-3, &[2, 5, 6]), Elem::I8, 1.0 / 127.0), (int(Elem::I8, 0.05, &[2, 5, 6]), Elem::I16, 1e-4)]
-    {
+    for (ty, to, scale) in [
+        (int(Elem::I16, 1e-3, &[2, 5, 6]), Elem::I8, 1.0 / 127.0),
+        (int(Elem::I8, 0.05, &[2, 40, 6]), Elem::I16, 3.1e-5),
+    ] {
         all.push(example(&[ty], |m, x| {
             let x = push(m, Op::Dequantize {}, x);
             let y = push(m, Op::L2Norm { heads: 2, eps: F32::new(1e-12) }, &[x]);
