@@ -39,8 +39,8 @@ pub enum Kernel {
     L2Norm { channels: usize, eps: F32 },
     /// Item: a head of a row, `channels` of them. Inputs: x, the multiplier's mantissa `[1]` and shift `[1]`.
     QL2Norm { x: Elem, channels: usize, to: Elem },
-    /// Item: a score. Inputs: scores, the heads' scales.
-    HeadScale { elem: Elem, heads: usize, tokens: usize },
+    /// Item: a score, of which a head of a window has `area`. Inputs: scores, the heads' scales.
+    HeadScale { elem: Elem, heads: usize, area: usize },
     /// Item: a row. Input: scores.
     Softmax { n: usize },
     /// Item: a row. Inputs: scores, the table of powers, the mantissa `[1]` and shift `[1]` of the exponent's multiplier.
@@ -169,8 +169,8 @@ impl fmt::Display for Kernel {
             }
             Kernel::L2Norm { channels, eps } => write!(f, "l2_norm[channels={channels},eps={eps}]"),
             Kernel::QL2Norm { x, channels, to } => write!(f, "ql2_norm[{x},channels={channels},to={to}]"),
-            Kernel::HeadScale { elem, heads, tokens } => {
-                write!(f, "head_scale[{elem},heads={heads},tokens={tokens}]")
+            Kernel::HeadScale { elem, heads, area } => {
+                write!(f, "head_scale[{elem},heads={heads},area={area}]")
             }
             Kernel::Normalize { channels } => write!(f, "normalize[channels={channels}]"),
             Kernel::LayerNorm { channels, eps } => write!(f, "layer_norm[channels={channels},eps={eps}]"),

@@ -285,7 +285,9 @@ impl Lowering<'_> {
                 inputs.extend(multipliers(&units, *scale));
                 (Kernel::QL2Norm { x: x.elem, channels: x.last() / heads, to: *elem }, y.rows() * heads)
             }
-            Op::HeadScale {} => (Kernel::HeadScale { elem: x.elem, heads: x.shape[1], tokens: x.last() }, y.elements()),
+            Op::HeadScale {} => {
+                (Kernel::HeadScale { elem: x.elem, heads: x.shape[1], area: x.shape[2] * x.shape[3] }, y.elements())
+            }
             Op::Softmax {} => (Kernel::Softmax { n: x.last() }, y.rows()),
             Op::QSoftmax {} => {
                 inputs.push(Operand::Const(ConstSource::Powers));

@@ -38,8 +38,8 @@ pub(crate) fn scores<X: Numeric, Y: Numeric, A: Numeric, N: Size>(
 
 /// The head of score i.
 #[cube]
-fn head_of(i: usize, #[comptime] heads: usize, #[comptime] tokens: usize) -> usize {
-    i / comptime!(tokens * tokens) % heads
+fn head_of(i: usize, #[comptime] heads: usize, #[comptime] area: usize) -> usize {
+    i / area % heads
 }
 
 /// `y = x·s[h]`; an item is a score (w,h,i,j).
@@ -50,13 +50,13 @@ pub(crate) fn scaled(
     y: &mut [f32],
     items: u32,
     #[comptime] heads: usize,
-    #[comptime] tokens: usize,
+    #[comptime] area: usize,
     #[comptime] per_unit: u32,
 ) {
     let (first, end) = unit_items(items, per_unit);
     for item in first..end {
         let i = item as usize;
-        y[i] = x[i] * s[head_of(i, heads, tokens)];
+        y[i] = x[i] * s[head_of(i, heads, area)];
     }
 }
 
@@ -68,14 +68,14 @@ pub(crate) fn int_scaled(
     y: &mut [i32],
     items: u32,
     #[comptime] heads: usize,
-    #[comptime] tokens: usize,
+    #[comptime] area: usize,
     #[comptime] per_unit: u32,
 ) {
     let (first, end) = unit_items(items, per_unit);
     for item in first..end {
         let i = item as usize;
         let score = min(max(x[i], -MAX_SCORE), MAX_SCORE);
-        y[i] = score * i32::cast_from(s[head_of(i, heads, tokens)]);
+        y[i] = score * i32::cast_from(s[head_of(i, heads, area)]);
     }
 }
 

@@ -270,14 +270,14 @@ fn plain(kernel: &Kernel, items: usize, work: Work, target: Target<'_>) {
                 scalars: [], comptime: [channels, low, high]
             )))
         }
-        Kernel::HeadScale { elem, heads, tokens } => match elem {
+        Kernel::HeadScale { elem, heads, area } => match elem {
             Elem::F32 => kernel!(
                 target, work, attention::scaled::Scaled<>,
-                items: items, block: ELEMENTS, sizes: [], buffers: [0, 1, 2], scalars: [], comptime: [heads, tokens]
+                items: items, block: ELEMENTS, sizes: [], buffers: [0, 1, 2], scalars: [], comptime: [heads, area]
             ),
             _ => kernel!(
                 target, work, attention::int_scaled::IntScaled<>,
-                items: items, block: ELEMENTS, sizes: [], buffers: [0, 1, 2], scalars: [], comptime: [heads, tokens]
+                items: items, block: ELEMENTS, sizes: [], buffers: [0, 1, 2], scalars: [], comptime: [heads, area]
             ),
         },
         Kernel::Softmax { n } => kernel!(
