@@ -33,7 +33,7 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Picture, String> {
         return Err("the JPEG file is cut off: it has no end".to_owned());
     }
     let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
-    let own = if format == ImageFormat::Jpeg { jpeg::decode(bytes, (width, height)) } else { Ok(None) };
+    let own = if format == ImageFormat::Jpeg { jpeg::decode(bytes) } else { Ok(None) };
     let own = own.map_err(|error| format!("not a readable JPEG file: {error}"))?;
     let own = own.and_then(|pixels| RgbImage::from_raw(width, height, pixels)).map(DynamicImage::ImageRgb8);
     let image = own.map_or_else(|| DynamicImage::from_decoder(decoder), Ok).map_err(unreadable)?;
