@@ -104,7 +104,7 @@ mod tests {
     fn window_reverse_undoes_window_partition() {
         for window in [Pair::from(2), Pair::new(2, 3), Pair::new(4, 1)] {
             let tokens = window.rows * window.columns;
-            let forth = IndexMap::of(&Op::WindowPartition { window: window.into() }, &[1, 4, 6, 3]);
+            let forth = IndexMap::of(&Op::WindowPartition { window }, &[1, 4, 6, 3]);
             let back = IndexMap::of(&Op::WindowReverse { window, height: 4, width: 6 }, &[24 / tokens, tokens, 3]);
             let both: Vec<u32> = back.source.iter().map(|&i| forth.source[i as usize]).collect();
             assert_eq!(both, (0..24).collect::<Vec<u32>>());
