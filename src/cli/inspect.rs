@@ -6,7 +6,10 @@ use miette::miette;
 use serde_json::{Value as Json, json};
 use std::{fs, path::PathBuf, process::ExitCode};
 use swint::{
-    compiler::frontend::checkpoint::{Entry, Problem, Statistics, Survey, printable, survey},
+    compiler::frontend::{
+        checkpoint::{Entry, Problem, Statistics, Survey, printable, survey},
+        recognised,
+    },
     runtime::artifact::Artifact,
 };
 
@@ -84,6 +87,7 @@ impl Args {
             "file": self.file.display().to_string(),
             "bytes": fs::metadata(&self.file).map(|data| data.len()).ok(),
             "header_bytes": survey.header.data - 8,
+            "layout": layout(survey),
             "metadata": survey.header.metadata,
             "tensors": rows.iter().map(Row::json).collect::<Vec<_>>(),
             "parameters": parameters,
@@ -191,6 +195,11 @@ fn table(rows: &[Row<'_>], statistics: bool) -> String {
     text
 }
 
+/// Whose names the tensors have.
+fn layout(survey: &Survey) -> Option<&'static str> {
+    recognised(survey.header.tensors.iter().map(|tensor| tensor.name.as_str())).map(|layout| layout.name)
+}
+
 /// What is to be said of the whole file.
 fn summary(survey: &Survey, rows: &[Row<'_>]) -> String {
     let (parameters, bytes) = sums(rows.iter().map(|row| row.entry));
@@ -198,6 +207,9 @@ fn summary(survey: &Survey, rows: &[Row<'_>]) -> String {
     let of = if rows.len() < all { format!(" of {all}") } else { String::new() };
     let mut text =
         format!("\ntensors {}{of}, parameters {parameters}, bytes {bytes}; header {header} bytes\n", rows.len());
+    if let Some(layout) = layout(survey) {
+        text += &format!("layout    {layout}\n");
+    }
     for (key, value) in &survey.header.metadata {
         text += &format!("metadata  {}: {}\n", printable(key), printable(value));
     }

@@ -11,7 +11,7 @@ mod swin;
 
 pub use checkpoint::{Checkpoint, CheckpointError, Limits};
 pub use config::{ConfigFile, read_config};
-pub use layout::{Canonical, CheckpointFile, Layout, canonical, canonical_modules};
+pub use layout::{Canonical, CheckpointFile, Layout, canonical, canonical_modules, recognised};
 pub use load::{LoadError, Loaded, load, load_checkpoint, load_folder, load_spec, weight_files};
 pub use presets::{preset, preset_names};
 pub use spec::{Interpolation, Partition, Preprocess, Resize, Spec, Stage, Version};

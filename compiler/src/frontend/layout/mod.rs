@@ -22,6 +22,11 @@ impl fmt::Debug for Layout {
     }
 }
 
+/// The layout that names of tensors have; `None` where they are of no Swin.
+pub fn recognised<'a>(names: impl Iterator<Item = &'a str> + Clone) -> Option<&'static Layout> {
+    Naming::of(names).map(|naming| naming.layout)
+}
+
 /// The canonical names of modules that a library names: `names`, of a model whose canonical modules are `modules`. A name that is none
 /// of the library's stands for itself; what a model without a head calls its result may be called logits.
 pub fn canonical_modules<'a>(
