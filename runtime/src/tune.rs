@@ -18,7 +18,7 @@ use std::{
     time::{Duration, Instant},
 };
 use swint_compiler::plan::{Blueprint, Choices, Launch, Whole};
-use swint_ir::{Module, Tensor};
+use swint_ir::{Graph, Module, Tensor};
 
 /// Time that a round runs before it is measured: clocks rise with work.
 const WARM_UP: Duration = Duration::from_millis(100);
@@ -112,8 +112,8 @@ impl<P: FnMut(usize, usize)> Tuner<'_, P> {
         fixed: &Choices,
         options: &BTreeMap<String, Vec<Blueprint>>,
     ) -> Result<(), VerifyError> {
-        // The interpreter's results, which all sessions of these rounds share: their graphs are alike.
-        let mut wanted: Option<Vec<Vec<u8>>> = None;
+        // A graph, and the interpreter's results of its nodes: a round whose MLPs are as those of the round before has the same.
+        let mut known: Option<(Graph, Vec<Vec<u8>>)> = None;
         for (round, number) in rounds.enumerate() {
             (self.progress)(number, self.all);
             let tried =
@@ -129,9 +129,10 @@ impl<P: FnMut(usize, usize)> Tuner<'_, P> {
                     continue;
                 }
             };
-            let wanted = match &mut wanted {
-                Some(known) => known,
-                none => none.insert(results(&session.module().graph, self.module, self.inputs)?),
+            let graph = &session.module().graph;
+            let wanted = match known.take().filter(|(of, _)| of == graph) {
+                Some((_, wanted)) => wanted,
+                None => results(graph, self.module, self.inputs)?,
             };
             // What comes after a wrong result is not judged.
             let mut right: Vec<Option<bool>> = Vec::new();
@@ -143,6 +144,7 @@ impl<P: FnMut(usize, usize)> Tuner<'_, P> {
                 Ok(_) => self.measure(&session, &right, &tried, round == 0)?,
                 Err(error) => warn(&format!("round {}: {error}", number + 1)),
             }
+            known = Some((graph.clone(), wanted));
         }
         Ok(())
     }

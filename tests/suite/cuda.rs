@@ -66,17 +66,22 @@ fn tuning_keeps_the_fastest_right_kernels() {
     let (stand, m) = (Stand::new(), model("timm_micro"));
     let compiled = integers(&m);
     let timings = m.file("timings.json");
-    let json = stand.succeed("89", &["tune", &compiled, "--samples", "1", "--options", "2", "--json", "-o", &timings]);
+    // MLPs of 32 channels have three ways of being one kernel, those of 64 five: in the last rounds some are and others are not.
+    let json = stand.succeed("89", &["tune", &compiled, "--samples", "1", "--options", "5", "--json", "-o", &timings]);
     let json: serde_json::Value = serde_json::from_str(&json).unwrap();
     let kernels = json["kernels"].as_array().unwrap();
     assert!(kernels.len() > 10 && json["device"].as_str().unwrap().contains("sm_89"), "{json}");
     let us =
         |kernel: &serde_json::Value| (kernel["likely_us"].as_f64().unwrap(), kernel["best"]["us"].as_f64().unwrap());
     assert!(kernels.iter().all(|k| k["wrong"] == 0 && us(k).1 <= us(k).0), "{json}");
-    assert!(kernels.iter().filter(|k| k["tried"] == 2).count() > 10, "{json}");
+    assert!(kernels.iter().filter(|k| k["tried"] == 5).count() > 10, "{json}");
+    let wholes = kernels.iter().filter(|k| k["kernel"].as_str().unwrap().starts_with("mlp["));
+    let mut tried: Vec<u64> = wholes.map(|k| k["tried"].as_u64().unwrap()).collect();
+    tried.sort_unstable();
+    assert_eq!(tried, [3, 5], "{json}");
     // Later sessions plan with what was found, and are right.
     let said = stand.succeed("89", &["verify", &compiled, "--device", "cuda"]);
-    assert!(said.contains("23 of 23 launches"), "{said}");
+    assert!(said.contains("launches give the interpreter's bits"), "{said}");
     // The rewrites cost what was measured.
     let calibration = shared_file("timm_micro", "input.safetensors");
     let (spec, weights) = (&m.spec, &m.weights);
