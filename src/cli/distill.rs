@@ -493,7 +493,7 @@ fn read_checkpoint(spec: &Spec, path: &Path, limits: &Limits) -> miette::Result<
         bytes.extend(read.map_err(|e| coded(Code::Unreadable, format!("cannot read {}: {e}", file.display())))?);
     }
     let checkpoint = frontend::load_checkpoint(spec.clone(), path, limits)?;
-    checkpoint.notes.iter().for_each(|note| say(format_args!("note: {}: {note}", path.display())));
+    checkpoint.notes.iter().for_each(|note| say(format_args!("warning: {}: {note}", path.display())));
     Ok((bytes, checkpoint))
 }
 

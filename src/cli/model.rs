@@ -119,7 +119,7 @@ impl ModelArgs {
             if layout.name != "timm" {
                 say(format_args!("note: the tensors are named as in {}", layout.name));
             }
-            notes.iter().for_each(|note| say(format_args!("note: {}: {note}", weights.display())));
+            notes.iter().for_each(|note| say(format_args!("warning: {}: {note}", weights.display())));
             return Ok((spec, module));
         }
         let description = frontend::load_spec(spec)?;
