@@ -1,7 +1,7 @@
 //! Vectors of integers at length 1: an exact sum of squares, one reciprocal square root, shifts.
 //!
 //! For a vector x of D integers of any scale, `x / ‖x‖ = x / √V` with `V = Σx²`, exactly: the scale cancels. Only the root is
-//! rounded, by [`root`](super::layer_norm::root).
+//! rounded, by [`root`].
 //!
 //! Ranges, for 16-bit x and D ≤ 2^14: `V ≤ 2^44`.
 
