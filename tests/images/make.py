@@ -112,6 +112,7 @@ bicubic, bilinear = Image.Resampling.BICUBIC, Image.Resampling.BILINEAR
 # Pillow 13 resizes rows first where the width grows and the height shrinks, as no version before it did: not here.
 goldens["exact 20x28"] = np.asarray(resized((28, 20), bicubic))
 goldens["short 60, 48x48"] = np.asarray(cropped(resized((80, 60), bicubic), 48, 48))
+goldens["short 60, 50x31 bilinear"] = np.asarray(cropped(resized((80, 60), bilinear), 31, 50))
 goldens["short 20, 18x15 bilinear"] = np.asarray(cropped(resized((26, 20), bilinear), 15, 18))
 goldens["short 16, 20x12"] = np.asarray(cropped(resized((21, 16), bicubic), 12, 20))
 save_file({name: np.ascontiguousarray(golden) for name, golden in goldens.items()}, here / "goldens.safetensors")

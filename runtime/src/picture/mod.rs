@@ -64,7 +64,6 @@ impl Picture {
             &self.pixels[start..start + width as usize * 3]
         });
         let Pair { rows: to_height, columns: to_width } = size.into().map(|side| side as u32);
-        let narrowed = convolved(rows.copied().collect(), (width, height), (to_width, height), how)?;
-        convolved(narrowed, (to_width, height), (to_width, to_height), how)
+        Ok(convolved(rows.copied().collect(), (width, height), (to_width, to_height), how))
     }
 }

@@ -1,15 +1,13 @@
-//! Resizes as Pillow does: antialiased, columns first, rounded to 8 bits, then rows.
+//! Resizes as Pillow does, to the last bit: antialiased, columns first, rounded to 8 bits, then rows.
+//!
+//! (Pillow 13 takes rows first where a picture becomes wider and less high; no version before it did.)
 
 use super::Picture;
-use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer, images::Image};
 use swint_compiler::frontend::{Interpolation, Preprocess, Resize};
-use swint_ir::{Data, Elem, Pair};
+use swint_ir::Pair;
 
-/// Most pixels of a resized picture, and of the one between the two passes: 800 MB while it is resized.
+/// Most pixels of a resized picture, and of the one between the two passes.
 const MAX_PIXELS: u64 = 1 << 26;
-
-/// Pixels that are resized at once where rows do not depend on each other: 12 MB of floats.
-const BAND: usize = 1 << 20;
 
 /// Resizes and crops the centre, as torchvision does.
 pub(super) fn fitted(picture: Picture, size: Pair<usize>, p: &Preprocess) -> Result<Vec<u8>, String> {
@@ -24,8 +22,7 @@ pub(super) fn fitted(picture: Picture, size: Pair<usize>, p: &Preprocess) -> Res
     if u64::from(to_width) * u64::from(height.max(to_height)) > MAX_PIXELS {
         return Err(format!("resizing {width} by {height} to {to_width} by {to_height} would take too much memory"));
     }
-    let narrowed = convolved(pixels, (width, height), (to_width, height), p.interpolation)?;
-    let resized = convolved(narrowed, (to_width, height), (to_width, to_height), p.interpolation)?;
+    let resized = convolved(pixels, (width, height), (to_width, to_height), p.interpolation);
     Ok(centre(&resized, Pair::new(to_height as usize, to_width as usize), size))
 }
 
@@ -47,32 +44,80 @@ fn centre(pixels: &[u8], from: Pair<usize>, size: Pair<usize>) -> Vec<u8> {
     out
 }
 
-/// Resizes along one axis in `f32` and rounds half up. `from` and `to` are width and height.
-pub(super) fn convolved(
-    pixels: Vec<u8>,
-    from: (u32, u32),
-    to: (u32, u32),
-    how: Interpolation,
-) -> Result<Vec<u8>, String> {
-    if from == to {
-        return Ok(pixels);
-    }
-    let filter = match how {
-        Interpolation::Bicubic => FilterType::CatmullRom,
-        Interpolation::Bilinear => FilterType::Bilinear,
+/// Bits after the point of a weight.
+const BITS: u32 = 22;
+
+/// What a pixel is made of: the first of its sources, and the weights of them.
+struct Taps {
+    first: usize,
+    weights: Vec<i32>,
+}
+
+/// What each of `to` pixels of a line is made of, from `from`: Pillow's weights, in its integers.
+fn taps(from: usize, to: usize, how: Interpolation) -> Vec<Taps> {
+    let (filter, support): (fn(f64) -> f64, f64) = match how {
+        Interpolation::Bicubic => (cubic, 2.0),
+        Interpolation::Bilinear => (|x| (1.0 - x.abs()).max(0.0), 1.0),
     };
-    let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(filter));
-    let mut resizer = Resizer::new();
-    let rows = if from.1 == to.1 { (BAND / (from.0.max(to.0) as usize).max(1)).max(1) } else { from.1 as usize };
-    let mut result = Vec::with_capacity(to.0 as usize * to.1 as usize * 3);
-    for band in pixels.chunks(rows * from.0 as usize * 3) {
-        let rows = (band.len() / (from.0 as usize * 3)) as u32;
-        let floats = band.iter().flat_map(|&p| f32::from(p).to_ne_bytes()).collect();
-        let source = Image::from_vec_u8(from.0, rows, floats, PixelType::F32x3).map_err(|e| e.to_string())?;
-        let mut out = Image::new(to.0, if from.1 == to.1 { rows } else { to.1 }, PixelType::F32x3);
-        resizer.resize(&source, &mut out, &options).map_err(|e| e.to_string())?;
-        let Data::F32(values) = Data::from_bytes(Elem::F32, out.buffer()) else { unreachable!("asked for f32") };
-        result.extend(values.into_iter().map(|v| (v + 0.5).floor().clamp(0.0, 255.0) as u8));
+    let scale = from as f64 / to as f64;
+    // Wider where the line becomes shorter: antialiasing.
+    let stretch = scale.max(1.0);
+    let of_pixel = |i: usize| {
+        let centre = (i as f64 + 0.5) * scale;
+        let first = (centre - support * stretch + 0.5).max(0.0) as usize;
+        let end = ((centre + support * stretch + 0.5) as usize).min(from);
+        let weight = |x: usize| filter((x as f64 - centre + 0.5) * (1.0 / stretch));
+        let sum: f64 = (first..end).map(weight).sum();
+        let rounded = |x: usize| (weight(x) / sum * f64::from(1 << BITS)).round() as i32;
+        Taps { first, weights: (first..end).map(rounded).collect() }
+    };
+    (0..to).map(of_pixel).collect()
+}
+
+/// Cubic convolution, a = −1/2. (Keys, "Cubic convolution interpolation for digital image processing", 1981)
+fn cubic(x: f64) -> f64 {
+    let x = x.abs();
+    if x < 1.0 {
+        (1.5 * x - 2.5) * x * x + 1.0
+    } else if x < 2.0 {
+        (((x - 5.0) * x + 8.0) * x - 4.0) * -0.5
+    } else {
+        0.0
     }
-    Ok(result)
+}
+
+/// Resizes along the axes that differ, columns first, and rounds to 8 bits after each. `from` and `to` are width and height.
+pub(super) fn convolved(pixels: Vec<u8>, from: (u32, u32), to: (u32, u32), how: Interpolation) -> Vec<u8> {
+    let [(width, height), (to_width, to_height)] = [from, to].map(|(x, y)| (x as usize, y as usize));
+    let rounded = |sum: i32| (sum >> BITS).clamp(0, 255) as u8;
+    let mut pixels = pixels;
+    if width != to_width {
+        let taps = taps(width, to_width, how);
+        let mut out = Vec::with_capacity(to_width * height * 3);
+        for row in pixels.chunks_exact(width * 3) {
+            for Taps { first, weights } in &taps {
+                let mut sums = [1 << (BITS - 1); 3];
+                for (pixel, weight) in row[first * 3..].as_chunks::<3>().0.iter().zip(weights) {
+                    (0..3).for_each(|c| sums[c] += i32::from(pixel[c]) * weight);
+                }
+                out.extend(sums.map(rounded));
+            }
+        }
+        pixels = out;
+    }
+    if height != to_height {
+        let stride = to_width * 3;
+        let mut out = Vec::with_capacity(stride * to_height);
+        let mut sums = Vec::new();
+        for Taps { first, weights } in taps(height, to_height, how) {
+            sums.clear();
+            sums.resize(stride, 1 << (BITS - 1));
+            for (row, weight) in pixels[first * stride..].chunks_exact(stride).zip(weights) {
+                sums.iter_mut().zip(row).for_each(|(sum, &sample)| *sum += i32::from(sample) * weight);
+            }
+            out.extend(sums.iter().map(|&sum| rounded(sum)));
+        }
+        pixels = out;
+    }
+    pixels
 }
