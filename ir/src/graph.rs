@@ -248,10 +248,23 @@ impl Graph {
     /// # Errors
     /// When a tensor would become too large.
     pub fn with_batch(&self, batch: usize) -> Result<Graph, TypeError> {
+        self.with_first_extents(|extent| extent.saturating_mul(batch))
+    }
+
+    /// The same program for every `parts`-th of its images: [`Graph::with_batch`] the other way.
+    ///
+    /// # Errors
+    /// When an op does not fit what is left.
+    pub fn with_part_of_batch(&self, parts: usize) -> Result<Graph, TypeError> {
+        self.with_first_extents(|extent| extent / parts)
+    }
+
+    /// The same program for inputs of other first extents, all else inferred.
+    fn with_first_extents(&self, change: impl Fn(usize) -> usize) -> Result<Graph, TypeError> {
         let mut inputs = self.inputs.clone();
         for input in &mut inputs {
             if let Some(extent) = input.ty.shape.first_mut() {
-                *extent = extent.saturating_mul(batch);
+                *extent = change(*extent);
             }
         }
         let mut graph = Graph { inputs, nodes: Vec::new(), ..self.clone() };

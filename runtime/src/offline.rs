@@ -17,7 +17,13 @@ use cubecl_core::{
 use cubecl_llvm::{LlvmTarget, PlironArtifact, PlironCompiler, PlironOptions, nvptx::ptx_version::PtxVersion};
 use cubecl_runtime::{id::KernelId, kernel::CubeKernel};
 use cubecl_server::runtime::Runtime;
-use std::{collections::HashMap, ffi::CStr, fmt, sync::Arc};
+use rayon::prelude::*;
+use std::{
+    collections::{HashMap, HashSet},
+    ffi::CStr,
+    fmt,
+    sync::Arc,
+};
 use swint_compiler::plan::{Blueprint, Launch, Machine, Plan};
 
 /// A CUDA target by its compute capability.
@@ -184,6 +190,23 @@ impl Offline {
         }
     }
 
+    /// Compiles the kernels of launches that are not yet, on all cores.
+    ///
+    /// # Errors
+    /// At the first kernel that does not compile, by name.
+    pub(crate) fn compile_all(&mut self, launches: &[Launch]) -> Result<(), String> {
+        let mut seen = HashSet::new();
+        let different: Vec<&Launch> =
+            launches.iter().filter(|launch| seen.insert((&launch.kernel, launch.blueprint, launch.items))).collect();
+        let compile = |launch: &&Launch| {
+            let mut offline = Offline::new(self.sm);
+            offline.kernel(launch)?;
+            Ok(offline.compiled)
+        };
+        let compiled: Vec<Result<HashMap<_, _>, String>> = different.par_iter().map(compile).collect();
+        compiled.into_iter().try_for_each(|compiled| Ok(self.compiled.extend(compiled?)))
+    }
+
     /// The kernel of a launch, and how it is called.
     ///
     /// # Errors
@@ -202,6 +225,7 @@ impl Offline {
 /// At the first kernel that does not compile, by name.
 pub fn compile(plan: &Plan, sm: Sm) -> Result<Vec<Ptx>, String> {
     let (mut all, mut offline): (Vec<Ptx>, _) = (Vec::new(), Offline::new(sm));
+    offline.compile_all(&plan.launches)?;
     for launch in &plan.launches {
         let (ptx, _) = offline.kernel(launch)?;
         match all.iter().find(|known| known.entry == ptx.entry) {

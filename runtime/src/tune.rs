@@ -132,7 +132,7 @@ impl<P: FnMut(usize, usize)> Tuner<'_, P> {
             let graph = &session.module().graph;
             let wanted = match known.take().filter(|(of, _)| of == graph) {
                 Some((_, wanted)) => wanted,
-                None => results(graph, self.module, self.inputs)?,
+                None => results(graph, self.module, self.inputs, self.batch)?,
             };
             // What comes after a wrong result is not judged.
             let mut right: Vec<Option<bool>> = Vec::new();

@@ -6,6 +6,7 @@ use crate::{
     executor::{ExecError, Session},
     offline::{Call, Offline, Ptx, Sm},
 };
+use rayon::prelude::*;
 use std::collections::{HashMap, hash_map::Entry};
 use swint_compiler::plan::{Buffer, Choices, Launch, Plan, PlanError, plan_for};
 use swint_ir::{
@@ -116,11 +117,37 @@ impl Simulated<'_> {
     }
 }
 
-/// Results of all nodes by the interpreter, as bytes.
-pub(crate) fn results(graph: &Graph, module: &Module, inputs: &[Tensor]) -> Result<Vec<Vec<u8>>, InterpError> {
-    let mut results = Vec::new();
-    interp::run_with(graph, &module.weights, inputs, |_, result| results.push(result.data.to_bytes()))?;
-    Ok(results)
+/// Results of all nodes by the interpreter, as bytes, image by image on all cores.
+pub(crate) fn results(
+    graph: &Graph,
+    module: &Module,
+    inputs: &[Tensor],
+    batch: usize,
+) -> Result<Vec<Vec<u8>>, VerifyError> {
+    interp::check_inputs(graph, inputs)?;
+    let one = graph.with_part_of_batch(batch)?;
+    let of_image = |image: usize| -> Result<Vec<Vec<u8>>, InterpError> {
+        let inputs: Vec<Tensor> = inputs.iter().map(|all| part(all, image, batch)).collect();
+        let mut results = Vec::new();
+        interp::run_with(&one, &module.weights, &inputs, |_, result| results.push(result.data.to_bytes()))?;
+        Ok(results)
+    };
+    let of_images = (0..batch).into_par_iter().map(of_image).collect::<Result<Vec<_>, _>>()?;
+    let whole = |n: usize| {
+        // What no image is part of is the same for all of them.
+        let images = if graph.nodes[n].ty.shape == one.nodes[n].ty.shape { 1 } else { batch };
+        of_images[..images].iter().flat_map(|results| &results[n]).copied().collect()
+    };
+    Ok((0..graph.nodes.len()).map(whole).collect())
+}
+
+/// One image's part of a batch.
+fn part(all: &Tensor, image: usize, batch: usize) -> Tensor {
+    let mut shape = all.shape.clone();
+    shape[0] /= batch;
+    let bytes = all.data.to_bytes();
+    let size = bytes.len() / batch;
+    Tensor::new(shape, Data::from_bytes(all.data.elem(), &bytes[image * size..][..size]))
 }
 
 /// Runs a module's plan on inputs in the simulator, and shows each launch as soon as it has run; the next ones go on from what is right.
@@ -139,9 +166,10 @@ pub fn simulate(
 ) -> Result<(), VerifyError> {
     let graph = module.graph.with_batch(batch)?;
     let (graph, plan) = plan_for(&graph, &module.weights, Some(sm.machine()), choices)?;
-    let wanted = results(&graph, module, inputs)?;
+    let wanted = results(&graph, module, inputs, batch)?;
     let mut memory = Memory::new(&plan, module, inputs);
     let (mut offline, mut kernels) = (Offline::new(sm), HashMap::new());
+    offline.compile_all(&plan.launches).map_err(VerifyError::Compile)?;
     for (index, launch) in plan.launches.iter().enumerate() {
         distinct(index, launch)?;
         let (compiled, call) = offline.kernel(launch).map_err(VerifyError::Compile)?;
@@ -206,7 +234,7 @@ pub fn run_on_device(
     mut observe: impl FnMut(&Launch, Option<Mismatch>),
 ) -> Result<(), VerifyError> {
     let session = Session::new(module, device, batch)?;
-    let wanted = results(&session.module().graph, module, inputs)?;
+    let wanted = results(&session.module().graph, module, inputs, batch)?;
     session.run_with(inputs, |launch, found| {
         let elem = found.data.elem();
         observe(launch, Mismatch::of(elem, &found.data.to_bytes(), &wanted[launch.node.index()]));

@@ -183,6 +183,7 @@ impl Loaded {
         let (mut offline, mut functions) = (Offline::new(sm), HashMap::new());
         let mut launches = Vec::with_capacity(plan.launches.len());
         let compiling = Instant::now();
+        offline.compile_all(&plan.launches).map_err(ExecError::Failed)?;
         for launch in &plan.launches {
             let (ptx, call) = offline.kernel(launch).map_err(ExecError::Failed)?;
             let known: Option<&(Arc<Kernel>, CudaFunction)> = functions.get(&ptx.entry);

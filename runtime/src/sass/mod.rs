@@ -10,16 +10,11 @@ pub use parse::{Code, Instruction, Resources, Widths, code, resources, threads};
 pub use tools::{INSTALL, Tools};
 
 use crate::offline::{self, Ptx, Sm};
+use rayon::prelude::*;
 use serde::Serialize;
 use std::{
     fs,
-    num::NonZero,
     path::{Path, PathBuf},
-    sync::{
-        Mutex,
-        atomic::{AtomicUsize, Ordering},
-    },
-    thread,
 };
 use swint_compiler::plan::Plan;
 
@@ -109,22 +104,10 @@ pub fn report(plan: &Plan, target: Target, tools: &Tools) -> Result<Vec<Kernel>,
     let kernels = offline::compile(plan, target.sm).map_err(SassError::Compile)?;
     let folder = tempfile::tempdir()?;
     // A tool runs on one core for tenths of a second, so all cores run one.
-    let next = AtomicUsize::new(0);
-    let done = Mutex::new(Vec::new());
-    let work = || {
-        while let Some(ptx) = kernels.get(next.fetch_add(1, Ordering::Relaxed)) {
-            let kernel = assemble(ptx, target, tools, folder.path());
-            done.lock().expect("no thread panics").push((&ptx.entry, kernel));
-        }
-    };
-    thread::scope(|scope| {
-        for _ in 0..thread::available_parallelism().map_or(1, NonZero::get) {
-            scope.spawn(work);
-        }
-    });
-    let mut done = done.into_inner().expect("no thread panics");
-    done.sort_by_key(|(entry, _)| *entry);
-    done.into_iter().map(|(_, kernel)| kernel).collect()
+    let assembled: Vec<_> = kernels.par_iter().map(|ptx| assemble(ptx, target, tools, folder.path())).collect();
+    let mut assembled = assembled.into_iter().collect::<Result<Vec<_>, _>>()?;
+    assembled.sort_by(|a, b| a.entry.cmp(&b.entry));
+    Ok(assembled)
 }
 
 fn assemble(ptx: &Ptx, target: Target, tools: &Tools, folder: &Path) -> Result<Kernel, SassError> {
