@@ -39,6 +39,8 @@ pub struct Measured {
     pub likely_us: Option<f64>,
     /// The fastest option that is right, and its microseconds.
     pub best: Option<(Blueprint, f64)>,
+    /// The options that are right, in the order in which they were tried, and their microseconds.
+    pub times: Vec<(Blueprint, f64)>,
     /// Options that were tried.
     pub tried: usize,
     /// Options that gave wrong results.
@@ -184,6 +186,7 @@ impl<P: FnMut(usize, usize)> Tuner<'_, P> {
             if likely {
                 measured.likely_us = Some(us);
             }
+            measured.times.push((tried[&key], us));
             if measured.best.is_none_or(|(_, best)| us < best) {
                 measured.best = Some((tried[&key], us));
             }

@@ -11,6 +11,7 @@ use super::{
 use miette::{IntoDiagnostic, miette};
 use serde_json::json;
 use std::{path::PathBuf, process::ExitCode, time::Duration};
+use swint::compiler::plan::Blueprint;
 use swint::runtime::{
     bench,
     device::Device,
@@ -82,8 +83,11 @@ impl Args {
         if self.json {
             let kernels: Vec<_> = (found.iter())
                 .map(|(kernel, m)| {
-                    let best = m.best.map(|(blueprint, us)| json!({"us": us, "blueprint": blueprint}));
-                    json!({"kernel": kernel, "likely_us": m.likely_us, "best": best, "tried": m.tried, "wrong": m.wrong})
+                    let option = |&(blueprint, us): &(Blueprint, f64)| json!({"us": us, "blueprint": blueprint});
+                    json!({
+                        "kernel": kernel, "likely_us": m.likely_us, "best": m.best.as_ref().map(option), "tried": m.tried,
+                        "wrong": m.wrong, "options": m.times.iter().map(option).collect::<Vec<_>>()
+                    })
                 })
                 .collect();
             print_json(

@@ -78,10 +78,16 @@ pub struct Gemm {
     pub column_warps: usize,
     /// Cubes that have the same rows.
     pub splits: usize,
+    /// How often the warps of a cube go on to other columns; with rows that are on the chip as a whole only.
+    pub rounds: usize,
+    /// Steps of weights that are on their way at a time: divides the steps of a stage and of a row.
+    pub ahead: usize,
     /// 32-byte steps of a row that are on the chip at a time.
     pub stage: usize,
     /// How often a row needs that.
     pub stages: usize,
+    /// Cubes that a processor should have at a time: as many as its registers allow.
+    pub resident: usize,
     /// Whether every requantization needs the upper half of a 64-bit product only.
     pub narrow: bool,
 }
@@ -156,23 +162,21 @@ impl Blueprint {
         }
     }
 
-    /// Cubes that a processor should have at a time, where that must be said: as many as its registers allow with those that hold
-    /// sums. 128 a thread are enough beside 64 sums, so that 16 warps have room; beside 128 of them, or a stage on its way, there is room for 8.
+    /// Cubes that a processor should have at a time, where that must be said: as many as its registers allow.
     pub fn resident(&self) -> Option<usize> {
-        let (warps, of_a_cube) = match self {
-            Blueprint::Gemm(gemm) => {
-                let many = gemm.row_frags * gemm.column_frags > 16 || gemm.stages > 1;
-                (if many { 8 } else { 16 }, gemm.warps())
-            }
-            Blueprint::Mlp(mlp) => (mlp.resident(), mlp.warps),
-            _ => return None,
-        };
-        Some((warps / of_a_cube).max(1))
+        match self {
+            Blueprint::Gemm(gemm) => Some(gemm.resident),
+            Blueprint::Mlp(mlp) => Some((mlp.resident() / mlp.warps).max(1)),
+            _ => None,
+        }
     }
 }
 
-/// Vectors of 32 registers of a quarter of a processor, where every fourth warp is.
-const REGISTERS: usize = 512;
+/// Warps that a processor has room for if each has so many registers a thread: vectors of 32 registers, eight at a time, of a quarter of
+/// a processor, where every fourth warp is.
+pub(super) fn warps_with(registers: usize) -> usize {
+    512 / registers.next_multiple_of(8) * 4
+}
 
 impl Mlp {
     /// Fragments of 8 hidden columns of a warp at a time: what a lane holds of a row is eight bytes, a store that meets no other.
@@ -195,13 +199,25 @@ impl Mlp {
 
     fn product(&self, column_frags: usize, stage: usize, stages: usize) -> Gemm {
         let Mlp { row_frags, warps, narrow, .. } = *self;
-        Gemm { row_frags, column_frags, row_warps: 1, column_warps: warps, splits: 1, stage, stages, narrow }
+        Gemm {
+            row_frags,
+            column_frags,
+            row_warps: 1,
+            column_warps: warps,
+            splits: 1,
+            rounds: 1,
+            ahead: 1,
+            stage,
+            stages,
+            resident: self.resident() / warps,
+            narrow,
+        }
     }
 
     /// Warps that a processor has registers for: each holds the sums of both products, weights, and what else the assembler's reports show.
     pub fn resident(&self) -> usize {
         let sums = 4 * self.row_frags * (Self::FRAGS + self.column_frags);
-        REGISTERS / (sums + 12 * self.column_frags + 44) * 4
+        warps_with(sums + 12 * self.column_frags + 44)
     }
 }
 
@@ -235,7 +251,15 @@ impl fmt::Display for Blueprint {
             Blueprint::Gemm(g) => {
                 let columns = g.column_warps * g.column_frags * COLUMNS;
                 write!(f, " by gemm[tile={}x{columns},warps={}x{}", g.rows(), g.row_warps, g.column_warps)?;
-                write!(f, ",splits={},stage={}{}]", g.splits, g.stage, if g.narrow { "" } else { ",wide" })
+                write!(f, ",splits={},rounds={}", g.splits, g.rounds)?;
+                write!(
+                    f,
+                    ",stage={},ahead={},resident={}{}]",
+                    g.stage,
+                    g.ahead,
+                    g.resident,
+                    if g.narrow { "" } else { ",wide" }
+                )
             }
             Blueprint::Embed(e) => {
                 write!(f, " by embed[warps={},granule={}{}]", e.warps, e.granule, if e.narrow { "" } else { ",wide" })

@@ -8,6 +8,7 @@ mod lower;
 mod options;
 pub mod pack;
 mod split;
+mod tiles;
 
 pub use blueprint::{Attention, Blueprint, Embed, Gemm, Head, Machine, Mlp, Pairs, Windows};
 pub use kernel::{ConstSource, Kernel, Rows};

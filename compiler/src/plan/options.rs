@@ -4,16 +4,11 @@ use super::{
     ConstSource, Kernel, Machine, Rows,
     blueprint::{Attention, Blueprint, Embed, Gemm, Head, Mlp, Pairs, Windows},
     lower::Operand,
-    pack::{COLUMNS, PAIRS, STEP},
+    pack::{COLUMNS, PAIRS},
+    tiles::{Extents, MOST_FRAGS, ON_CHIP, TABLE},
 };
 use std::{ops::RangeInclusive, sync::Arc};
 use swint_ir::{Elem, Weights};
-
-/// Shared memory of a cube on every GPU from compute capability 8.6 on, in bytes.
-const ON_CHIP: usize = 99 << 10;
-
-/// Bytes of a table with a copy in every bank.
-const TABLE: usize = 8 << 10;
 
 /// Channels of a patch embedding: all of a row's sums are in the registers of four lanes.
 const MOST_CHANNELS: usize = 256;
@@ -24,9 +19,6 @@ const MOST_TOKENS: usize = 160;
 
 /// Bytes of rows that stay near a core beside the weights of a panel: its first cache has 32 KB or more.
 const NEAR: usize = 24 << 10;
-
-/// Sums of fragments that a warp holds: 128 registers a thread.
-const MOST_FRAGS: usize = 32;
 
 /// Every blueprint of a kernel of so many items, the one that is likely the fastest first.
 pub(super) fn options(
@@ -229,7 +221,7 @@ fn places_of_weights(kernel: &Kernel) -> &'static [usize] {
     }
 }
 
-fn is_byte(elem: Elem) -> bool {
+pub(super) fn is_byte(elem: Elem) -> bool {
     matches!(elem, Elem::I8 | Elem::U8)
 }
 
@@ -240,86 +232,9 @@ fn shifts_are(operand: &Operand, weights: &Weights, range: RangeInclusive<u32>) 
     known && weights.multipliers(ty, to.get()).iter().all(|m| range.contains(&m.shift))
 }
 
-/// What a matrix product needs to be tiled.
-struct Extents {
-    rows: usize,
-    k: usize,
-    n: usize,
-    /// Bytes of a result.
-    bytes: usize,
-    /// Whether rows must be on the chip as a whole.
-    whole: bool,
-    table: bool,
-}
-
-impl Extents {
-    /// Of a kernel that is a matrix product whose rows can be loaded 16 bytes at a time.
-    fn of(kernel: &Kernel, items: usize) -> Option<Extents> {
-        let sixteens = |rows: Rows, bytes: usize| (rows.chunk * bytes).is_multiple_of(16);
-        Some(match *kernel {
-            Kernel::NormLinear { x: Elem::I16, rows, n, to, table, .. }
-                if sixteens(rows, 2) && table.is_none_or(is_byte) =>
-            {
-                let bytes = table.unwrap_or(to).bytes();
-                Extents { rows: items, k: rows.len(), n, bytes, whole: true, table: table.is_some() }
-            }
-            Kernel::LinearResidual { x, rows, n, r: Elem::I16 } if is_byte(x) && sixteens(rows, 1) => {
-                Extents { rows: items, k: rows.len(), n, bytes: 2, whole: false, table: false }
-            }
-            Kernel::Linear { x, k, n, requantize, .. } if is_byte(x) && k.is_multiple_of(16) => {
-                let bytes = requantize.map_or(4, Elem::bytes);
-                Extents { rows: items, k, n, bytes, whole: false, table: false }
-            }
-            _ => return None,
-        })
-    }
-
-    /// Tiles that fit. First comes the largest of which there are enough to keep every processor busy, since a cube reads all weights
-    /// of its columns.
-    fn tiles(&self, processors: usize) -> Vec<Gemm> {
-        // What a lane holds of a row is one store of 16 bytes, if there is as much.
-        let widths: &[usize] = if self.bytes == 1 { &[8, 4] } else { &[4, 8] };
-        let widths: Vec<usize> = widths.iter().copied().filter(|frags| self.n.is_multiple_of(2 * frags)).collect();
-        let Some(&width) = widths.first() else { return Vec::new() };
-        let steps = self.k.div_ceil(STEP);
-        let divides = |stage: &usize| steps.is_multiple_of(*stage);
-        let stage = match self.whole || steps <= 12 {
-            true => steps,
-            false => (6..=10).rev().find(divides).unwrap_or(8),
-        };
-        let of = |row_frags: usize, column_frags: usize, row_warps: usize, most: usize| {
-            let blocks = self.n.div_ceil(COLUMNS * column_frags);
-            let splits = blocks.div_ceil((most / row_warps).max(1));
-            let (column_warps, stages) = (blocks.div_ceil(splits), steps.div_ceil(stage));
-            Gemm { row_frags, column_frags, row_warps, column_warps, splits, stage, stages, narrow: false }
-        };
-        let fits = |gemm: &Gemm| {
-            let tile = gemm.stages.min(2) * gemm.rows() * gemm.pitch() + if self.table { TABLE } else { 16 };
-            tile <= ON_CHIP && gemm.row_frags * gemm.column_frags <= MOST_FRAGS
-        };
-        let cubes = |gemm: &Gemm| self.rows.div_ceil(gemm.rows()) * gemm.splits;
-        // Weights that stay near the processor need no tall tiles.
-        let tall = if self.k * self.n > 64 << 10 { 2 } else { 1 };
-        let likely = [(4, tall, 8), (4, 1, 8), (2, 1, 8), (1, 1, 8), (1, 1, 4)];
-        let likely = likely.map(|(row_frags, row_warps, most)| of(row_frags, width, row_warps, most));
-        let mut usable = likely.iter().filter(|gemm| fits(gemm));
-        let first = usable.clone().find(|gemm| cubes(gemm) >= processors).or(usable.next_back());
-        let mut all: Vec<Gemm> = first.copied().into_iter().collect();
-        for (&column_frags, row_frags) in widths.iter().flat_map(|w| [4, 2, 1].map(|r| (w, r))) {
-            for (row_warps, most) in [(1, 8), (2, 8), (1, 4), (2, 4), (1, 2)] {
-                let gemm = of(row_frags, column_frags, row_warps, most);
-                if fits(&gemm) && !all.contains(&gemm) {
-                    all.push(gemm);
-                }
-            }
-        }
-        all
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::pack::STEP, *};
 
     /// The MLPs of Swin-T's stages at batches of 1 and 32: one kernel where every processor has rows and weights are few.
     #[test]
@@ -347,38 +262,6 @@ mod tests {
                 assert_eq!((down.stage * down.stages * STEP, up.stage), (hidden, k.div_ceil(STEP)), "{k} {mlp:?}");
                 assert!(up.rows() * (up.pitch() + 2 * down.pitch()) + TABLE <= ON_CHIP, "{k} {mlp:?}");
                 assert!(mlp.warps <= mlp.resident(), "{k} {mlp:?}");
-            }
-        }
-    }
-
-    /// Rows, k and n of the matrix products of Swin-T and Swin-L at batches of 1 and 32, and of odd ones.
-    #[test]
-    fn every_option_fits_and_has_all_columns() {
-        let products = [(3136, 96, 288), (100_352, 96, 384), (784, 384, 192), (6272, 1536, 384), (49, 3072, 768)];
-        for (rows, k, n) in products.into_iter().chain([(1568, 6144, 1536), (5, 3072, 1536), (7, 48, 40), (1, 16, 8)]) {
-            for (bytes, whole, table) in [(1, true, true), (1, true, false), (2, false, false), (4, false, false)] {
-                let all = Extents { rows, k, n, bytes, whole, table }.tiles(132);
-                let name = format!("{rows} {k} {n} {bytes} {whole}");
-                // Only 16 rows of 6144 normalised bytes fit, and none beside a table.
-                assert_eq!(all.is_empty(), whole && table && k > 3136, "{name}");
-                for (i, gemm) in all.iter().enumerate() {
-                    assert!(!all[..i].contains(gemm), "{name}");
-                    let columns = gemm.splits * gemm.column_warps * gemm.column_frags * COLUMNS;
-                    assert!(
-                        columns >= n && (gemm.splits - 1) * gemm.column_warps * gemm.column_frags * COLUMNS < n,
-                        "{name}"
-                    );
-                    assert!(n.is_multiple_of(2 * gemm.column_frags) && gemm.column_frags.is_multiple_of(2), "{name}");
-                    assert!((1..=32).contains(&gemm.warps()) && gemm.row_frags * gemm.column_frags <= MOST_FRAGS);
-                    assert!(gemm.stage * gemm.stages * STEP >= k && (!whole || gemm.stages == 1), "{name}");
-                    let bytes = gemm.stages.min(2) * gemm.rows() * gemm.pitch() + if table { TABLE } else { 16 };
-                    assert!(bytes <= ON_CHIP, "{name}: {gemm:?}");
-                }
-                // A processor for each cube, where there are as many.
-                let cubes = |gemm: &Gemm| rows.div_ceil(gemm.rows()) * gemm.splits;
-                assert!(
-                    all.iter().all(|gemm| cubes(gemm) < 132) || all.is_empty() || cubes(&all[0]) >= 132 || rows < 800
-                );
             }
         }
     }

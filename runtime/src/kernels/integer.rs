@@ -151,11 +151,17 @@ pub(super) fn row_norm(sum: i32, squares: i64, epsilon: i64, #[comptime] channel
 }
 
 /// `RowNorm::apply`, times γ, plus β.
+///
+/// A value is at most `√(C−1)` deviations from its row's mean, so that of fewer than 1024 channels none is beyond
+/// `2^10·√1022 + 2 < 2^15` and must be clamped.
 #[cube]
 pub(super) fn normalised(norm: &RowNorm, x: i32, gamma: i16, beta: i32, #[comptime] channels: usize) -> i32 {
-    let d = (x * comptime!(channels as i32) - norm.sum) << norm.lift;
-    let n = (d.mul_hi(norm.reciprocal) + (1i32 << (norm.shift - 1i32))) >> norm.shift;
-    let n = min(max(n, -32767i32), 32767i32);
+    // The lift is of what does not change along the row.
+    let d = x * (comptime!(channels as i32) << norm.lift) - (norm.sum << norm.lift);
+    let mut n = (d.mul_hi(norm.reciprocal) + (1i32 << (norm.shift - 1i32))) >> norm.shift;
+    if comptime!(channels >= 1024) {
+        n = min(max(n, -32767i32), 32767i32);
+    }
     n * i32::cast_from(gamma) + beta
 }
 

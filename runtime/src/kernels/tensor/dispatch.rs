@@ -80,7 +80,8 @@ pub(crate) fn gemm(kernel: &Kernel, tiles: Gemm, items: usize, target: Target<'_
             places.map.unwrap_or(w), places.next
         ],
         scalars: [
-            epsilon, items as u32, product.passes() as u32, product.steps() as u32, tiles.stages as u32
+            epsilon, items as u32, product.passes() as u32, product.steps() as u32, tiles.stages as u32,
+            tiles.rounds as u32
         ],
         comptime: [product]
     ))

@@ -1,7 +1,7 @@
 //! The int8 matrix product on tensor cores, with what comes before and after it.
 //!
 //! A cube takes a tile of rows on the chip, normalised or as they are, and its warps take blocks of columns each. Weights come
-//! straight from memory in the order of fragments, which no other warp of the cube reads, one step of k ahead. Rows that fit
+//! straight from memory in the order of fragments, which no other warp of the cube reads, some steps of k ahead. Rows that fit
 //! are on the chip with all of their k; others a stage at a time, the next one on its way while the present one is used.
 //!
 //! A row on the chip is an odd number of 32-byte steps long, so that the lanes of a warp, which read eight bytes of eight rows,
@@ -12,7 +12,7 @@ use super::{
     fixed::requantize,
     fragment::{Eight, LANES, Sums, Words, halves, multiply, to_every_bank, word, zeros},
 };
-use crate::kernels::integer::{chunk_start, kept, normalised, row_norm};
+use crate::kernels::integer::{RowNorm, chunk_start, kept, normalised, row_norm};
 use cubecl::prelude::*;
 use swint_compiler::plan::{Gemm, Rows};
 
@@ -80,9 +80,27 @@ impl Product {
         (self.tiles.column_frags * 2 * self.bytes / 4).min(4)
     }
 
+    /// 16-byte loads of a lane that take its part of a row.
+    fn each(&self) -> usize {
+        (self.steps() * 4).div_ceil(self.lanes())
+    }
+
+    /// How often a warp goes on to other rows when it normalises a tile of them, and how many a lane has part in at a time: what
+    /// one waits for the others use, and γ and β are loaded once for all. 48 registers hold them.
+    fn turns(&self) -> (usize, usize) {
+        let rows = (self.tiles.rows() * self.lanes()).div_ceil(32 * self.tiles.warps());
+        let turns = rows.div_ceil((12 / self.each()).clamp(1, 4));
+        (turns, rows.div_ceil(turns))
+    }
+
     /// How often a warp goes on to other rows when it normalises a tile of them.
     pub(crate) fn passes(&self) -> usize {
-        (self.tiles.rows() * self.lanes()).div_ceil(32 * self.tiles.warps())
+        self.turns().0
+    }
+
+    /// Rows that a lane normalises its part of at a time.
+    fn at_a_time(&self) -> usize {
+        self.turns().1
     }
 }
 
@@ -106,7 +124,7 @@ pub(super) fn norm_rows(
     let lanes = comptime!(p.lanes());
     let vectors = comptime!(p.rows.len() / 8);
     let padded = comptime!(p.steps() * 4);
-    let each = comptime!(padded.div_ceil(lanes));
+    let (each, group) = comptime!((p.each(), p.at_a_time()));
     let chunk = comptime!(p.rows.chunk / 8);
     let lane = (UNIT_POS % LANES) as usize;
     let warp = (UNIT_POS / LANES) as usize;
@@ -116,63 +134,95 @@ pub(super) fn norm_rows(
         own = lane / 4 % 4;
     }
     for pass in 0..passes {
-        let local = (pass as usize * comptime!(p.tiles.warps()) + warp) * comptime!(32 / lanes) + own;
-        let row = min(first + local, rows - 1);
-        let mut held = Array::<Words>::new(each);
-        let mut sum = 0i32;
-        let mut squares = 0i64;
+        // Of the lane's rows, those that differ by this are a warp's next ones.
+        let stride = comptime!(p.tiles.warps() * (32 / lanes));
+        let local = pass as usize * comptime!(group * stride) + warp * comptime!(32 / lanes) + own;
+        let mut held = Array::<Words>::new(comptime!(group * each));
         #[unroll]
-        for i in 0..each {
-            let v = sub + i * lanes;
-            let mut words = Words::new(0u32);
-            if v < vectors {
-                let start = chunk_start(row * comptime!(p.rows.parts) + v / chunk, map, chunk, comptime!(p.rows));
-                words = x[start + v % chunk];
-            }
-            held[i] = words;
+        for g in 0..group {
+            let row = min(first + local + g * stride, rows - 1);
             #[unroll]
-            for w in 0..4usize {
-                let (a, b) = halves(words.extract(w));
-                sum += a + b;
-                squares += i64::cast_from(a) * i64::cast_from(a) + i64::cast_from(b) * i64::cast_from(b);
+            for i in 0..each {
+                let v = sub + i * lanes;
+                let mut words = Words::new(0u32);
+                if v < vectors {
+                    let start = chunk_start(row * comptime!(p.rows.parts) + v / chunk, map, chunk, comptime!(p.rows));
+                    words = x[start + v % chunk];
+                }
+                held[comptime!(g * each + i)] = words;
             }
+        }
+        let mut sums = Array::<i32>::new(group);
+        let mut squares = Array::<i64>::new(group);
+        #[unroll]
+        for g in 0..group {
+            let mut sum = 0i32;
+            let mut square = 0i64;
+            #[unroll]
+            for i in 0..each {
+                #[unroll]
+                for w in 0..4usize {
+                    let (a, b) = halves(held[comptime!(g * each + i)].extract(w));
+                    sum += a + b;
+                    square += i64::cast_from(a) * i64::cast_from(a) + i64::cast_from(b) * i64::cast_from(b);
+                }
+            }
+            sums[g] = sum;
+            squares[g] = square;
         }
         #[unroll]
         for bit in 0..comptime!(p.lane_bits().len()) {
-            sum += plane_shuffle_xor(sum, comptime!(1u32 << p.lane_bits()[bit]));
-            squares += plane_shuffle_xor(squares, comptime!(1u32 << p.lane_bits()[bit]));
+            #[unroll]
+            for g in 0..group {
+                sums[g] += plane_shuffle_xor(sums[g], comptime!(1u32 << p.lane_bits()[bit]));
+                squares[g] += plane_shuffle_xor(squares[g], comptime!(1u32 << p.lane_bits()[bit]));
+            }
         }
-        let norm = row_norm(sum, squares, epsilon, comptime!(p.rows.len()));
-        let keep = u32::cast_from(kept(row, map, comptime!(p.rows)));
+        let mut norms = Sequence::<RowNorm>::new();
+        #[unroll]
+        for g in 0..group {
+            norms.push(row_norm(sums[g], squares[g], epsilon, comptime!(p.rows.len())));
+        }
         #[unroll]
         for i in 0..each {
             let v = sub + i * lanes;
-            let mut eight = Eight::new(0u32);
-            if v < vectors {
-                let gammas = gamma[v];
-                #[unroll]
-                for h in 0..2usize {
-                    let betas = beta[2 * v + h];
-                    let mut q = Array::<i32>::new(4usize);
+            let known = min(v, comptime!(vectors - 1));
+            let gammas = gamma[known];
+            let (low, high) = (beta[2 * known], beta[2 * known + 1]);
+            #[unroll]
+            for g in 0..group {
+                let local = local + g * stride;
+                let row = min(first + local, rows - 1);
+                let norm = norms.index(g);
+                let mut eight = Eight::new(0u32);
+                if v < vectors {
                     #[unroll]
-                    for w in 0..2usize {
-                        let (x0, x1) = halves(held[i].extract(comptime!(2 * h + w)));
-                        let (g0, g1) = halves(gammas.extract(comptime!(2 * h + w)));
-                        let (b0, b1) = (betas.extract(comptime!(2 * w)), betas.extract(comptime!(2 * w + 1)));
-                        let y0 = normalised(&norm, x0, i16::cast_from(g0), b0, comptime!(p.rows.len()));
-                        let y1 = normalised(&norm, x1, i16::cast_from(g1), b1, comptime!(p.rows.len()));
-                        q[comptime!(2 * w)] = to_byte(y0, mantissa, shift, comptime!(p.tiles.narrow));
-                        q[comptime!(2 * w + 1)] = to_byte(y1, mantissa, shift, comptime!(p.tiles.narrow));
+                    for h in 0..2usize {
+                        let mut q = Array::<i32>::new(4usize);
+                        #[unroll]
+                        for w in 0..2usize {
+                            let (x0, x1) = halves(held[comptime!(g * each + i)].extract(comptime!(2 * h + w)));
+                            let (g0, g1) = halves(gammas.extract(comptime!(2 * h + w)));
+                            let (mut b0, mut b1) = (low.extract(comptime!(2 * w)), low.extract(comptime!(2 * w + 1)));
+                            if comptime!(h == 1) {
+                                b0 = high.extract(comptime!(2 * w));
+                                b1 = high.extract(comptime!(2 * w + 1));
+                            }
+                            let y0 = normalised(norm, x0, i16::cast_from(g0), b0, comptime!(p.rows.len()));
+                            let y1 = normalised(norm, x1, i16::cast_from(g1), b1, comptime!(p.rows.len()));
+                            q[comptime!(2 * w)] = to_byte(y0, mantissa, shift, comptime!(p.tiles.narrow));
+                            q[comptime!(2 * w + 1)] = to_byte(y1, mantissa, shift, comptime!(p.tiles.narrow));
+                        }
+                        let mut bytes = word(q[0], q[1], q[2], q[3]);
+                        if comptime!(p.rows.padded) {
+                            bytes *= u32::cast_from(kept(row, map, comptime!(p.rows)));
+                        }
+                        eight.insert(h, bytes);
                     }
-                    let mut bytes = word(q[0], q[1], q[2], q[3]);
-                    if comptime!(p.rows.padded) {
-                        bytes *= keep;
-                    }
-                    eight.insert(h, bytes);
                 }
-            }
-            if v < padded && local < comptime!(p.tiles.rows()) {
-                chip[local * comptime!(p.pitch()) + v] = eight;
+                if v < padded && local < comptime!(p.tiles.rows()) {
+                    chip[local * comptime!(p.pitch()) + v] = eight;
+                }
             }
         }
     }
@@ -256,22 +306,45 @@ pub(super) fn biased(bias: &[Four], column: usize, #[comptime] p: Product) -> Se
 
 /// The weights of a warp for a step of k.
 #[cube]
-pub(super) fn load_weights(w: &[Words], held: &mut Array<Words>, at: usize, #[comptime] pairs: usize) {
+fn load_weights(w: &[Words], held: &mut Array<Words>, at: usize, #[comptime] pairs: usize) {
     #[unroll]
     for i in 0..pairs {
         held[i] = w[at + i * LANES as usize];
     }
 }
 
-/// Adds the products of `count` steps of k: of rows on the chip, the lane's first from `base` on, and of weights. `b` holds those of the first step
-/// and then of each next one, which are from `next` on, but not beyond `last`.
+/// The weights of a warp for the first steps of k that [`accumulate`] takes, as many as are on their way at a time.
+#[cube]
+pub(super) fn first_weights(w: &[Words], at: usize, #[comptime] p: Product) -> Sequence<Array<Words>> {
+    let mut all = Sequence::<Array<Words>>::new();
+    #[unroll]
+    for _ in 0..comptime!(p.tiles.ahead) {
+        all.push(Array::<Words>::new(comptime!(p.tiles.column_frags / 2)));
+    }
+    next_weights(w, &mut all, at, p);
+    all
+}
+
+/// [`first_weights`] of other columns, in place of those that were used.
+#[cube]
+pub(super) fn next_weights(w: &[Words], all: &mut Sequence<Array<Words>>, at: usize, #[comptime] p: Product) {
+    let pairs = comptime!(p.tiles.column_frags / 2);
+    #[unroll]
+    for step in 0..comptime!(p.tiles.ahead) {
+        load_weights(w, all.index_mut(step), at + comptime!(step * pairs * 32), pairs);
+    }
+}
+
+/// Adds the products of `count` steps of k, a multiple of those that are on their way at a time: of rows on the chip, the lane's first
+/// from `base` on, and of weights. `b` holds those of the first steps and then of each next ones, which are from `next` on, but not
+/// beyond `last`.
 #[cube]
 #[allow(clippy::too_many_arguments)]
 pub(super) fn accumulate<A: Int>(
     chip: &Shared<[Eight]>,
     base: usize,
     w: &[Words],
-    b: &mut Array<Words>,
+    b: &mut Sequence<Array<Words>>,
     next: usize,
     last: usize,
     count: usize,
@@ -280,29 +353,36 @@ pub(super) fn accumulate<A: Int>(
 ) {
     let frags = comptime!(p.tiles.column_frags);
     let pairs = comptime!(frags / 2);
-    for step in 0..count {
-        let mut held = Array::<Words>::new(pairs);
-        load_weights(w, &mut held, min(next + step * comptime!(pairs * 32), last), pairs);
+    let ahead = comptime!(p.tiles.ahead);
+    for group in 0..count / ahead {
         #[unroll]
-        for i in 0..comptime!(p.tiles.row_frags) {
-            let at = base + step * 4 + comptime!(i * 16 * p.pitch());
-            let (upper, lower) = (chip[at], chip[at + comptime!(8 * p.pitch())]);
+        for own in 0..ahead {
+            let step = group * ahead + own;
+            let mut held = Array::<Words>::new(pairs);
+            load_weights(w, &mut held, min(next + step * comptime!(pairs * 32), last), pairs);
+            let b = b.index_mut(own);
             #[unroll]
-            for j in 0..frags {
-                let words = b[comptime!(j / 2)];
-                let (b0, b1) = (words.extract(comptime!(j % 2 * 2)), words.extract(comptime!(j % 2 * 2 + 1)));
-                multiply::<A>(upper, lower, b0, b1, sums.index_mut(comptime!(i * frags + j)));
+            for i in 0..comptime!(p.tiles.row_frags) {
+                let at = base + step * 4 + comptime!(i * 16 * p.pitch());
+                let (upper, lower) = (chip[at], chip[at + comptime!(8 * p.pitch())]);
+                #[unroll]
+                for j in 0..frags {
+                    let words = b[comptime!(j / 2)];
+                    let (b0, b1) = (words.extract(comptime!(j % 2 * 2)), words.extract(comptime!(j % 2 * 2 + 1)));
+                    multiply::<A>(upper, lower, b0, b1, sums.index_mut(comptime!(i * frags + j)));
+                }
             }
-        }
-        #[unroll]
-        for i in 0..pairs {
-            b[i] = held[i];
+            #[unroll]
+            for i in 0..pairs {
+                b[i] = held[i];
+            }
         }
     }
 }
 
 /// `y = requantize(rows · weights + bias)`, where rows may be normalised first, and a table or a residual stream may follow. What
-/// is absent may be any buffer. A cube takes `16·row_frags` rows and one of `splits` parts of the columns.
+/// is absent may be any buffer. A cube takes `16·row_frags·row_warps` rows and one of `splits` parts of the columns, which it goes through in
+/// `rounds`: rows that are normalised are so once for all of them.
 #[cube(launch_unchecked)]
 #[allow(clippy::too_many_arguments)]
 pub(crate) fn gemm<A: Int, S: Size>(
@@ -326,6 +406,7 @@ pub(crate) fn gemm<A: Int, S: Size>(
     passes: u32,
     steps: u32,
     stages: u32,
+    rounds: u32,
     #[comptime] p: Product,
 ) {
     let rows = rows as usize;
@@ -334,9 +415,9 @@ pub(crate) fn gemm<A: Int, S: Size>(
     let splits = comptime!(p.tiles.splits);
     let first = CUBE_POS / splits * comptime!(p.tiles.rows());
     let own_rows = warp % comptime!(p.tiles.row_warps) * comptime!(16 * p.tiles.row_frags);
-    let block = CUBE_POS % splits * comptime!(p.tiles.column_warps) + warp / comptime!(p.tiles.row_warps);
-    // A warp without columns does what the last one does, but writes nothing.
-    let known = min(block, comptime!(p.blocks() - 1));
+    let column_warps = comptime!(p.tiles.column_warps);
+    let first_block =
+        CUBE_POS % splits * comptime!(p.tiles.rounds) * column_warps + warp / comptime!(p.tiles.row_warps);
 
     let buffers = comptime!(if p.tiles.stages > 1 { 2 } else { 1 });
     let buffer = comptime!(p.tiles.rows() * p.pitch());
@@ -347,11 +428,12 @@ pub(crate) fn gemm<A: Int, S: Size>(
     }
 
     let frags = comptime!(p.tiles.column_frags);
-    let pairs = comptime!(frags / 2);
-    let per_step = comptime!(pairs * 32);
-    let weights = known * steps as usize * per_step + lane;
-    let mut b = Array::<Words>::new(pairs);
-    load_weights(w, &mut b, weights, pairs);
+    let per_step = comptime!(frags / 2 * 32);
+    let per_block = steps as usize * per_step;
+    // A warp without columns does what the last one does, but writes nothing.
+    let last_block = comptime!(p.blocks() - 1);
+    let mut weights = min(first_block, last_block) * per_block + lane;
+    let mut b = first_weights(w, weights, p);
 
     let mut held = Array::<Words>::new(comptime!(p.loads()));
     if comptime!(p.norm) {
@@ -362,41 +444,52 @@ pub(crate) fn gemm<A: Int, S: Size>(
     }
     sync_cube();
 
-    let column = known * comptime!(8 * frags) + lane % 4 * comptime!(2 * frags);
-    let mut sums = biased(bias, min(column, comptime!(p.n - 2 * frags)), p);
-    let stage = comptime!(p.tiles.stage);
-    for s in 0..stages {
-        let s = s as usize;
-        if comptime!(p.tiles.stages > 1) {
-            load_stage(x, map, &mut held, s + 1, first, rows, p);
-        }
-        let base = s % buffers * buffer + (own_rows + lane / 4) * comptime!(p.pitch()) + lane % 4;
-        let (start, end) = (s * stage, min(steps as usize, (s + 1) * stage));
-        let next = weights + (start + 1) * per_step;
-        let last = weights + (steps as usize - 1) * per_step;
-        accumulate::<A>(&chip, base, w, &mut b, next, last, end - start, &mut sums, p);
-        if comptime!(p.tiles.stages > 1) {
-            // The other buffer was last read before the barrier.
-            store_stage(&held, &mut chip, (s + 1) % buffers * buffer, p);
-            sync_cube();
-        }
+    let mut all = 1u32.runtime();
+    if comptime!(p.tiles.rounds > 1) {
+        all = rounds;
     }
-
-    if block < comptime!(p.blocks()) && column < comptime!(p.n) {
-        finish::<S>(
-            &sums,
-            mantissas,
-            shifts,
-            &bytes,
-            r,
-            r_mantissas,
-            r_shifts,
-            y,
-            first + own_rows + lane / 4,
-            rows,
-            column,
-            lane,
-            p,
-        );
+    for round in 0..all {
+        let block = first_block + round as usize * column_warps;
+        let column = block * comptime!(8 * frags) + lane % 4 * comptime!(2 * frags);
+        let mut sums = biased(bias, min(column, comptime!(p.n - 2 * frags)), p);
+        let stage = comptime!(p.tiles.stage);
+        for s in 0..stages {
+            let s = s as usize;
+            if comptime!(p.tiles.stages > 1) {
+                load_stage(x, map, &mut held, s + 1, first, rows, p);
+            }
+            let base = s % buffers * buffer + (own_rows + lane / 4) * comptime!(p.pitch()) + lane % 4;
+            let (start, end) = (s * stage, min(steps as usize, (s + 1) * stage));
+            let next = weights + (start + comptime!(p.tiles.ahead)) * per_step;
+            let last = weights + (steps as usize - 1) * per_step;
+            accumulate::<A>(&chip, base, w, &mut b, next, last, end - start, &mut sums, p);
+            if comptime!(p.tiles.stages > 1) {
+                // The other buffer was last read before the barrier.
+                store_stage(&held, &mut chip, (s + 1) % buffers * buffer, p);
+                sync_cube();
+            }
+        }
+        if comptime!(p.tiles.rounds > 1) {
+            // The first weights of the next columns are on their way while results are made of these.
+            weights = min(block + column_warps, last_block) * per_block + lane;
+            next_weights(w, &mut b, weights, p);
+        }
+        if block <= last_block && column < comptime!(p.n) {
+            finish::<S>(
+                &sums,
+                mantissas,
+                shifts,
+                &bytes,
+                r,
+                r_mantissas,
+                r_shifts,
+                y,
+                first + own_rows + lane / 4,
+                rows,
+                column,
+                lane,
+                p,
+            );
+        }
     }
 }

@@ -7,7 +7,7 @@
 use super::{
     epilogue::{Four, finish, keep},
     fragment::{Eight, LANES, Words, to_every_bank},
-    gemm::{Product, accumulate, biased, load_weights, norm_rows},
+    gemm::{Product, accumulate, biased, first_weights, next_weights, norm_rows},
 };
 use cubecl::prelude::*;
 
@@ -63,10 +63,8 @@ pub(crate) fn mlp<A: Int, S: Size>(
     let up_end = up_at + (chunks as usize - 1) * comptime!(warps * up_steps * up_step);
     let down_last = down_at + comptime!((down.steps() - 1) * down_step);
 
-    let mut held1 = Array::<Words>::new(up_pairs);
-    load_weights(w1, &mut held1, up_at, up_pairs);
-    let mut held2 = Array::<Words>::new(down_pairs);
-    load_weights(w2, &mut held2, down_at, down_pairs);
+    let mut held1 = first_weights(w1, up_at, up);
+    let mut held2 = first_weights(w2, down_at, down);
     norm_rows(
         x,
         norm_mantissa,
@@ -96,7 +94,7 @@ pub(crate) fn mlp<A: Int, S: Size>(
         accumulate::<i8>(&chip, up_base, w1, &mut held1, up_at + up_step, up_last, up_steps, &mut made, up);
         // The first weights of the next chunk, if there is one, are on their way while this one is used.
         up_at = min(up_at + comptime!(warps * up_steps * up_step), up_end);
-        load_weights(w1, &mut held1, up_at, up_pairs);
+        next_weights(w1, &mut held1, up_at, up);
         let half = chunk % 2 * buffer;
         keep(
             &made,

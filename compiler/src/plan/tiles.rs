@@ -1,0 +1,220 @@
+//! Tiles of a matrix product on tensor cores, and how long each is likely to take.
+
+use super::{
+    Kernel, Rows,
+    blueprint::{Gemm, warps_with},
+    options::is_byte,
+    pack::{COLUMNS, STEP},
+};
+use swint_ir::Elem;
+
+/// Shared memory of a cube on every GPU from compute capability 8.6 on, in bytes.
+pub(super) const ON_CHIP: usize = 99 << 10;
+
+/// Bytes of a table with a copy in every bank.
+pub(super) const TABLE: usize = 8 << 10;
+
+/// Sums of fragments that a warp holds: 128 registers a thread.
+pub(super) const MOST_FRAGS: usize = 32;
+
+/// Shared memory of a processor: that of compute capability 9.0, in bytes.
+const SHARED: usize = 227 << 10;
+
+/// Bytes of it that the driver takes of every cube's.
+const RESERVED: usize = 1 << 10;
+
+/// Tiles that are tried at most.
+const MOST_TILES: usize = 64;
+
+/// Most warps of a cube.
+const MOST_WARPS: usize = 16;
+
+/// What a matrix product needs to be tiled.
+pub(super) struct Extents {
+    pub rows: usize,
+    pub k: usize,
+    pub n: usize,
+    /// Bytes of a result.
+    pub bytes: usize,
+    /// Whether rows are normalised, and must be on the chip as a whole; otherwise they are bytes.
+    pub whole: bool,
+    /// Whether results go through a table.
+    pub table: bool,
+}
+
+impl Extents {
+    /// Of a kernel that is a matrix product whose rows can be loaded 16 bytes at a time.
+    pub fn of(kernel: &Kernel, items: usize) -> Option<Extents> {
+        let sixteens = |rows: Rows, bytes: usize| (rows.chunk * bytes).is_multiple_of(16);
+        Some(match *kernel {
+            Kernel::NormLinear { x: Elem::I16, rows, n, to, table, .. }
+                if sixteens(rows, 2) && table.is_none_or(is_byte) =>
+            {
+                let bytes = table.unwrap_or(to).bytes();
+                Extents { rows: items, k: rows.len(), n, bytes, whole: true, table: table.is_some() }
+            }
+            Kernel::LinearResidual { x, rows, n, r: Elem::I16 } if is_byte(x) && sixteens(rows, 1) => {
+                Extents { rows: items, k: rows.len(), n, bytes: 2, whole: false, table: false }
+            }
+            Kernel::Linear { x, k, n, requantize, .. } if is_byte(x) && k.is_multiple_of(16) => {
+                let bytes = requantize.map_or(4, Elem::bytes);
+                Extents { rows: items, k, n, bytes, whole: false, table: false }
+            }
+            _ => return None,
+        })
+    }
+
+    /// Tiles that fit, the one that is likely the fastest first.
+    pub fn tiles(&self, processors: usize) -> Vec<Gemm> {
+        // What a lane holds of a row is one store of 16 bytes, if there is as much.
+        let widths: &[usize] = if self.bytes == 1 { &[8, 4] } else { &[4, 8] };
+        let whole = |frags: &&usize| self.n.is_multiple_of(2 * **frags);
+        let Some(widest) = widths.iter().find(whole) else { return Vec::new() };
+        let stored = |frags: usize| (2 * frags * self.bytes).min(16);
+        let usable = |frags: &&usize| whole(frags) && stored(**frags) == stored(*widest);
+        let mut all: Vec<(f64, Gemm)> = Vec::new();
+        for &column_frags in widths.iter().filter(usable) {
+            for (row_frags, row_warps) in [1, 2, 3, 4].into_iter().flat_map(|f| [1, 2, 4].map(|w| (f, w))) {
+                for column_warps in 1..=MOST_WARPS / row_warps {
+                    for tiles in self.of_columns(row_frags, column_frags, row_warps, column_warps) {
+                        all.push((self.cycles(&tiles, processors), tiles));
+                    }
+                }
+            }
+        }
+        all.sort_by(|(a, _), (b, _)| a.total_cmp(b));
+        all.truncate(MOST_TILES);
+        all.into_iter().map(|(_, gemm)| gemm).collect()
+    }
+
+    /// Tiles of so many rows and columns that fit, which differ in how columns are shared out and how early weights are loaded.
+    fn of_columns(&self, row_frags: usize, column_frags: usize, row_warps: usize, column_warps: usize) -> Vec<Gemm> {
+        let steps = self.k.div_ceil(STEP);
+        let divides = |stage: &usize| steps.is_multiple_of(*stage);
+        let stage = match self.whole || steps <= 12 {
+            true => steps,
+            false => (6..=10).rev().find(divides).unwrap_or(8),
+        };
+        let stages = steps.div_ceil(stage);
+        let blocks = self.n.div_ceil(COLUMNS * column_frags);
+        let groups = blocks.div_ceil(column_warps);
+        let mut all = Vec::new();
+        // A cube's warps are no more than there are columns for.
+        if column_warps > blocks || (groups - 1) * column_warps >= blocks {
+            return all;
+        }
+        for splits in (1..=groups).filter(|&splits| splits == groups || stages == 1) {
+            let rounds = groups.div_ceil(splits);
+            // Some cubes have nothing to do where others go on once more.
+            if groups.div_ceil(rounds) != splits {
+                continue;
+            }
+            for ahead in (1..=4).filter(|ahead| stage.is_multiple_of(*ahead) && steps.is_multiple_of(*ahead)) {
+                let gemm = Gemm {
+                    row_frags,
+                    column_frags,
+                    row_warps,
+                    column_warps,
+                    splits,
+                    rounds,
+                    ahead,
+                    stage,
+                    stages,
+                    resident: 1,
+                    narrow: false,
+                };
+                let resident =
+                    (warps_with(self.registers(&gemm)) / gemm.warps()).min(SHARED / (self.on_chip(&gemm) + RESERVED));
+                let frags = row_frags * column_frags;
+                if self.on_chip(&gemm) <= ON_CHIP && frags <= MOST_FRAGS && resident > 0 {
+                    all.push(Gemm { resident, ..gemm });
+                }
+            }
+        }
+        all
+    }
+
+    /// Registers of a thread, by what the assembler's reports show: while rows are normalised, while products are added, and while results
+    /// are made of them.
+    fn registers(&self, gemm: &Gemm) -> usize {
+        let Gemm { row_frags, column_frags, ahead, .. } = *gemm;
+        let ahead = 2 * column_frags * ahead;
+        let normalised = if self.whole { 104 + ahead } else { 0 };
+        let loads = (gemm.rows() * gemm.stage * 2).div_ceil(32 * gemm.warps());
+        let added = 2 * column_frags + ahead + if gemm.stages > 1 { 4 * loads } else { 0 };
+        let constants = column_frags * if self.whole { 4 } else { 8 };
+        let made = 2 * column_frags + constants + if gemm.rounds > 1 { ahead } else { 0 };
+        normalised.max(4 * row_frags * column_frags + added.max(made) + 44)
+    }
+
+    /// Bytes of shared memory of a cube.
+    fn on_chip(&self, gemm: &Gemm) -> usize {
+        gemm.stages.min(2) * gemm.rows() * gemm.pitch() + if self.table { TABLE } else { 16 }
+    }
+
+    /// Cycles that all cubes are likely to take: instructions at the rate that so few warps have, but no less than a cube waits for what
+    /// comes one after the other, nor than its loads take.
+    ///
+    /// The numbers are fitted to the times of Swin-T's products at batches of 1, 8 and 32 on an H100 (bench/README.md, *Tiles*).
+    fn cycles(&self, gemm: &Gemm, processors: usize) -> f64 {
+        let of = |count: usize| count as f64;
+        let (rows, warps, steps, rounds) = (gemm.rows(), gemm.warps(), self.k.div_ceil(STEP), gemm.rounds);
+        let columns = rounds * gemm.column_warps * gemm.column_frags * COLUMNS;
+        let frags = gemm.row_frags * gemm.column_frags;
+        // Instructions of a cube, of a warp each: rows, products, results.
+        let loaded = of(rows * self.k) / 32.0 * if self.whole { 22.0 } else { 0.5 };
+        let step = 1.5 * of(frags) + of(2 * gemm.row_frags) + 0.5 * of(gemm.column_frags) + 26.0;
+        let result = if self.whole { 9.5 + if self.table { 3.0 } else { 0.0 } } else { 28.0 };
+        let others = 200.0 * of(warps) + if self.table { 256.0 } else { 0.0 };
+        let instructions = loaded + of(rounds * warps * steps) * step + of(rows * columns) / 32.0 * result + others;
+        // What a cube waits for: a launch, a row's deviation, weights.
+        let deviation = if self.whole { 1500.0 } else { 0.0 };
+        let waits = 2090.0 + deviation + of(rounds) * (190.0 * of(steps) / of(gemm.ahead).sqrt() + 365.0);
+        let together = |cubes: usize| {
+            let rate = (0.23 * of(cubes * warps)).min(2.0);
+            waits.max(of(cubes) * instructions / rate)
+        };
+        let cubes = self.rows.div_ceil(rows) * gemm.splits;
+        let (full, rest) = (cubes.div_ceil(processors) / gemm.resident, cubes.div_ceil(processors) % gemm.resident);
+        let computed = of(full) * together(gemm.resident) + if rest > 0 { together(rest) } else { 0.0 };
+        let residual = if self.whole { 1 } else { 2 };
+        let moved = cubes * (self.k * columns + rows * self.k * if self.whole { 2 } else { 1 })
+            + self.rows * self.n * self.bytes * residual;
+        computed.max(of(moved) / of(processors) / 21.6)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Rows, k and n of the matrix products of Swin-T and Swin-L at batches of 1 and 32, and of odd ones.
+    #[test]
+    fn every_option_fits_and_has_all_columns() {
+        let products = [(3136, 96, 288), (100_352, 96, 384), (784, 384, 192), (6272, 1536, 384), (49, 3072, 768)];
+        for (rows, k, n) in products.into_iter().chain([(1568, 6144, 1536), (5, 3072, 1536), (7, 48, 40), (1, 16, 8)]) {
+            for (bytes, whole, table) in [(1, true, true), (1, true, false), (2, false, false), (4, false, false)] {
+                let all = Extents { rows, k, n, bytes, whole, table }.tiles(132);
+                let name = format!("{rows} {k} {n} {bytes} {whole}");
+                // Only 16 rows of 6144 normalised bytes fit, and none beside a table.
+                assert_eq!(all.is_empty(), whole && table && k > 3136, "{name}");
+                for (i, gemm) in all.iter().enumerate() {
+                    assert!(!all[..i].contains(gemm), "{name}");
+                    let columns = gemm.rounds * gemm.column_warps * gemm.column_frags * COLUMNS;
+                    assert!(gemm.splits * columns >= n && (gemm.splits - 1) * columns < n, "{name}: {gemm:?}");
+                    assert!(gemm.rounds == 1 || gemm.stages == 1, "{name}: {gemm:?}");
+                    assert!(
+                        [gemm.stage, k.div_ceil(STEP)].iter().all(|steps| steps.is_multiple_of(gemm.ahead)),
+                        "{name}"
+                    );
+                    assert!(gemm.resident * gemm.warps() <= 64, "{name}: {gemm:?}");
+                    assert!(n.is_multiple_of(2 * gemm.column_frags) && gemm.column_frags.is_multiple_of(2), "{name}");
+                    assert!((1..=32).contains(&gemm.warps()) && gemm.row_frags * gemm.column_frags <= MOST_FRAGS);
+                    assert!(gemm.stage * gemm.stages * STEP >= k && (!whole || gemm.stages == 1), "{name}");
+                    let bytes = gemm.stages.min(2) * gemm.rows() * gemm.pitch() + if table { TABLE } else { 16 };
+                    assert!(bytes <= ON_CHIP, "{name}: {gemm:?}");
+                }
+            }
+        }
+    }
+}
