@@ -76,6 +76,8 @@ pub struct Gemm {
     pub row_warps: usize,
     /// Warps of a cube that have the same rows and other columns.
     pub column_warps: usize,
+    /// Parts of a row that have warps of their own, whose sums are added in the end; with rows that are on the chip as a whole only.
+    pub parts: usize,
     /// Cubes that have the same rows.
     pub splits: usize,
     /// How often the warps of a cube go on to other columns; with rows that are on the chip as a whole only.
@@ -204,6 +206,7 @@ impl Mlp {
             column_frags,
             row_warps: 1,
             column_warps: warps,
+            parts: 1,
             splits: 1,
             rounds: 1,
             ahead: 1,
@@ -229,7 +232,17 @@ impl Gemm {
 
     /// Warps of a cube.
     pub fn warps(&self) -> usize {
-        self.row_warps * self.column_warps
+        self.row_warps * self.column_warps * self.parts
+    }
+
+    /// Fragments that a warp holds sums of.
+    pub fn frags(&self) -> usize {
+        self.row_frags * self.column_frags
+    }
+
+    /// Vectors of four sums that go over the chip, where rows have parts.
+    pub fn partial(&self) -> usize {
+        (self.parts - 1) * self.row_warps * self.column_warps * self.frags() * 32
     }
 
     /// Bytes between two rows on the chip: an odd number of steps, so that eight rows lie in different banks.
@@ -251,6 +264,9 @@ impl fmt::Display for Blueprint {
             Blueprint::Gemm(g) => {
                 let columns = g.column_warps * g.column_frags * COLUMNS;
                 write!(f, " by gemm[tile={}x{columns},warps={}x{}", g.rows(), g.row_warps, g.column_warps)?;
+                if g.parts > 1 {
+                    write!(f, "x{}", g.parts)?;
+                }
                 write!(f, ",splits={},rounds={}", g.splits, g.rounds)?;
                 write!(
                     f,

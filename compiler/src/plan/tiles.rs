@@ -23,6 +23,9 @@ const SHARED: usize = 227 << 10;
 /// Bytes of it that the driver takes of every cube's.
 const RESERVED: usize = 1 << 10;
 
+/// Most 16-byte loads of a thread that are on their way at a time.
+const MOST_LOADS: usize = 16;
+
 /// Tiles that are tried at most.
 const MOST_TILES: usize = 64;
 
@@ -87,15 +90,10 @@ impl Extents {
         all.into_iter().map(|(_, gemm)| gemm).collect()
     }
 
-    /// Tiles of so many rows and columns that fit, which differ in how columns are shared out and how early weights are loaded.
+    /// Tiles of so many rows and columns that fit, which differ in how columns and steps of k are shared out, and in how early weights
+    /// are loaded.
     fn of_columns(&self, row_frags: usize, column_frags: usize, row_warps: usize, column_warps: usize) -> Vec<Gemm> {
         let steps = self.k.div_ceil(STEP);
-        let divides = |stage: &usize| steps.is_multiple_of(*stage);
-        let stage = match self.whole || steps <= 12 {
-            true => steps,
-            false => (6..=10).rev().find(divides).unwrap_or(8),
-        };
-        let stages = steps.div_ceil(stage);
         let blocks = self.n.div_ceil(COLUMNS * column_frags);
         let groups = blocks.div_ceil(column_warps);
         let mut all = Vec::new();
@@ -103,53 +101,73 @@ impl Extents {
         if column_warps > blocks || (groups - 1) * column_warps >= blocks {
             return all;
         }
-        for splits in (1..=groups).filter(|&splits| splits == groups || stages == 1) {
-            let rounds = groups.div_ceil(splits);
-            // Some cubes have nothing to do where others go on once more.
-            if groups.div_ceil(rounds) != splits {
+        let staged = (6..=10).rev().find(|stage| steps.is_multiple_of(*stage)).unwrap_or(8);
+        let of_a_row = [(steps, 1), (steps, 2), (steps, 4), (staged, 1)];
+        for (stage, parts) in of_a_row {
+            let stages = steps.div_ceil(stage);
+            if stages > 1 && self.whole || !stage.is_multiple_of(parts) || row_warps * column_warps * parts > MOST_WARPS
+            {
                 continue;
             }
-            for ahead in (1..=4).filter(|ahead| stage.is_multiple_of(*ahead) && steps.is_multiple_of(*ahead)) {
-                let gemm = Gemm {
-                    row_frags,
-                    column_frags,
-                    row_warps,
-                    column_warps,
-                    splits,
-                    rounds,
-                    ahead,
-                    stage,
-                    stages,
-                    resident: 1,
-                    narrow: false,
-                };
-                let resident =
-                    (warps_with(self.registers(&gemm)) / gemm.warps()).min(SHARED / (self.on_chip(&gemm) + RESERVED));
-                let frags = row_frags * column_frags;
-                if self.on_chip(&gemm) <= ON_CHIP && frags <= MOST_FRAGS && resident > 0 {
-                    all.push(Gemm { resident, ..gemm });
+            for splits in (1..=groups).filter(|&splits| splits == groups || stages == 1 && parts == 1) {
+                let rounds = groups.div_ceil(splits);
+                // Some cubes have nothing to do where others go on once more.
+                if groups.div_ceil(rounds) != splits {
+                    continue;
+                }
+                let divides = |ahead: &usize| [steps, stage].iter().all(|n| (n / parts).is_multiple_of(*ahead));
+                for ahead in (1..=4).filter(divides) {
+                    let gemm = Gemm {
+                        row_frags,
+                        column_frags,
+                        row_warps,
+                        column_warps,
+                        parts,
+                        splits,
+                        rounds,
+                        ahead,
+                        stage,
+                        stages,
+                        resident: 1,
+                        narrow: false,
+                    };
+                    let fits = self.on_chip(&gemm) <= ON_CHIP
+                        && gemm.frags() <= MOST_FRAGS
+                        && (self.whole || self.loads(&gemm) <= MOST_LOADS);
+                    let resident = (warps_with(self.registers(&gemm)) / gemm.warps())
+                        .min(SHARED / (self.on_chip(&gemm) + RESERVED));
+                    if fits && resident > 0 {
+                        all.push(Gemm { resident, ..gemm });
+                    }
                 }
             }
         }
         all
     }
 
-    /// Registers of a thread, by what the assembler's reports show: while rows are normalised, while products are added, and while results
+    /// 16-byte loads of a thread that take a stage of rows of bytes.
+    fn loads(&self, gemm: &Gemm) -> usize {
+        (gemm.rows() * gemm.stage * 2).div_ceil(32 * gemm.warps())
+    }
+
+    /// Registers of a thread, by what the assembler's reports show: while rows are taken onto the chip, while products are added, and while results
     /// are made of them.
     fn registers(&self, gemm: &Gemm) -> usize {
         let Gemm { row_frags, column_frags, ahead, .. } = *gemm;
         let ahead = 2 * column_frags * ahead;
-        let normalised = if self.whole { 104 + ahead } else { 0 };
-        let loads = (gemm.rows() * gemm.stage * 2).div_ceil(32 * gemm.warps());
-        let added = 2 * column_frags + ahead + if gemm.stages > 1 { 4 * loads } else { 0 };
+        // Of long rows a lane holds more, and γ and β for it.
+        let normalised = if self.k > 768 { 176 } else { 116 };
+        let taken = if self.whole { normalised } else { 4 * self.loads(gemm) + 28 } + ahead;
+        let added = 2 * column_frags + ahead + if gemm.stages > 1 { 4 * self.loads(gemm) } else { 0 };
         let constants = column_frags * if self.whole { 4 } else { 8 };
-        let made = 2 * column_frags + constants + if gemm.rounds > 1 { ahead } else { 0 };
-        normalised.max(4 * row_frags * column_frags + added.max(made) + 44)
+        let gathered = if gemm.parts > 1 { 4 * gemm.frags() } else { 0 };
+        let made = 2 * column_frags + constants + gathered + if gemm.rounds > 1 { ahead } else { 0 };
+        taken.max(4 * row_frags * column_frags + added.max(made) + 44)
     }
 
     /// Bytes of shared memory of a cube.
     fn on_chip(&self, gemm: &Gemm) -> usize {
-        gemm.stages.min(2) * gemm.rows() * gemm.pitch() + if self.table { TABLE } else { 16 }
+        gemm.stages.min(2) * gemm.rows() * gemm.pitch() + 16 * gemm.partial() + if self.table { TABLE } else { 32 }
     }
 
     /// Cycles that all cubes are likely to take: instructions at the rate that so few warps have, but no less than a cube waits for what
@@ -163,13 +181,23 @@ impl Extents {
         let frags = gemm.row_frags * gemm.column_frags;
         // Instructions of a cube, of a warp each: rows, products, results.
         let loaded = of(rows * self.k) / 32.0 * if self.whole { 22.0 } else { 0.5 };
+        let added = of(12 * gemm.partial()) / 32.0;
         let step = 1.5 * of(frags) + of(2 * gemm.row_frags) + 0.5 * of(gemm.column_frags) + 26.0;
         let result = if self.whole { 9.5 + if self.table { 3.0 } else { 0.0 } } else { 28.0 };
         let others = 200.0 * of(warps) + if self.table { 256.0 } else { 0.0 };
-        let instructions = loaded + of(rounds * warps * steps) * step + of(rows * columns) / 32.0 * result + others;
+        let instructions = loaded
+            + added
+            + of(rounds * warps * steps) * step / of(gemm.parts)
+            + of(rows * columns) / 32.0 * result
+            + others;
         // What a cube waits for: a launch, a row's deviation, weights.
         let deviation = if self.whole { 1500.0 } else { 0.0 };
-        let waits = 2090.0 + deviation + of(rounds) * (190.0 * of(steps) / of(gemm.ahead).sqrt() + 365.0);
+        let gathered = if gemm.parts > 1 { 400.0 } else { 0.0 };
+        let waits = 2090.0
+            + deviation
+            + gathered
+            + of(rounds) * (190.0 * of(steps) / of(gemm.parts) + 365.0)
+            + of(gemm.stages - 1) * 500.0;
         let together = |cubes: usize| {
             let rate = (0.23 * of(cubes * warps)).min(2.0);
             waits.max(of(cubes) * instructions / rate)
@@ -202,7 +230,7 @@ mod tests {
                     assert!(!all[..i].contains(gemm), "{name}");
                     let columns = gemm.rounds * gemm.column_warps * gemm.column_frags * COLUMNS;
                     assert!(gemm.splits * columns >= n && (gemm.splits - 1) * columns < n, "{name}: {gemm:?}");
-                    assert!(gemm.rounds == 1 || gemm.stages == 1, "{name}: {gemm:?}");
+                    assert!(gemm.rounds * gemm.parts == 1 || gemm.stages == 1, "{name}: {gemm:?}");
                     assert!(
                         [gemm.stage, k.div_ceil(STEP)].iter().all(|steps| steps.is_multiple_of(gemm.ahead)),
                         "{name}"
@@ -211,7 +239,8 @@ mod tests {
                     assert!(n.is_multiple_of(2 * gemm.column_frags) && gemm.column_frags.is_multiple_of(2), "{name}");
                     assert!((1..=32).contains(&gemm.warps()) && gemm.row_frags * gemm.column_frags <= MOST_FRAGS);
                     assert!(gemm.stage * gemm.stages * STEP >= k && (!whole || gemm.stages == 1), "{name}");
-                    let bytes = gemm.stages.min(2) * gemm.rows() * gemm.pitch() + if table { TABLE } else { 16 };
+                    let bytes = gemm.stages.min(2) * gemm.rows() * gemm.pitch() + 16 * gemm.partial();
+                    let bytes = bytes + if table { TABLE } else { 32 };
                     assert!(bytes <= ON_CHIP, "{name}: {gemm:?}");
                 }
             }

@@ -380,6 +380,55 @@ pub(super) fn accumulate<A: Int>(
     }
 }
 
+/// Sums of another part of k than the first begin with nothing.
+#[cube]
+fn clear(sums: &mut Sequence<Sums>, #[comptime] p: Product) {
+    #[unroll]
+    for i in 0..comptime!(p.tiles.frags()) {
+        let tile = sums.index_mut(i);
+        tile[0] = Vector::new(0i32);
+        tile[1] = Vector::new(0i32);
+    }
+}
+
+/// Adds the sums of the other parts of k to those of the first, by way of the chip: `at` is the place of the lane's first four among those
+/// of a part.
+#[cube]
+fn gather(sums: &mut Sequence<Sums>, partial: &mut Shared<[Four]>, part: usize, at: usize, #[comptime] p: Product) {
+    let frags = comptime!(p.tiles.frags());
+    let of_a_part = comptime!(p.tiles.partial() / (p.tiles.parts - 1));
+    if part > 0 {
+        #[unroll]
+        for i in 0..frags {
+            let tile = sums.index(i);
+            let mut four = Four::empty();
+            #[unroll]
+            for c in 0..4usize {
+                four.insert(c, tile[comptime!(c / 2)].extract(comptime!(c % 2)));
+            }
+            partial[(part - 1) * of_a_part + at + comptime!(i * 32)] = four;
+        }
+    }
+    sync_cube();
+    if part == 0 {
+        #[unroll]
+        for i in 0..frags {
+            let tile = sums.index_mut(i);
+            #[unroll]
+            for other in 0..comptime!(p.tiles.parts - 1) {
+                let four = partial[comptime!(other * of_a_part + i * 32) + at];
+                #[unroll]
+                for half in 0..2usize {
+                    let mut two = Vector::<i32, Const<2>>::empty();
+                    two.insert(0usize, four.extract(comptime!(2 * half)));
+                    two.insert(1usize, four.extract(comptime!(2 * half + 1)));
+                    tile[half] = tile[half] + two;
+                }
+            }
+        }
+    }
+}
+
 /// `y = requantize(rows · weights + bias)`, where rows may be normalised first, and a table or a residual stream may follow. What
 /// is absent may be any buffer. A cube takes `16·row_frags·row_warps` rows and one of `splits` parts of the columns, which it goes through in
 /// `rounds`: rows that are normalised are so once for all of them.
@@ -412,16 +461,18 @@ pub(crate) fn gemm<A: Int, S: Size>(
     let rows = rows as usize;
     let lane = (UNIT_POS % LANES) as usize;
     let warp = (UNIT_POS / LANES) as usize;
+    let (row_warps, column_warps) = comptime!((p.tiles.row_warps, p.tiles.column_warps));
+    let part = warp / comptime!(row_warps * column_warps);
     let splits = comptime!(p.tiles.splits);
     let first = CUBE_POS / splits * comptime!(p.tiles.rows());
-    let own_rows = warp % comptime!(p.tiles.row_warps) * comptime!(16 * p.tiles.row_frags);
-    let column_warps = comptime!(p.tiles.column_warps);
-    let first_block =
-        CUBE_POS % splits * comptime!(p.tiles.rounds) * column_warps + warp / comptime!(p.tiles.row_warps);
+    let own_rows = warp % row_warps * comptime!(16 * p.tiles.row_frags);
+    let own_columns = warp / row_warps % column_warps;
+    let first_block = CUBE_POS % splits * comptime!(p.tiles.rounds * column_warps) + own_columns;
 
     let buffers = comptime!(if p.tiles.stages > 1 { 2 } else { 1 });
     let buffer = comptime!(p.tiles.rows() * p.pitch());
     let mut chip = Shared::<[Eight]>::new_aligned_slice(comptime!(buffers * buffer), 16usize);
+    let mut partial = Shared::<[Four]>::new_aligned_slice(comptime!(p.tiles.partial().max(1)), 16usize);
     let mut bytes = Shared::<[u32]>::new_aligned_slice(comptime!(if p.table { 64usize * 32 } else { 1 }), 16usize);
     if comptime!(p.table) {
         to_every_bank(table, &mut bytes, 64usize, comptime!(p.tiles.warps()));
@@ -430,9 +481,15 @@ pub(crate) fn gemm<A: Int, S: Size>(
     let frags = comptime!(p.tiles.column_frags);
     let per_step = comptime!(frags / 2 * 32);
     let per_block = steps as usize * per_step;
+    // Of its steps of k.
+    let count = steps as usize / comptime!(p.tiles.parts);
+    let mut from = 0usize.runtime();
+    if comptime!(p.tiles.parts > 1) {
+        from = part * count;
+    }
     // A warp without columns does what the last one does, but writes nothing.
     let last_block = comptime!(p.blocks() - 1);
-    let mut weights = min(first_block, last_block) * per_block + lane;
+    let mut weights = min(first_block, last_block) * per_block + from * per_step + lane;
     let mut b = first_weights(w, weights, p);
 
     let mut held = Array::<Words>::new(comptime!(p.loads()));
@@ -452,16 +509,19 @@ pub(crate) fn gemm<A: Int, S: Size>(
         let block = first_block + round as usize * column_warps;
         let column = block * comptime!(8 * frags) + lane % 4 * comptime!(2 * frags);
         let mut sums = biased(bias, min(column, comptime!(p.n - 2 * frags)), p);
+        if comptime!(p.tiles.parts > 1 && p.bias) && part > 0 {
+            clear(&mut sums, p);
+        }
         let stage = comptime!(p.tiles.stage);
         for s in 0..stages {
             let s = s as usize;
             if comptime!(p.tiles.stages > 1) {
                 load_stage(x, map, &mut held, s + 1, first, rows, p);
             }
-            let base = s % buffers * buffer + (own_rows + lane / 4) * comptime!(p.pitch()) + lane % 4;
-            let (start, end) = (s * stage, min(steps as usize, (s + 1) * stage));
+            let base = s % buffers * buffer + (own_rows + lane / 4) * comptime!(p.pitch()) + lane % 4 + from * 4;
+            let (start, end) = (s * stage, min(count, (s + 1) * stage));
             let next = weights + (start + comptime!(p.tiles.ahead)) * per_step;
-            let last = weights + (steps as usize - 1) * per_step;
+            let last = weights + (count - 1) * per_step;
             accumulate::<A>(&chip, base, w, &mut b, next, last, end - start, &mut sums, p);
             if comptime!(p.tiles.stages > 1) {
                 // The other buffer was last read before the barrier.
@@ -469,12 +529,16 @@ pub(crate) fn gemm<A: Int, S: Size>(
                 sync_cube();
             }
         }
+        if comptime!(p.tiles.parts > 1) {
+            let at = (own_columns * row_warps + warp % row_warps) * comptime!(p.tiles.frags() * 32) + lane;
+            gather(&mut sums, &mut partial, part, at, p);
+        }
         if comptime!(p.tiles.rounds > 1) {
             // The first weights of the next columns are on their way while results are made of these.
             weights = min(block + column_warps, last_block) * per_block + lane;
             next_weights(w, &mut b, weights, p);
         }
-        if block <= last_block && column < comptime!(p.n) {
+        if block <= last_block && column < comptime!(p.n) && part == 0 {
             finish::<S>(
                 &sums,
                 mantissas,
