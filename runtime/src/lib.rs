@@ -25,6 +25,7 @@ pub mod offline;
 pub mod picture;
 pub mod probe;
 mod ptx_cache;
+mod ptx_text;
 pub mod sass;
 pub mod tensors;
 pub mod tune;

@@ -2,7 +2,7 @@
 
 use crate::{
     kernels::{self, Target, Work},
-    ptx_cache,
+    ptx_cache, ptx_text,
 };
 use cubecl::prelude::*;
 use cubecl_core::{
@@ -56,6 +56,11 @@ impl Sm {
             _ if (major, minor) >= (8, 9) => Some(Sm(89)),
             _ => None,
         }
+    }
+
+    /// Whether its kernels can start before the launch before them has completed: it has the instructions for that.
+    pub(crate) fn overlaps_launches(self) -> bool {
+        self.0 == 90
     }
 
     /// What plans are made for: the GPU that [`swint_compiler::egraph::Target`] of the same name describes.
@@ -161,7 +166,8 @@ impl Offline {
 
     /// Finds a kernel in the cache, or compiles it.
     fn load_or_compile(&self, id: &KernelId, kernel: impl CubeKernel) -> Result<Ptx, String> {
-        let key = format!("{} ptx {PTX_FOR} {}", self.sm, id.stable_format());
+        let begins = if self.sm.overlaps_launches() { "early" } else { "in turn" };
+        let key = format!("{} ptx {PTX_FOR} begins {begins} {}", self.sm, id.stable_format());
         if let Some(known) = ptx_cache::load(&key) {
             return Ok(known);
         }
@@ -182,7 +188,8 @@ impl Offline {
             Ok(PlironArtifact::NvptxCode(module)) => {
                 // SAFETY: the module's PTX is NUL-terminated.
                 let text = unsafe { CStr::from_ptr(module.ptx.as_ptr()) }.to_string_lossy().into_owned();
-                let text = if self.warps { of_whole_warps(&text, self.blocks) } else { text };
+                let text = if self.warps { ptx_text::of_whole_warps(&text, self.blocks) } else { text };
+                let text = if self.sm.overlaps_launches() { ptx_text::of_overlapping_launches(&text) } else { text };
                 Ok(Ptx { entry: module.entrypoint.clone(), text, shared: module.shared_memory_size })
             }
             Ok(_) => Err("the NVPTX target gave no PTX".to_owned()),
@@ -204,7 +211,10 @@ impl Offline {
             Ok(offline.compiled)
         };
         let compiled: Vec<Result<HashMap<_, _>, String>> = different.par_iter().map(compile).collect();
-        compiled.into_iter().try_for_each(|compiled| Ok(self.compiled.extend(compiled?)))
+        for compiled in compiled {
+            self.compiled.extend(compiled?);
+        }
+        Ok(())
     }
 
     /// The kernel of a launch, and how it is called.
@@ -235,22 +245,6 @@ pub fn compile(plan: &Plan, sm: Sm) -> Result<Vec<Ptx>, String> {
         }
     }
     Ok(all)
-}
-
-/// The text of a kernel for tensor cores, with two things said that cubecl leaves to chance.
-///
-/// A multiprocessor should have `blocks` of it at a time: knowing only how large a block is, NVIDIA's assembler spills registers that it
-/// could keep, to have more. And its shuffles are of whole warps: cubecl has them among the lanes that happen to be active, which
-/// need not be all that are on their way.
-fn of_whole_warps(text: &str, blocks: Option<usize>) -> String {
-    let changed = |line: &str| match line.trim_start().strip_prefix("activemask.b32") {
-        Some(register) => format!("\tmov.b32 {}, -1;\n", register.trim().trim_end_matches(';')),
-        None => match blocks.filter(|_| line.starts_with(".reqntid")) {
-            Some(blocks) => format!("{line}\n.minnctapersm {blocks}\n"),
-            None => format!("{line}\n"),
-        },
-    };
-    text.lines().map(changed).collect()
 }
 
 /// A device as the compiler must see it; nothing here asks a driver.

@@ -57,11 +57,13 @@ fn a_gpu_gives_the_interpreters_bits() {
     let pictures: Vec<String> = ["0000_cat", "0001_ship", "0003_airplane"]
         .map(|name| folder.join(format!("test_{name}.png")).to_str().unwrap().to_owned())
         .into();
-    let run = |device: &str| {
+    let run = |sm: &str, device: &str| {
         let pictures: Vec<&str> = pictures.iter().map(String::as_str).collect();
-        stand.succeed("89", &[&["run", &compiled, "--json", "--device", device], &pictures[..]].concat())
+        stand.succeed(sm, &[&["run", &compiled, "--json", "--device", device], &pictures[..]].concat())
     };
-    assert_eq!(run("cuda"), run("interp"));
+    let wanted = run("89", "interp");
+    // On the second launches overlap.
+    assert_eq!([run("89", "cuda"), run("90", "cuda")], [wanted.clone(), wanted]);
 }
 
 #[test]

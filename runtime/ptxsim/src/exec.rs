@@ -42,6 +42,10 @@ impl Machine<'_> {
                 return None;
             }
             Op::Exit => {
+                if let Some(lane) = lanes(self.independent(warp) & mask).next() {
+                    let message = "a thread ends that has not waited for the launches before".to_owned();
+                    self.find(Kind::Dependency, line, None, 32 * warp.index + lane as u32, message);
+                }
                 warp.advance();
                 warp.exit(mask);
                 return None;
@@ -120,7 +124,7 @@ impl Machine<'_> {
                 self.count(pc, address.space, &at, mask, size as u64);
                 for lane in lanes(mask) {
                     let Some(place) = self.locate(warp, lane, address.space, at[lane], size, line) else { continue };
-                    if *frozen && self.memory.may_change(place) {
+                    if *frozen && self.memory.may_change(place, self.config.programmatic) {
                         self.fault(
                             (Kind::ReadOnly, 0),
                             warp,
@@ -227,6 +231,7 @@ impl Machine<'_> {
                 let votes = warp.predicate(*p) & mask;
                 warp.set(*d, mask, &[votes.into(); 32]);
             }
+            Op::Depend => warp.depended |= mask,
             Op::ActiveMask { d } => warp.set(*d, mask, &[mask.into(); 32]),
             Op::Reduce { f, d, a, mask: members } => {
                 if self.are_missing(warp, mask, *members, line) {

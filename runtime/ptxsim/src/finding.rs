@@ -13,12 +13,15 @@ pub enum Kind {
     OutOfBounds,
     /// An address that is no multiple of what is accessed.
     Misaligned,
-    /// A buffer is written that the kernel may only read; or one that it may write is read by `ld.global.nc`, which wants it to stay as it is.
+    /// A buffer is written that the kernel may only read; or one that it may write, or a launch that it overlaps, is read by `ld.global.nc`, which
+    /// wants it to stay as it is.
     ReadOnly,
     /// Threads wait at a barrier that others never reach.
     Barrier,
     /// Bytes are used that an asynchronous copy has not yet brought.
     NotWaited,
+    /// A thread uses what a launch before may still be at, or ends, before `griddepcontrol.wait` has told it that those have completed.
+    Dependency,
     /// An instruction that a whole warp must execute together is reached by a part of it, or names lanes that are not there.
     Diverged,
     /// The kernel runs too long, and is stopped.
@@ -38,6 +41,7 @@ impl Kind {
             Kind::ReadOnly => "read-only",
             Kind::Barrier => "barrier not reached by all",
             Kind::NotWaited => "asynchronous copy not waited for",
+            Kind::Dependency => "launch before not waited for",
             Kind::Diverged => "diverged",
             Kind::TooLong => "too long",
             Kind::Launch => "launch",

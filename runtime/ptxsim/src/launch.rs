@@ -25,6 +25,8 @@ pub struct Buffer {
 pub enum Access {
     /// Read it.
     Read,
+    /// Read it, and that before the launches before have completed: none of them writes it.
+    Constant,
     /// Write it, and read what it has written.
     Write,
     /// Read and write it.
@@ -51,12 +53,15 @@ pub struct Config {
     pub dynamic_shared: u64,
     /// Instructions of a warp after which the launch is stopped.
     pub limit: u64,
+    /// Whether it may start before the launch before it in the stream has completed, so that its threads must wait for that themselves.
+    pub programmatic: bool,
 }
 
 impl Config {
-    /// Blocks and threads in one dimension; no dynamic shared memory, and at most 2^26 instructions of a warp.
+    /// Blocks and threads in one dimension; no dynamic shared memory, at most 2^26 instructions of a warp, and no launch that it overlaps.
     pub fn new(blocks: u32, threads: u32) -> Config {
-        Config { grid: [blocks, 1, 1], block: [threads, 1, 1], dynamic_shared: 0, limit: 1 << 26 }
+        let (grid, block) = ([blocks, 1, 1], [threads, 1, 1]);
+        Config { grid, block, dynamic_shared: 0, limit: 1 << 26, programmatic: false }
     }
 }
 

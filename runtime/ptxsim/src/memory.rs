@@ -28,7 +28,7 @@ pub(crate) struct Memory<'a> {
 impl Memory<'_> {
     pub fn new<'a>(kernel: &Kernel, params: Vec<u8>, shared: u64, buffers: &'a mut [Buffer]) -> Memory<'a> {
         let history = |buffer: &Buffer| match buffer.access {
-            launch::Access::Read => None,
+            launch::Access::Read | launch::Access::Constant => None,
             access => Some(Shadow::of_all(buffer.bytes.len(), access == launch::Access::ReadWrite)),
         };
         Memory {
@@ -58,9 +58,10 @@ impl Memory<'_> {
         (self.loaded.len(), self.stored.len())
     }
 
-    /// Whether a place is in a buffer that the launch may write.
-    pub fn may_change(&self, place: Place) -> bool {
-        matches!(place, Place::Global(index, _) if self.histories[index].is_some())
+    /// Whether a place is in a buffer that is written while the launch may run: by itself or, where it is `programmatic`, by those before it.
+    pub fn may_change(&self, place: Place, programmatic: bool) -> bool {
+        let Place::Global(index, _) = place else { return false };
+        self.histories[index].is_some() || programmatic && self.buffers[index].access != launch::Access::Constant
     }
 }
 
@@ -125,7 +126,21 @@ impl Machine<'_> {
         line: u32,
     ) -> Option<Place> {
         let found = self.find_place(lane, space, address, sizes);
-        found.map_err(|(kind, message)| self.find(kind, line, None, 32 * warp.index + lane as u32, message)).ok()
+        let found =
+            found.map_err(|(kind, message)| self.find(kind, line, None, 32 * warp.index + lane as u32, message));
+        if let Ok(Place::Global(index, at)) = found
+            && self.independent(warp) >> lane & 1 == 1
+            && self.memory.buffers[index].access != launch::Access::Constant
+        {
+            let message = format!("{} bytes at {at} of buffer {index} are accessed", sizes.1);
+            self.find(Kind::Dependency, line, None, 32 * warp.index + lane as u32, message);
+        }
+        found.ok()
+    }
+
+    /// Lanes that may be ahead of the launches before.
+    pub fn independent(&self, warp: &Warp) -> u32 {
+        if self.config.programmatic { !warp.depended } else { 0 }
     }
 
     fn find_place(

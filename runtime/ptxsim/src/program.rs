@@ -198,6 +198,8 @@ pub(crate) enum Op {
     ActiveMask {
         d: u32,
     },
+    /// Until the launches before have completed.
+    Depend,
     Reduce {
         f: Fn2,
         d: u32,

@@ -40,6 +40,8 @@ pub(crate) struct Warp {
     pub epoch: u32,
     /// Instructions that it has executed.
     pub executed: u64,
+    /// Lanes that have waited for the launches before.
+    pub depended: u32,
     /// The barrier that it waits at, and the line.
     pub waits: Option<(u64, u32)>,
     pub local: Vec<u8>,
@@ -69,6 +71,7 @@ impl Warp {
             stack: vec![Entry { pc: 0, meet: kernel.insts.len(), mask: live }],
             live,
             epoch: 0,
+            depended: 0,
             waits: None,
             local: vec![0; local],
             local_written: vec![false; local],

@@ -6,9 +6,9 @@ use crate::{
     status::{Result, Status},
 };
 use std::{
-    ffi::{c_uint, c_void},
+    ffi::{c_int, c_uint, c_void},
     ops::Range,
-    ptr,
+    ptr, slice,
 };
 use swint_ptxsim::{Access, Buffer, Config, Finding, Kind, Param, run};
 
@@ -20,7 +20,34 @@ pub(crate) struct Launch {
     block: [u32; 3],
     dynamic_shared: u32,
     params: Vec<Vec<u8>>,
+    /// Whether it may start before the launch before it has completed.
+    programmatic: bool,
 }
+
+/// `CUlaunchConfig`.
+#[repr(C)]
+pub(crate) struct LaunchConfig {
+    grid: [c_uint; 3],
+    block: [c_uint; 3],
+    dynamic_shared: c_uint,
+    stream: Handle,
+    attributes: *const Attribute,
+    count: c_uint,
+}
+
+/// `CUlaunchAttribute`, with the number that its value is, if it is one.
+#[repr(C, align(8))]
+struct Attribute {
+    id: c_uint,
+    _padding: c_uint,
+    number: c_int,
+    _rest: [c_int; 15],
+}
+
+/// `CU_LAUNCH_ATTRIBUTE_IGNORE`, `…_PROGRAMMATIC_STREAM_SERIALIZATION`, and the last one that CUDA 12.8 has.
+const IGNORE: c_uint = 0;
+const PROGRAMMATIC: c_uint = 6;
+const LAST: c_uint = 14;
 
 /// Of each parameter, the buffer that it points to, if it does.
 pub(crate) type Places = Vec<Option<usize>>;
@@ -40,6 +67,37 @@ impl Driver {
         if can { Ok(()) } else { Err(Status::ERROR_INVALID_VALUE) }
     }
 
+    /// The values of a kernel's parameters.
+    ///
+    /// # Safety
+    /// There are as many pointers as the kernel has parameters, at each of them as many bytes as the parameter has; or null.
+    unsafe fn params(
+        &self,
+        function: Handle,
+        params: *mut *mut c_void,
+        extra: *mut *mut c_void,
+    ) -> Result<Vec<Vec<u8>>> {
+        if !extra.is_null() {
+            return Err(Status::ERROR_NOT_SUPPORTED);
+        }
+        let sizes = &self.function(function)?.kernel.params;
+        if params.is_null() && !sizes.is_empty() {
+            return Err(Status::ERROR_INVALID_VALUE);
+        }
+        let value = |(i, &(_, size)): (usize, &(u64, u64))| {
+            // SAFETY: as the caller says.
+            let at = unsafe { *params.add(i) };
+            if at.is_null() {
+                return Err(Status::ERROR_INVALID_VALUE);
+            }
+            let mut bytes = vec![0; size as usize];
+            // SAFETY: as the caller says.
+            unsafe { ptr::copy_nonoverlapping(at.cast::<u8>(), bytes.as_mut_ptr(), bytes.len()) };
+            Ok(bytes)
+        };
+        sizes.iter().enumerate().map(value).collect()
+    }
+
     /// Runs a kernel. With what is found wrong the context can no longer be used, as on a device after a fault.
     pub fn launch(&mut self, launch: &Launch) -> Result {
         let function = self.function(launch.function)?;
@@ -51,14 +109,20 @@ impl Driver {
             .map(|(place, bytes)| place.map_or_else(|| Param::Bytes(bytes.clone()), Param::Buffer))
             .collect();
         let dynamic_shared = launch.dynamic_shared.into();
-        let config = Config { grid: launch.grid, block: launch.block, dynamic_shared, ..Config::new(1, 1) };
+        let Launch { grid, block, programmatic, .. } = *launch;
+        let config = Config { grid, block, dynamic_shared, programmatic, ..Config::new(1, 1) };
         // Which buffers a kernel writes is not known before. Those that it only reads must be given as such: only then
         // may they be read by instructions that want no writes, and no history of their bytes is needed.
         let mut written = function.written.get(&places).cloned().unwrap_or_else(|| vec![false; spans.len()]);
         let (buffers, findings) = loop {
             let buffer = |(span, &is_written): (&Range<u64>, &bool)| {
                 let bytes = self.memory.slice(span.start, (span.end - span.start) as usize)?.to_vec();
-                let access = if is_written { Access::ReadWrite } else { Access::Read };
+                let access = match is_written {
+                    true => Access::ReadWrite,
+                    // That no kernel will write it is not known, but that none has: no launch before is at it.
+                    false if !self.memory.is_computed(span.start) => Access::Constant,
+                    false => Access::Read,
+                };
                 Ok(Buffer { bytes, access, low: span.start % 256 })
             };
             let mut buffers = spans.iter().zip(&written).map(buffer).collect::<Result<Vec<_>>>()?;
@@ -74,6 +138,7 @@ impl Driver {
         if findings.is_empty() {
             for ((span, buffer), _) in spans.iter().zip(&buffers).zip(&written).filter(|(_, written)| **written) {
                 self.memory.slice_mut(span.start, buffer.bytes.len())?.copy_from_slice(&buffer.bytes);
+                self.memory.note_computed(span.start);
             }
             if let Some(function) = self.functions.get_mut(&launch.function) {
                 function.written.insert(places, written);
@@ -138,29 +203,45 @@ pub unsafe extern "C" fn cuLaunchKernel(
     params: *mut *mut c_void,
     extra: *mut *mut c_void,
 ) -> Status {
+    let (grid, block) = ([grid_x, grid_y, grid_z], [block_x, block_y, block_z]);
+    // SAFETY: it is called as this function is.
+    call(Need::Work, |driver| unsafe {
+        let params = driver.params(function, params, extra)?;
+        let launch = Launch { function, grid, block, dynamic_shared, params, programmatic: false };
+        driver.submit(stream, Op::Launch(launch))
+    })
+}
+
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cuLaunchKernelEx(
+    config: *const LaunchConfig,
+    function: Handle,
+    params: *mut *mut c_void,
+    extra: *mut *mut c_void,
+) -> Status {
     call(Need::Work, |driver| {
-        if !extra.is_null() {
-            return Err(Status::ERROR_NOT_SUPPORTED);
-        }
-        let sizes = &driver.function(function)?.kernel.params;
-        if params.is_null() && !sizes.is_empty() {
-            return Err(Status::ERROR_INVALID_VALUE);
-        }
-        let value = |(i, &(_, size)): (usize, &(u64, u64))| {
-            // SAFETY: the caller has as many pointers there as the kernel has parameters.
-            let at = unsafe { *params.add(i) };
-            if at.is_null() {
-                return Err(Status::ERROR_INVALID_VALUE);
-            }
-            let mut bytes = vec![0; size as usize];
-            // SAFETY: and at each of them, as many bytes as the parameter has.
-            unsafe { ptr::copy_nonoverlapping(at.cast::<u8>(), bytes.as_mut_ptr(), bytes.len()) };
-            Ok(bytes)
+        // SAFETY: the caller has a configuration there, or null.
+        let config = unsafe { config.as_ref() }.ok_or(Status::ERROR_INVALID_VALUE)?;
+        let attributes = match config.count {
+            0 => &[],
+            _ if config.attributes.is_null() => return Err(Status::ERROR_INVALID_VALUE),
+            // SAFETY: the caller has so many attributes there.
+            n => unsafe { slice::from_raw_parts(config.attributes, n as usize) },
         };
-        let params = sizes.iter().enumerate().map(value).collect::<Result<_>>()?;
-        let (grid, block) = ([grid_x, grid_y, grid_z], [block_x, block_y, block_z]);
-        let launch = Launch { function, grid, block, dynamic_shared, params };
-        // SAFETY: no host memory takes part.
-        unsafe { driver.submit(stream, Op::Launch(launch)) }
+        let mut programmatic = false;
+        for attribute in attributes {
+            match attribute.id {
+                IGNORE => {}
+                PROGRAMMATIC if driver.device()?.sm >= 90 => programmatic = attribute.number != 0,
+                1..=LAST => return Err(Status::ERROR_NOT_SUPPORTED),
+                _ => return Err(Status::ERROR_INVALID_VALUE),
+            }
+        }
+        let LaunchConfig { grid, block, dynamic_shared, stream, .. } = *config;
+        // SAFETY: as for cuLaunchKernel.
+        unsafe {
+            let params = driver.params(function, params, extra)?;
+            driver.submit(stream, Op::Launch(Launch { function, grid, block, dynamic_shared, params, programmatic }))
+        }
     })
 }

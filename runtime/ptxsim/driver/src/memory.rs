@@ -7,7 +7,7 @@ use crate::{
 };
 use std::{
     alloc::{Layout, alloc, dealloc},
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     ffi::{c_uint, c_void},
     ops::Range,
     ptr,
@@ -27,6 +27,8 @@ const UNWRITTEN: u8 = 0xa5;
 #[derive(Default)]
 pub(crate) struct Memory {
     allocations: BTreeMap<u64, Vec<u8>>,
+    /// Addresses of allocations that kernels have written, freed ones too: none is given twice.
+    computed: BTreeSet<u64>,
     used: usize,
     /// Bytes from `FIRST` on that have been given, free again or not.
     given: u64,
@@ -63,6 +65,16 @@ impl Memory {
     pub fn allocation(&self, address: u64) -> Option<Range<u64>> {
         let (&start, bytes) = self.allocations.range(..=address).next_back()?;
         Some(start..start + bytes.len() as u64).filter(|range| range.contains(&address))
+    }
+
+    /// A kernel has written the allocation that an address is in.
+    pub fn note_computed(&mut self, address: u64) {
+        self.computed.extend(self.allocation(address).map(|range| range.start));
+    }
+
+    /// Whether any kernel has ever written the allocation that an address is in.
+    pub fn is_computed(&self, address: u64) -> bool {
+        self.allocation(address).is_some_and(|range| self.computed.contains(&range.start))
     }
 
     /// Bytes, which are within one allocation.

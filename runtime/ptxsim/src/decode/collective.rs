@@ -27,6 +27,9 @@ impl Decoder<'_> {
             }
             (["membar", "cta" | "gl" | "sys"], []) => Some((Class::Sync, Op::Nop)),
             (["fence", rest @ ..], []) if is_fence(rest) => Some((Class::Sync, Op::Nop)),
+            // Launches run one after the other here: that the next one may start changes nothing.
+            (["griddepcontrol", "launch_dependents"], []) => Some((Class::Sync, Op::Nop)),
+            (["griddepcontrol", "wait"], []) => Some((Class::Sync, Op::Depend)),
             (["shfl", "sync", how, "b32"], [d, a, b, c, mask]) => {
                 let how = match *how {
                     "up" => Shuffle::Up,

@@ -261,9 +261,8 @@ impl Decoder<'_> {
         let operands = &statement.operands[..];
         let known = match words[0] {
             "ld" | "ldu" | "st" | "atom" | "red" | "cp" | "ldmatrix" | "stmatrix" => self.memory(&words, operands),
-            "bar" | "barrier" | "shfl" | "vote" | "activemask" | "redux" | "mma" | "membar" | "fence" => {
-                self.collective(&words, operands)
-            }
+            "bar" | "barrier" | "shfl" | "vote" | "activemask" | "redux" | "mma" | "membar" | "fence"
+            | "griddepcontrol" => self.collective(&words, operands),
             "bra" | "brx" | "ret" | "exit" => self.branch(&words, operands),
             "cvt" => self.conversion(&words, operands),
             "setp" => self.comparison(&words, operands),

@@ -1,6 +1,7 @@
 //! The stand-in through `cudarc`, each test in a process of its own that loads it in libcuda's place.
 
 mod kernels;
+mod programmatic;
 mod refusals;
 
 use cudarc::{

@@ -1,6 +1,7 @@
 //! Each kind of fault has a kernel that has it, found at its line, and a sibling that has not.
 
 mod accesses;
+mod launches;
 mod races;
 mod warps;
 
