@@ -5,7 +5,7 @@ use super::{
     blueprint::{Attention, Blueprint, Embed, Gemm, Head, Mlp, Pairs, Windows},
     lower::Operand,
     pack::{COLUMNS, PAIRS},
-    tiles::{Extents, MOST_FRAGS, ON_CHIP, TABLE},
+    tiles::{Extents, ON_CHIP, mlps},
 };
 use std::{ops::RangeInclusive, sync::Arc};
 use swint_ir::{Elem, Weights};
@@ -46,7 +46,7 @@ pub(super) fn options(
     let all: Vec<Blueprint> = match *kernel {
         _ if !places_of_weights(kernel).iter().all(|&i| transposed(i)) => Vec::new(),
         Kernel::Mlp { x: Elem::I16, k, hidden, to, table, .. } if is_byte(table.unwrap_or(to)) => {
-            whole(items, k, hidden, table.is_some(), processors)
+            mlps(items, k, hidden, table.is_some(), processors)
                 .into_iter()
                 .map(|mlp| mlp.map_or(Blueprint::Parts, |mlp| Blueprint::Mlp(Mlp { narrow, ..mlp })))
                 .collect()
@@ -60,7 +60,7 @@ pub(super) fn options(
         }
         Kernel::Head { x: Elem::I16, k, n, .. } if k.is_multiple_of(8) => {
             // A sum a channel for each warp, and the mean.
-            let fitting = (1..=8usize).rev().filter(|warps| warps.is_power_of_two() && (warps + 1) * k * 4 <= ON_CHIP);
+            let fitting = (1..=16usize).rev().filter(|warps| warps.is_power_of_two() && (warps + 1) * k * 4 <= ON_CHIP);
             let head = |warps| Head { warps, splits: n.div_ceil(COLUMNS * Head::FRAGS * warps), narrow };
             fitting.map(|warps| Blueprint::Head(head(warps))).collect()
         }
@@ -86,41 +86,6 @@ pub(super) fn options(
     };
     let plain = if matches!(kernel, Kernel::Mlp { .. }) { Blueprint::Parts } else { Blueprint::Plain };
     if all.is_empty() { vec![plain] } else { all }
-}
-
-/// What a launch costs beside its work, in bytes that the second cache of a large GPU gives meanwhile: about 1.5 µs.
-const LAUNCH: usize = 8 << 20;
-
-/// The ways of making an MLP of so many rows as one kernel, and by its parts (`None`). One kernel is likely the fastest where cubes that have
-/// whole rows are enough to keep every processor busy, and read no more weights than the parts read of weights and the hidden
-/// layer. Taller tiles come first, since each reads all weights.
-fn whole(rows: usize, k: usize, hidden: usize, table: bool, processors: usize) -> Vec<Option<Mlp>> {
-    let tiles = [4, 8].into_iter().flat_map(|column_frags| [4, 2, 1].map(|row_frags| (row_frags, column_frags)));
-    let fits = |&(row_frags, column_frags): &(usize, usize)| {
-        let mlp = Mlp { row_frags, column_frags, warps: k / (COLUMNS * column_frags), narrow: false };
-        let all = k.is_multiple_of(COLUMNS * column_frags) && mlp.chunk() > 0 && hidden.is_multiple_of(mlp.chunk());
-        if !(all && mlp.warps <= mlp.resident() && row_frags * column_frags <= MOST_FRAGS / 2) {
-            return None;
-        }
-        // Rows, and two chunks of the hidden layer: one is written while the other is read.
-        let (up, down) = (mlp.up(k), mlp.down(hidden));
-        let bytes = up.rows() * (up.pitch() + 2 * down.pitch()) + if table { TABLE } else { 16 };
-        (bytes <= ON_CHIP).then_some(mlp)
-    };
-    let all: Vec<Mlp> = tiles.filter_map(|tile| fits(&tile)).collect();
-    let cubes = |mlp: &Mlp| rows.div_ceil(16 * mlp.row_frags);
-    let parts = {
-        let up = Extents { rows, k, n: hidden, bytes: 1, whole: true, table };
-        let down = Extents { rows, k: hidden, n: k, bytes: 2, whole: false, table: false };
-        let tiles = [up, down].map(|part| part.tiles(processors).first().map_or(0, |gemm| rows.div_ceil(gemm.rows())));
-        (tiles[0] + tiles[1]) * k * hidden + 2 * rows * hidden + LAUNCH
-    };
-    let first = all.iter().find(|mlp| cubes(mlp) >= processors && cubes(mlp) * 2 * k * hidden <= parts).copied();
-    let rest = all.iter().copied().filter(|mlp| Some(*mlp) != first).map(Some);
-    match first {
-        Some(_) => [first].into_iter().chain(rest).chain([None]).collect(),
-        None => [None].into_iter().chain(rest).collect(),
-    }
 }
 
 /// The blueprint for a processor's vector units, where rows and results are whole vectors.
@@ -230,39 +195,4 @@ fn shifts_are(operand: &Operand, weights: &Weights, range: RangeInclusive<u32>) 
     let Operand::Const(ConstSource::Shifts(ty, to, _)) = operand else { return true };
     let known = ty.scale.channels.as_ref().is_none_or(|channels| weights.get(&channels.name).is_some());
     known && weights.multipliers(ty, to.get()).iter().all(|m| range.contains(&m.shift))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{super::pack::STEP, *};
-
-    /// The MLPs of Swin-T's stages at batches of 1 and 32: one kernel where every processor has rows and weights are few.
-    #[test]
-    fn mlps_are_whole_where_there_are_rows_for_all() {
-        let row_frags = |rows, k| whole(rows, k, 4 * k, true, 132)[0].map(|mlp| mlp.row_frags);
-        let one = [(3136, 96), (784, 192), (196, 384), (49, 768)].map(|(rows, k)| row_frags(rows, k));
-        assert_eq!(one, [Some(1), None, None, None]);
-        let many = [(100_352, 96), (25_088, 192), (6272, 384), (1568, 768)].map(|(rows, k)| row_frags(rows, k));
-        assert_eq!(many, [Some(4), None, None, None]);
-        for (k, hidden) in
-            [(32, 128), (96, 288), (128, 512), (384, 1536), (512, 2048), (768, 3072), (40, 160), (96, 100)]
-        {
-            let all = whole(9000, k, hidden, true, 132);
-            assert_eq!(all.iter().filter(|option| option.is_none()).count(), 1, "{k}");
-            assert_eq!(
-                all.len() > 1,
-                k <= 512 && hidden % 64 == 0 && k % 32 == 0 || (k, hidden) == (96, 288),
-                "{k} {all:?}"
-            );
-            for (i, mlp) in all.iter().enumerate() {
-                assert!(!all[..i].contains(mlp), "{k}");
-                let Some(mlp) = mlp else { continue };
-                let (up, down) = (mlp.up(k), mlp.down(hidden));
-                assert_eq!(mlp.warps * mlp.column_frags * COLUMNS, k);
-                assert_eq!((down.stage * down.stages * STEP, up.stage), (hidden, k.div_ceil(STEP)), "{k} {mlp:?}");
-                assert!(up.rows() * (up.pitch() + 2 * down.pitch()) + TABLE <= ON_CHIP, "{k} {mlp:?}");
-                assert!(mlp.warps <= mlp.resident(), "{k} {mlp:?}");
-            }
-        }
-    }
 }

@@ -2,7 +2,7 @@
 
 use super::{
     Kernel, Rows,
-    blueprint::{Gemm, warps_with},
+    blueprint::{Gemm, Mlp, warps_with},
     options::is_byte,
     pack::{COLUMNS, STEP},
 };
@@ -156,13 +156,13 @@ impl Extents {
         let Gemm { row_frags, column_frags, ahead, .. } = *gemm;
         let ahead = 2 * column_frags * ahead;
         // Of long rows a lane holds more, and γ and β for it.
-        let normalised = if self.k > 768 { 176 } else { 116 };
+        let normalised = if self.k > 768 { 184 } else { 124 };
         let taken = if self.whole { normalised } else { 4 * self.loads(gemm) + 28 } + ahead;
         let added = 2 * column_frags + ahead + if gemm.stages > 1 { 4 * self.loads(gemm) } else { 0 };
         let constants = column_frags * if self.whole { 4 } else { 8 };
-        let gathered = if gemm.parts > 1 { 4 * gemm.frags() } else { 0 };
+        let gathered = 4 * gemm.frags() * (gemm.parts - 1);
         let made = 2 * column_frags + constants + gathered + if gemm.rounds > 1 { ahead } else { 0 };
-        taken.max(4 * row_frags * column_frags + added.max(made) + 44)
+        taken.max(4 * row_frags * column_frags + added.max(made) + 48)
     }
 
     /// Bytes of shared memory of a cube.
@@ -170,46 +170,100 @@ impl Extents {
         gemm.stages.min(2) * gemm.rows() * gemm.pitch() + 16 * gemm.partial() + if self.table { TABLE } else { 32 }
     }
 
-    /// Cycles that all cubes are likely to take: instructions at the rate that so few warps have, but no less than a cube waits for what
-    /// comes one after the other, nor than its loads take.
-    ///
-    /// The numbers are fitted to the times of Swin-T's products at batches of 1, 8 and 32 on an H100 (bench/README.md, *Tiles*).
-    fn cycles(&self, gemm: &Gemm, processors: usize) -> f64 {
+    /// What a cube is likely to take.
+    fn cube(&self, gemm: &Gemm) -> Cube {
         let of = |count: usize| count as f64;
         let (rows, warps, steps, rounds) = (gemm.rows(), gemm.warps(), self.k.div_ceil(STEP), gemm.rounds);
         let columns = rounds * gemm.column_warps * gemm.column_frags * COLUMNS;
-        let frags = gemm.row_frags * gemm.column_frags;
-        // Instructions of a cube, of a warp each: rows, products, results.
         let loaded = of(rows * self.k) / 32.0 * if self.whole { 22.0 } else { 0.5 };
-        let added = of(12 * gemm.partial()) / 32.0;
-        let step = 1.5 * of(frags) + of(2 * gemm.row_frags) + 0.5 * of(gemm.column_frags) + 26.0;
+        let step = 1.5 * of(gemm.frags()) + of(2 * gemm.row_frags) + 0.5 * of(gemm.column_frags) + 26.0;
+        let added = of(rounds * warps * steps) / of(gemm.parts) * step + of(12 * gemm.partial()) / 32.0;
         let result = if self.whole { 9.5 + if self.table { 3.0 } else { 0.0 } } else { 28.0 };
         let others = 200.0 * of(warps) + if self.table { 256.0 } else { 0.0 };
-        let instructions = loaded
-            + added
-            + of(rounds * warps * steps) * step / of(gemm.parts)
-            + of(rows * columns) / 32.0 * result
-            + others;
-        // What a cube waits for: a launch, a row's deviation, weights.
         let deviation = if self.whole { 1500.0 } else { 0.0 };
         let gathered = if gemm.parts > 1 { 400.0 } else { 0.0 };
-        let waits = 2090.0
-            + deviation
-            + gathered
-            + of(rounds) * (190.0 * of(steps) / of(gemm.parts) + 365.0)
-            + of(gemm.stages - 1) * 500.0;
-        let together = |cubes: usize| {
-            let rate = (0.23 * of(cubes * warps)).min(2.0);
-            waits.max(of(cubes) * instructions / rate)
-        };
-        let cubes = self.rows.div_ceil(rows) * gemm.splits;
-        let (full, rest) = (cubes.div_ceil(processors) / gemm.resident, cubes.div_ceil(processors) % gemm.resident);
-        let computed = of(full) * together(gemm.resident) + if rest > 0 { together(rest) } else { 0.0 };
-        let residual = if self.whole { 1 } else { 2 };
-        let moved = cubes * (self.k * columns + rows * self.k * if self.whole { 2 } else { 1 })
-            + self.rows * self.n * self.bytes * residual;
-        computed.max(of(moved) / of(processors) / 21.6)
+        Cube {
+            instructions: loaded + added + of(rows * columns) / 32.0 * result + others,
+            waits: deviation
+                + of(rounds) * (190.0 * of(steps) / of(gemm.parts) + 365.0)
+                + of(gemm.stages - 1) * 500.0
+                + gathered,
+            // The residual stream has 16 bits, too.
+            bytes: self.k * columns
+                + rows * self.k * if self.whole { 2 } else { 1 }
+                + rows * columns.min(self.n) * self.bytes * if self.whole { 1 } else { 2 },
+        }
     }
+
+    /// Cycles that a product is likely to take.
+    fn cycles(&self, gemm: &Gemm, processors: usize) -> f64 {
+        let cubes = self.rows.div_ceil(gemm.rows()) * gemm.splits;
+        self.cube(gemm).cycles(cubes, gemm.warps(), gemm.resident, processors)
+    }
+}
+
+/// What a cube is likely to take. All numbers are fitted to the times of Swin-T's kernels at batches of 1, 8 and 32 on an H100
+/// (bench/README.md, *Tiles*).
+struct Cube {
+    /// Instructions, of a warp each.
+    instructions: f64,
+    /// Cycles of what comes one after the other: a row's deviation, weights, barriers.
+    waits: f64,
+    /// Bytes that it loads and stores.
+    bytes: usize,
+}
+
+impl Cube {
+    /// Cycles that all cubes are likely to take, of which a processor has `resident` at a time: those that instructions take at the rate
+    /// that so few warps have, but no less than what a cube waits for, nor than its bytes take.
+    fn cycles(&self, cubes: usize, warps: usize, resident: usize, processors: usize) -> f64 {
+        let together = |cubes: usize| {
+            let rate = (0.23 * (cubes * warps) as f64).min(2.0);
+            (2090.0 + self.waits).max(cubes as f64 * self.instructions / rate)
+        };
+        let of_a_processor = cubes.div_ceil(processors);
+        let (full, rest) = (of_a_processor / resident, of_a_processor % resident);
+        let computed = full as f64 * together(resident) + if rest > 0 { together(rest) } else { 0.0 };
+        computed.max((cubes * self.bytes) as f64 / processors as f64 / 21.6)
+    }
+}
+
+/// Cycles that a launch costs beside its work.
+const LAUNCH: f64 = 1500.0;
+
+/// The ways of making an MLP of so many rows as one kernel, and by its parts (`None`), the one that is likely the fastest first.
+pub(super) fn mlps(rows: usize, k: usize, hidden: usize, table: bool, processors: usize) -> Vec<Option<Mlp>> {
+    let up = Extents { rows, k, n: hidden, bytes: 1, whole: true, table };
+    let down = Extents { rows, k: hidden, n: k, bytes: 2, whole: false, table: false };
+    let by_parts = [&up, &down].map(|part| part.tiles(processors).first().map(|gemm| part.cycles(gemm, processors)));
+    let by_parts = by_parts.into_iter().sum::<Option<f64>>().map_or(0.0, |cycles| cycles + LAUNCH);
+    let mut all = vec![(by_parts, None)];
+    for (row_frags, column_frags) in [4, 8].into_iter().flat_map(|column_frags| [4, 3, 2, 1].map(|r| (r, column_frags)))
+    {
+        let mlp = Mlp { row_frags, column_frags, warps: k / (COLUMNS * column_frags), narrow: false };
+        let divided = k.is_multiple_of(COLUMNS * column_frags) && mlp.chunk() > 0 && hidden.is_multiple_of(mlp.chunk());
+        if !divided || mlp.warps > mlp.resident() || row_frags * column_frags > MOST_FRAGS / 2 {
+            continue;
+        }
+        // Rows, and two chunks of the hidden layer: one is written while the other is read.
+        let (first, second) = (mlp.up(k), mlp.down(hidden));
+        let on_chip = up.on_chip(&first) + 2 * second.rows() * second.pitch();
+        if on_chip > ON_CHIP {
+            continue;
+        }
+        let first = up.cube(&Gemm { rounds: second.stages, ..first });
+        let second = down.cube(&second);
+        let cube = Cube {
+            instructions: first.instructions + second.instructions,
+            waits: first.waits + second.waits,
+            bytes: first.bytes + second.bytes,
+        };
+        let resident = (mlp.resident() / mlp.warps).min(SHARED / (on_chip + RESERVED));
+        let cubes = rows.div_ceil(16 * row_frags);
+        all.push((cube.cycles(cubes, mlp.warps, resident, processors), Some(mlp)));
+    }
+    all.sort_by(|(a, _), (b, _)| a.total_cmp(b));
+    all.into_iter().map(|(_, mlp)| mlp).collect()
 }
 
 #[cfg(test)]
@@ -243,6 +297,36 @@ mod tests {
                     let bytes = bytes + if table { TABLE } else { 32 };
                     assert!(bytes <= ON_CHIP, "{name}: {gemm:?}");
                 }
+            }
+        }
+    }
+
+    /// The MLPs of Swin-T's stages at batches of 1 and 32: one kernel where there are many rows and weights are few.
+    #[test]
+    fn mlps_are_whole_where_there_are_rows_for_all() {
+        let row_frags = |rows, k| mlps(rows, k, 4 * k, true, 132)[0].map(|mlp| mlp.row_frags);
+        let one = [(3136, 96), (784, 192), (196, 384), (49, 768)].map(|(rows, k)| row_frags(rows, k));
+        assert_eq!(one, [None; 4]);
+        let many = [(100_352, 96), (25_088, 192), (6272, 384), (1568, 768)].map(|(rows, k)| row_frags(rows, k));
+        assert_eq!(many, [Some(4), None, None, None]);
+        for (k, hidden) in
+            [(32, 128), (96, 288), (128, 512), (384, 1536), (512, 2048), (768, 3072), (40, 160), (96, 100)]
+        {
+            let all = mlps(9000, k, hidden, true, 132);
+            assert_eq!(all.iter().filter(|option| option.is_none()).count(), 1, "{k}");
+            assert_eq!(
+                all.len() > 1,
+                k <= 512 && hidden % 64 == 0 && k % 32 == 0 || (k, hidden) == (96, 288),
+                "{k} {all:?}"
+            );
+            for (i, mlp) in all.iter().enumerate() {
+                assert!(!all[..i].contains(mlp), "{k}");
+                let Some(mlp) = mlp else { continue };
+                let (up, down) = (mlp.up(k), mlp.down(hidden));
+                assert_eq!(mlp.warps * mlp.column_frags * COLUMNS, k);
+                assert_eq!((down.stage * down.stages * STEP, up.stage), (hidden, k.div_ceil(STEP)), "{k} {mlp:?}");
+                assert!(up.rows() * (up.pitch() + 2 * down.pitch()) + TABLE <= ON_CHIP, "{k} {mlp:?}");
+                assert!(mlp.warps <= mlp.resident(), "{k} {mlp:?}");
             }
         }
     }

@@ -17,13 +17,14 @@ use cudarc::{
     driver::{CudaContext, CudaEvent, CudaFunction, CudaGraph, CudaSlice, CudaStream, DevicePtr, DriverError, sys},
     nvrtc::Ptx,
 };
+use rayon::prelude::*;
 use std::{
     collections::HashMap,
     ffi::c_void,
     sync::Arc,
     time::{Duration, Instant},
 };
-use swint_compiler::plan::{Buffer, Machine, Plan};
+use swint_compiler::plan::{Buffer, Launch, Machine, Plan};
 use swint_ir::Data;
 
 /// Launches of one that is timed: one alone is as short as what the clock resolves.
@@ -177,6 +178,28 @@ pub(super) struct Loaded {
     compiled_in: Duration,
 }
 
+/// Has the driver compile kernels for its device, on all cores: the functions by their entries.
+fn load<'a>(
+    context: &Arc<CudaContext>,
+    kernels: impl Iterator<Item = &'a Arc<Kernel>>,
+) -> Result<HashMap<String, CudaFunction>, ExecError> {
+    let mut different: HashMap<&str, &Arc<Kernel>> = HashMap::new();
+    for kernel in kernels {
+        let known = different.insert(&kernel.entry, kernel);
+        if known.is_some_and(|known| known != kernel) {
+            return Err(failed(format!("two kernels have the entry {}", kernel.entry)));
+        }
+    }
+    let function = |(&entry, kernel): (&&str, &&Arc<Kernel>)| {
+        let module = context.load_module(Ptx::from_src(kernel.text.clone()))?;
+        let function = module.load_function(entry)?;
+        let most = sys::CUfunction_attribute::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
+        function.set_attribute(most, kernel.shared as i32)?;
+        Ok((entry.to_owned(), function))
+    };
+    different.par_iter().map(function).collect::<Result<_, DriverError>>().map_err(failed)
+}
+
 impl Loaded {
     /// Compiles the kernels of a plan, or finds them in the cache, and copies its constants.
     pub(super) fn new(gpu: Gpu, plan: &Plan, consts: Vec<Data>) -> Result<Loaded, ExecError> {
@@ -192,33 +215,19 @@ impl Loaded {
             Buffer::Const(c) => start(&consts[c]),
             Buffer::Arena { offset, .. } => start(&arena) + offset as u64,
         };
-        let (mut offline, mut functions) = (Offline::new(sm), HashMap::new());
-        let mut launches = Vec::with_capacity(plan.launches.len());
         // Launched in turn, kernels find that there is nothing to wait for.
         let overlaps = sm.overlaps_launches() && driver >= OVERLAPS_FROM;
-        let compiling = Instant::now();
+        let (compiling, mut offline) = (Instant::now(), Offline::new(sm));
         offline.compile_all(&plan.launches).map_err(ExecError::Failed)?;
-        for launch in &plan.launches {
-            let (ptx, call) = offline.kernel(launch).map_err(ExecError::Failed)?;
-            let known: Option<&(Arc<Kernel>, CudaFunction)> = functions.get(&ptx.entry);
-            let function = match known {
-                Some((known, _)) if *known != ptx => {
-                    return Err(failed(format!("two kernels have the entry {}", ptx.entry)));
-                }
-                Some((_, function)) => function.clone(),
-                None => {
-                    let module = stream.context().load_module(Ptx::from_src(ptx.text.clone())).map_err(failed)?;
-                    let function: CudaFunction = module.load_function(&ptx.entry).map_err(failed)?;
-                    let most = sys::CUfunction_attribute::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
-                    function.set_attribute(most, ptx.shared as i32).map_err(failed)?;
-                    functions.insert(ptx.entry.clone(), (ptx.clone(), function.clone()));
-                    function
-                }
-            };
+        let calls = plan.launches.iter().map(|launch| offline.kernel(launch));
+        let calls = calls.collect::<Result<Vec<_>, _>>().map_err(ExecError::Failed)?;
+        let functions = load(stream.context(), calls.iter().map(|(ptx, _)| ptx))?;
+        let prepare = |(launch, (ptx, call)): (&Launch, (Arc<Kernel>, Call))| {
             let place = |&i: &usize| launch.inputs.get(i).copied().unwrap_or(launch.output);
             let pointers = call.buffers.iter().map(place).map(pointer).collect();
-            launches.push(Prepared { function, shared: ptx.shared as u32, call, pointers, overlaps });
-        }
+            Prepared { function: functions[&ptx.entry].clone(), shared: ptx.shared as u32, call, pointers, overlaps }
+        };
+        let launches = plan.launches.iter().zip(calls).map(prepare).collect();
         let compiled_in = compiling.elapsed();
         let (graph, repeated) = (None, HashMap::new());
         let mut loaded =

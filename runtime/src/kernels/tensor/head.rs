@@ -34,6 +34,11 @@ impl Classes {
         self.k.div_ceil(32)
     }
 
+    /// Steps of weights that are loaded at a time.
+    fn ahead(&self) -> usize {
+        (1..=6).rev().find(|ahead| self.steps().is_multiple_of(*ahead)).expect("1 divides all")
+    }
+
     /// Blocks of columns, a warp each.
     fn blocks(&self) -> usize {
         self.n.div_ceil(8 * Blueprint::FRAGS)
@@ -170,24 +175,35 @@ pub(crate) fn head<Y: Int>(
     let known = min(block, comptime!(p.blocks() - 1));
     let mut results = zeros(frags);
     let zero = Vector::<u32, Const<2>>::new(0u32);
-    for step in 0..steps as usize {
-        let mut upper = Vector::<u32, Const<2>>::new(0u32);
-        if lane < 4 {
-            upper.insert(0usize, mean[step * 8 + lane * 2]);
-            upper.insert(1usize, mean[step * 8 + lane * 2 + 1]);
+    // Weights of several steps are on their way at a time.
+    let ahead = comptime!(p.ahead());
+    for group in 0..steps as usize / ahead {
+        let mut held = Array::<Words>::new(comptime!(ahead * pairs));
+        #[unroll]
+        for i in 0..comptime!(ahead * pairs) {
+            held[i] = w[(known * steps as usize + group * ahead) * comptime!(pairs * 32) + comptime!(i * 32) + lane];
         }
         #[unroll]
-        for pair in 0..pairs {
-            let words = w[(known * steps as usize + step) * comptime!(pairs * 32) + comptime!(pair * 32) + lane];
-            multiply::<i8>(
-                upper,
-                zero,
-                words.extract(0usize),
-                words.extract(1usize),
-                results.index_mut(comptime!(2 * pair)),
-            );
-            let odd = results.index_mut(comptime!(2 * pair + 1));
-            multiply::<i8>(upper, zero, words.extract(2usize), words.extract(3usize), odd);
+        for own in 0..ahead {
+            let step = group * ahead + own;
+            let mut upper = Vector::<u32, Const<2>>::new(0u32);
+            if lane < 4 {
+                upper.insert(0usize, mean[step * 8 + lane * 2]);
+                upper.insert(1usize, mean[step * 8 + lane * 2 + 1]);
+            }
+            #[unroll]
+            for pair in 0..pairs {
+                let words = held[comptime!(own * pairs + pair)];
+                multiply::<i8>(
+                    upper,
+                    zero,
+                    words.extract(0usize),
+                    words.extract(1usize),
+                    results.index_mut(comptime!(2 * pair)),
+                );
+                let odd = results.index_mut(comptime!(2 * pair + 1));
+                multiply::<i8>(upper, zero, words.extract(2usize), words.extract(3usize), odd);
+            }
         }
     }
     if lane < 4 && block < comptime!(p.blocks()) {
