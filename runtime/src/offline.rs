@@ -24,7 +24,7 @@ use std::{
     fmt,
     sync::Arc,
 };
-use swint_compiler::plan::{Blueprint, Launch, Machine, Plan};
+use swint_compiler::plan::{Blueprint, Buffer, Launch, Machine, Plan};
 
 /// A CUDA target by its compute capability.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -123,12 +123,15 @@ pub(crate) struct Offline {
     sm: Sm,
     properties: Arc<DeviceProperties>,
     target: Arc<TargetProperties>,
-    compiled: HashMap<KernelId, Arc<Ptx>>,
+    /// Kernels, each by which of its buffers are constants, too, if that matters.
+    compiled: HashMap<(KernelId, Vec<bool>), Arc<Ptx>>,
     result: Option<Result<(Arc<Ptx>, Call), String>>,
     /// Whether the kernel at hand is made of whole warps.
     warps: bool,
     /// Blocks of it that a multiprocessor should have at a time.
     blocks: Option<usize>,
+    /// Which of its launch's inputs are constants.
+    constants: Vec<bool>,
 }
 
 impl Offline {
@@ -142,6 +145,7 @@ impl Offline {
             result: None,
             warps: false,
             blocks: None,
+            constants: Vec::new(),
         }
     }
 
@@ -153,7 +157,9 @@ impl Offline {
 
     /// Compiles a kernel, if it is not yet.
     pub(crate) fn add(&mut self, kernel: impl CubeKernel, call: Call) {
-        let id = kernel.id();
+        let is_constant = |buffer: &usize| self.constants.get(*buffer).copied().unwrap_or(false);
+        let overlaps = self.sm.overlaps_launches();
+        let id = (kernel.id(), call.buffers.iter().filter(|_| overlaps).map(is_constant).collect());
         let compiled = match self.compiled.get(&id) {
             Some(known) => Ok(known.clone()),
             None => self.load_or_compile(&id, kernel).map(Arc::new),
@@ -165,18 +171,18 @@ impl Offline {
     }
 
     /// Finds a kernel in the cache, or compiles it.
-    fn load_or_compile(&self, id: &KernelId, kernel: impl CubeKernel) -> Result<Ptx, String> {
-        let begins = if self.sm.overlaps_launches() { "early" } else { "in turn" };
-        let key = format!("{} ptx {PTX_FOR} begins {begins} {}", self.sm, id.stable_format());
+    fn load_or_compile(&self, (id, constants): &(KernelId, Vec<bool>), kernel: impl CubeKernel) -> Result<Ptx, String> {
+        let (sm, overlaps) = (self.sm, self.sm.overlaps_launches());
+        let key = format!("{sm} ptx {PTX_FOR} overlaps {overlaps} constants {constants:?} {}", id.stable_format());
         if let Some(known) = ptx_cache::load(&key) {
             return Ok(known);
         }
-        let compiled = self.compile(kernel)?;
+        let compiled = self.compile(kernel, constants)?;
         ptx_cache::store(&key, &compiled);
         Ok(compiled)
     }
 
-    fn compile(&self, kernel: impl CubeKernel) -> Result<Ptx, String> {
+    fn compile(&self, kernel: impl CubeKernel, constants: &[bool]) -> Result<Ptx, String> {
         let mut compiler = PlironCompiler { target: LlvmTarget::Nvptx };
         let options = PlironOptions {
             sm_arch: Some(SmArch::new(self.sm.0, false)),
@@ -189,8 +195,11 @@ impl Offline {
                 // SAFETY: the module's PTX is NUL-terminated.
                 let text = unsafe { CStr::from_ptr(module.ptx.as_ptr()) }.to_string_lossy().into_owned();
                 let text = if self.warps { ptx_text::of_whole_warps(&text, self.blocks) } else { text };
-                let text = if self.sm.overlaps_launches() { ptx_text::of_overlapping_launches(&text) } else { text };
-                Ok(Ptx { entry: module.entrypoint.clone(), text, shared: module.shared_memory_size })
+                let (entry, shared) = (module.entrypoint.clone(), module.shared_memory_size);
+                match self.sm.overlaps_launches() {
+                    true => Ok(overlapping(Ptx { entry, text, shared }, constants)),
+                    false => Ok(Ptx { entry, text, shared }),
+                }
             }
             Ok(_) => Err("the NVPTX target gave no PTX".to_owned()),
             Err(error) => Err(format!("{error:?}")),
@@ -203,8 +212,8 @@ impl Offline {
     /// At the first kernel that does not compile, by name.
     pub(crate) fn compile_all(&mut self, launches: &[Launch]) -> Result<(), String> {
         let mut seen = HashSet::new();
-        let different: Vec<&Launch> =
-            launches.iter().filter(|launch| seen.insert((&launch.kernel, launch.blueprint, launch.items))).collect();
+        let key = |launch: &Launch| (launch.kernel.clone(), launch.blueprint, launch.items, constants(launch));
+        let different: Vec<&Launch> = launches.iter().filter(|launch| seen.insert(key(launch))).collect();
         let compile = |launch: &&Launch| {
             let mut offline = Offline::new(self.sm);
             offline.kernel(launch)?;
@@ -223,9 +232,28 @@ impl Offline {
     /// When it does not compile, by name.
     pub(crate) fn kernel(&mut self, launch: &Launch) -> Result<(Arc<Ptx>, Call), String> {
         (self.warps, self.blocks) = (launch.blueprint != Blueprint::Plain, launch.blueprint.resident());
+        self.constants = constants(launch);
         kernels::dispatch(launch, Work::gpu(), Target::Offline(self));
         self.result.take().expect("dispatch compiles one kernel").map_err(|e| format!("{}: {e}", launch.kernel))
     }
+}
+
+/// Which inputs of a launch are constants.
+fn constants(launch: &Launch) -> Vec<bool> {
+    launch.inputs.iter().map(|buffer| matches!(buffer, Buffer::Const(_))).collect()
+}
+
+/// A kernel whose launches may overlap those before, where `constants` of its buffers are written by none.
+fn overlapping(kernel: Ptx, constants: &[bool]) -> Ptx {
+    let Ptx { entry, text, shared } = kernel;
+    let known = ptx_text::of_overlapping_launches(&text, &entry, constants);
+    if known == ptx_text::of_overlapping_launches(&text, &entry, &vec![false; constants.len()]) {
+        return Ptx { entry, text: known, shared };
+    }
+    // The same kernel may have other constants elsewhere in the plan, and an entry has one text.
+    let which = constants.iter().rev().fold(0u64, |which, &constant| which << 1 | u64::from(constant));
+    let name = format!("{entry}_c{which:x}");
+    Ptx { text: known.replace(&entry, &name), entry: name, shared }
 }
 
 /// Compiles every kernel of a plan. Specifications that differ only in what is an argument of the code share it, so there

@@ -13,6 +13,7 @@ use swint_ir::{Module, Tensor};
 use swint_runtime::{
     inputs::stack,
     offline::Sm,
+    ptxsim::Kind,
     verify::{Simulated, simulate},
 };
 
@@ -184,6 +185,49 @@ fn a_changed_instruction_is_caught() {
         })
         .unwrap();
         assert!(all > 5 && wrong == all, "{what} {by}: {wrong} of {all} launches are caught");
+    }
+}
+
+/// Where launches overlap, one that touches what a launch before may be at, before it has waited for it, has a finding: nothing else tells, as
+/// launches run in turn here.
+#[test]
+fn a_launch_that_does_not_wait_is_caught() {
+    const WAIT: &str = "\tgriddepcontrol.wait;\n";
+    let module = compiled("timm_micro", Precision::Int8, Activation::Lut);
+    let (sm, inputs, likely) = (Sm::from_name("sm_90").unwrap(), noise(&module, 1), Choices::new());
+    let mut texts = Vec::new();
+    simulate(&module, &inputs, 1, sm, &likely, |_| Ok(None), |run| texts.push(run.ptx.clone())).unwrap();
+    assert!(texts.iter().all(|ptx| ptx.text.matches(WAIT).count() == 1));
+    // Constants are read before it.
+    let early = |text: &str| text.split_once(WAIT).is_some_and(|(before, _)| before.contains("ld.global"));
+    assert!(texts.iter().filter(|ptx| early(&ptx.text)).count() > 5);
+    // One access too late, where an access is what it is for.
+    let late = |text: &str| {
+        let (before, after) = text.split_once(WAIT)?;
+        let (access, rest) = after.split_once('\n').filter(|(access, _)| access.contains(".global"))?;
+        Some(format!("{before}{access}\n{WAIT}{rest}"))
+    };
+    let end = |text: &str| Some(text.replace(WAIT, "").replace("\tret;", &format!("{WAIT}\tret;")));
+    let changes: [(&str, Kind, &dyn Fn(&str) -> Option<String>); 4] = [
+        ("an access later", Kind::Dependency, &late),
+        ("at the end", Kind::Dependency, &end),
+        ("never", Kind::Dependency, &|text| Some(text.replace(WAIT, ""))),
+        ("not held back", Kind::ReadOnly, &|text| {
+            Some(text.replace("ld.global.", "ld.global.nc.").replace(".nc.nc", ".nc"))
+        }),
+    ];
+    for (when, kind, change) in changes {
+        let changed = |entry: &str| Ok(change(&texts.iter().find(|ptx| ptx.entry == entry).unwrap().text));
+        let (mut caught, mut all) = (0, 0);
+        simulate(&module, &inputs, 1, sm, &likely, changed, |run| {
+            assert_eq!(run.mismatch, None);
+            if texts.iter().any(|ptx| ptx.entry == run.ptx.entry && ptx.text != run.ptx.text) {
+                all += 1;
+                caught += usize::from(run.findings.iter().any(|finding| finding.kind == kind));
+            }
+        })
+        .unwrap();
+        assert!(all > 5 && caught == all, "{when}: {caught} of {all} launches are caught");
     }
 }
 
