@@ -34,6 +34,7 @@ PEERS = {
     "torch-compile-fp32": Peer("torch_engine", "fp32", "compile"),
     "torch-compile-bf16": Peer("torch_engine", "bf16", "compile"),
     "torch-compile-fp16": Peer("torch_engine", "fp16", "compile", ("cuda",)),
+    "torch-autotune-fp16": Peer("torch_engine", "fp16", "autotune", ("cuda",), default=False),
     "onnxruntime-fp32": Peer("onnxruntime_engine", "fp32", "float"),
     "onnxruntime-int8-products": Peer("onnxruntime_engine", "int8", "static-qdq-products", ("cpu",)),
     "onnxruntime-int8-linears": Peer("onnxruntime_engine", "int8", "static-qdq-linears", ("cpu",)),

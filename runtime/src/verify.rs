@@ -185,7 +185,7 @@ pub fn simulate(
         if *known != compiled {
             return Err(VerifyError::Entry(compiled.entry.clone()));
         }
-        let (Outcome { findings, stats, .. }, unwritten) = memory.run(kernel, (sm, compiled.shared), &call, launch);
+        let (Outcome { findings, stats, .. }, unwritten) = memory.run(kernel, compiled.shared, &call, launch);
         let (node, wanted) = (&graph.nodes[launch.node.index()], &wanted[launch.node.index()]);
         let mismatch = Mismatch::of(node.ty.elem, memory.bytes(launch.output), wanted);
         let mut read = launch.inputs.clone();
@@ -273,13 +273,7 @@ impl Memory {
     }
 
     /// Runs a launch; what it writes is in the arena. Also how many bytes of its result it has not written.
-    fn run(
-        &mut self,
-        kernel: &ptxsim::Kernel,
-        (sm, shared): (Sm, usize),
-        call: &Call,
-        launch: &Launch,
-    ) -> (Outcome, usize) {
+    fn run(&mut self, kernel: &ptxsim::Kernel, shared: usize, call: &Call, launch: &Launch) -> (Outcome, usize) {
         let mut places: Vec<Buffer> = vec![launch.output];
         let mut params: Vec<Param> = Vec::new();
         for &i in &call.buffers {
@@ -301,8 +295,11 @@ impl Memory {
             ptxsim::Buffer { bytes, access, low: 0 }
         };
         let mut buffers: Vec<ptxsim::Buffer> = places.iter().map(buffer).collect();
-        let (dynamic_shared, programmatic) = (shared as u64, sm.overlaps_launches());
-        let config = Config { dynamic_shared, programmatic, ..Config::new(call.cubes, call.units) };
+        let config = Config {
+            dynamic_shared: shared as u64,
+            programmatic: call.overlaps,
+            ..Config::new(call.cubes, call.units)
+        };
         let outcome = ptxsim::run(kernel, &config, &params, &mut buffers);
         self.set(launch.output, &buffers[0].bytes);
         // A launch that does not fit its kernel has written nothing.

@@ -23,6 +23,9 @@ const SHARED: usize = 227 << 10;
 /// Bytes of it that the driver takes of every cube's.
 const RESERVED: usize = 1 << 10;
 
+/// Most registers of a thread, by an estimate that may be too low by some; there are 255.
+const MOST_REGISTERS: usize = 232;
+
 /// Most 16-byte loads of a thread that are on their way at a time.
 const MOST_LOADS: usize = 16;
 
@@ -134,9 +137,10 @@ impl Extents {
                     let fits = self.on_chip(&gemm) <= ON_CHIP
                         && gemm.frags() <= MOST_FRAGS
                         && (self.whole || self.loads(&gemm) <= MOST_LOADS);
-                    let resident = (warps_with(self.registers(&gemm)) / gemm.warps())
-                        .min(SHARED / (self.on_chip(&gemm) + RESERVED));
-                    if fits && resident > 0 {
+                    let registers = self.registers(&gemm);
+                    let resident =
+                        (warps_with(registers) / gemm.warps()).min(SHARED / (self.on_chip(&gemm) + RESERVED));
+                    if fits && registers <= MOST_REGISTERS && resident > 0 {
                         all.push(Gemm { resident, ..gemm });
                     }
                 }
@@ -175,19 +179,16 @@ impl Extents {
         let of = |count: usize| count as f64;
         let (rows, warps, steps, rounds) = (gemm.rows(), gemm.warps(), self.k.div_ceil(STEP), gemm.rounds);
         let columns = rounds * gemm.column_warps * gemm.column_frags * COLUMNS;
-        let loaded = of(rows * self.k) / 32.0 * if self.whole { 22.0 } else { 0.5 };
-        let step = 1.5 * of(gemm.frags()) + of(2 * gemm.row_frags) + 0.5 * of(gemm.column_frags) + 26.0;
+        let loaded = of(rows * self.k) / 32.0 * if self.whole { 29.5 } else { 1.8 };
+        let step = of(2 * (gemm.frags() + gemm.row_frags)) + 0.5 * of(gemm.column_frags) + 20.0;
         let added = of(rounds * warps * steps) / of(gemm.parts) * step + of(12 * gemm.partial()) / 32.0;
-        let result = if self.whole { 9.5 + if self.table { 3.0 } else { 0.0 } } else { 28.0 };
-        let others = 200.0 * of(warps) + if self.table { 256.0 } else { 0.0 };
-        let deviation = if self.whole { 1500.0 } else { 0.0 };
+        let result = if self.whole { 8.4 + if self.table { 3.2 } else { 0.0 } } else { 19.2 };
+        let others = 220.0 * of(warps) + if self.table { 256.0 } else { 0.0 };
+        let deviation = if self.whole { 1480.0 } else { 0.0 };
         let gathered = if gemm.parts > 1 { 400.0 } else { 0.0 };
         Cube {
             instructions: loaded + added + of(rows * columns) / 32.0 * result + others,
-            waits: deviation
-                + of(rounds) * (190.0 * of(steps) / of(gemm.parts) + 365.0)
-                + of(gemm.stages - 1) * 500.0
-                + gathered,
+            waits: deviation + 167.0 * of(rounds * steps) / of(gemm.parts) + 140.0 * of(gemm.stages - 1) + gathered,
             // The residual stream has 16 bits, too.
             bytes: self.k * columns
                 + rows * self.k * if self.whole { 2 } else { 1 }
@@ -218,18 +219,18 @@ impl Cube {
     /// that so few warps have, but no less than what a cube waits for, nor than its bytes take.
     fn cycles(&self, cubes: usize, warps: usize, resident: usize, processors: usize) -> f64 {
         let together = |cubes: usize| {
-            let rate = (0.23 * (cubes * warps) as f64).min(2.0);
-            (2090.0 + self.waits).max(cubes as f64 * self.instructions / rate)
+            let rate = (0.22 * (cubes * warps) as f64).min(1.7);
+            (2340.0 + self.waits).max(cubes as f64 * self.instructions / rate)
         };
         let of_a_processor = cubes.div_ceil(processors);
         let (full, rest) = (of_a_processor / resident, of_a_processor % resident);
         let computed = full as f64 * together(resident) + if rest > 0 { together(rest) } else { 0.0 };
-        computed.max((cubes * self.bytes) as f64 / processors as f64 / 21.6)
+        computed.max((cubes * self.bytes) as f64 / processors as f64 / 23.2)
     }
 }
 
 /// Cycles that a launch costs beside its work.
-const LAUNCH: f64 = 1500.0;
+const LAUNCH: f64 = 2000.0;
 
 /// The ways of making an MLP of so many rows as one kernel, and by its parts (`None`), the one that is likely the fastest first.
 pub(super) fn mlps(rows: usize, k: usize, hidden: usize, table: bool, processors: usize) -> Vec<Option<Mlp>> {

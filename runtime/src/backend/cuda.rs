@@ -216,7 +216,7 @@ impl Loaded {
             Buffer::Arena { offset, .. } => start(&arena) + offset as u64,
         };
         // Launched in turn, kernels find that there is nothing to wait for.
-        let overlaps = sm.overlaps_launches() && driver >= OVERLAPS_FROM;
+        let can_overlap = driver >= OVERLAPS_FROM;
         let (compiling, mut offline) = (Instant::now(), Offline::new(sm));
         offline.compile_all(&plan.launches).map_err(ExecError::Failed)?;
         let calls = plan.launches.iter().map(|launch| offline.kernel(launch));
@@ -225,6 +225,7 @@ impl Loaded {
         let prepare = |(launch, (ptx, call)): (&Launch, (Arc<Kernel>, Call))| {
             let place = |&i: &usize| launch.inputs.get(i).copied().unwrap_or(launch.output);
             let pointers = call.buffers.iter().map(place).map(pointer).collect();
+            let overlaps = call.overlaps && can_overlap;
             Prepared { function: functions[&ptx.entry].clone(), shared: ptx.shared as u32, call, pointers, overlaps }
         };
         let launches = plan.launches.iter().zip(calls).map(prepare).collect();

@@ -12,6 +12,7 @@ use crate::{
     executor::ExecError,
     kernels::Work,
 };
+use rayon::prelude::*;
 use std::time::Duration;
 use swint_compiler::plan::{Buffer, Machine, Plan};
 use swint_ir::{Data, Weights};
@@ -84,7 +85,7 @@ impl Open {
     /// # Errors
     /// When its kernels do not compile, or there is not enough memory.
     pub(crate) fn load(self, device: Device, plan: &Plan, weights: &Weights) -> Result<Box<dyn Backend>, ExecError> {
-        let consts: Vec<Data> = plan.consts.iter().map(|source| source.materialize(weights)).collect();
+        let consts: Vec<Data> = plan.consts.par_iter().map(|source| source.materialize(weights)).collect();
         Ok(match self {
             Open::Cubecl(client) => Box::new(cubecl::Loaded::new(client, device, plan, consts)),
             Open::Cuda(gpu) => Box::new(cuda::Loaded::new(gpu, plan, consts)?),

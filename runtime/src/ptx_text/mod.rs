@@ -25,7 +25,7 @@ pub(crate) fn of_whole_warps(text: &str, blocks: Option<usize>) -> String {
 /// written by none. (CUDA C++ Programming Guide, programmatic dependent launch; PTX ISA 7.8, griddepcontrol)
 ///
 /// Every thread waits before it accesses what launches write. The wait ends when the launch before has completed and what it has written
-/// can be seen. That one's threads have waited as well, so the launch before it had completed by then, and so on: a thread goes on
+/// can be seen. That one's threads have waited as well, or it has not overlapped, so the launch before it had completed by then, and so on: a thread goes on
 /// when all launches before have completed, as if they had not overlapped, and memory that any of them has used may be reused. What
 /// overlaps is that blocks are placed and begin: what comes before the first such access, loads of constants too, but only where no
 /// branch has to be looked through, so that it is plain that each thread waits once.

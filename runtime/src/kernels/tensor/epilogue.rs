@@ -80,6 +80,26 @@ pub(super) fn keep(
     }
 }
 
+/// What is added to a lane's results, where [`finish`] takes it early: loaded while products are still added.
+#[cube]
+pub(super) fn early_residual(
+    r: &[Words],
+    first: usize,
+    rows: usize,
+    column: usize,
+    #[comptime] p: Product,
+) -> Array<Words> {
+    let mut early = Array::<Words>::new(comptime!(p.early().max(1)));
+    let of_a_row = comptime!(p.tiles.column_frags / 4);
+    #[unroll]
+    for i in 0..comptime!(p.early()) {
+        let row = min(first + comptime!(8 * (i / of_a_row)), rows - 1);
+        let column = min(column, comptime!(p.n - 2 * p.tiles.column_frags));
+        early[i] = r[(row * comptime!(p.n) + column) / 8 + comptime!(i % of_a_row)];
+    }
+    early
+}
+
 /// Writes results: of a lane those of `2·column_frags` columns from `column` on, in row `first`, those 8 rows further, and so on.
 #[cube]
 #[allow(clippy::too_many_arguments)]
@@ -89,6 +109,7 @@ pub(super) fn finish<S: Size>(
     shifts: &[Four],
     table: &Shared<[u32]>,
     r: &[Words],
+    early: &Array<Words>,
     r_mantissas: &[Four],
     r_shifts: &[Four],
     y: &mut [Vector<u32, S>],
@@ -113,7 +134,8 @@ pub(super) fn finish<S: Size>(
                 let from = (row * comptime!(p.n) + column) / 8;
                 #[unroll]
                 for v in 0..comptime!(frags / 4) {
-                    let words = r[from + v];
+                    let words =
+                        if comptime!(p.early() > 0) { early[comptime!(i * (frags / 4) + v)] } else { r[from + v] };
                     #[unroll]
                     for w in 0..4usize {
                         let (r0, r1) = halves(words.extract(w));

@@ -8,7 +8,7 @@
 //! meet in no bank.
 
 use super::{
-    epilogue::{Four, finish, of_columns},
+    epilogue::{Four, early_residual, finish, of_columns},
     fixed::requantize,
     fragment::{Eight, LANES, Sums, Words, halves, multiply, to_every_bank, word, zeros},
 };
@@ -78,6 +78,12 @@ impl Product {
     /// Words of a store: 16 bytes, or all that a lane holds of a row.
     pub(crate) fn words(&self) -> usize {
         (self.tiles.column_frags * 2 * self.bytes / 4).min(4)
+    }
+
+    /// 16-byte loads of a lane that take what is added to its results, where there are registers for them beside its sums.
+    pub(super) fn early(&self) -> usize {
+        let loads = self.tiles.frags() / 2;
+        if self.residual && loads <= 4 { loads } else { 0 }
     }
 
     /// 16-byte loads of a lane that take its part of a row.
@@ -512,6 +518,7 @@ pub(crate) fn gemm<A: Int, S: Size>(
         if comptime!(p.tiles.parts > 1 && p.bias) && part > 0 {
             clear(&mut sums, p);
         }
+        let early = early_residual(r, first + own_rows + lane / 4, rows, column, p);
         let stage = comptime!(p.tiles.stage);
         for s in 0..stages {
             let s = s as usize;
@@ -545,6 +552,7 @@ pub(crate) fn gemm<A: Int, S: Size>(
                 shifts,
                 &bytes,
                 r,
+                &early,
                 r_mantissas,
                 r_shifts,
                 y,

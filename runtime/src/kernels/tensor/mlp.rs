@@ -5,7 +5,7 @@
 //! hidden columns one chunk is written while the one before may still be read, so that a chunk costs one barrier.
 
 use super::{
-    epilogue::{Four, finish, keep},
+    epilogue::{Four, early_residual, finish, keep},
     fragment::{Eight, LANES, Words, to_every_bank},
     gemm::{Product, accumulate, biased, first_weights, next_weights, norm_rows},
 };
@@ -122,12 +122,14 @@ pub(crate) fn mlp<A: Int, S: Size>(
         );
         down_at += comptime!(down_steps * down_step);
     }
+    let early = early_residual(x, first + lane / 4, rows, column, down);
     finish::<S>(
         &sums,
         mantissas2,
         shifts2,
         &bytes,
         x,
+        &early,
         r_mantissas,
         r_shifts,
         y,
