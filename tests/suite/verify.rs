@@ -208,7 +208,8 @@ fn a_launch_that_does_not_wait_is_caught() {
         Some(format!("{before}{access}\n{WAIT}{rest}"))
     };
     let end = |text: &str| Some(text.replace(WAIT, "").replace("\tret;", &format!("{WAIT}\tret;")));
-    let changes: [(&str, Kind, &dyn Fn(&str) -> Option<String>); 4] = [
+    type Change<'a> = &'a dyn Fn(&str) -> Option<String>;
+    let changes: [(&str, Kind, Change<'_>); 4] = [
         ("an access later", Kind::Dependency, &late),
         ("at the end", Kind::Dependency, &end),
         ("never", Kind::Dependency, &|text| Some(text.replace(WAIT, ""))),

@@ -95,7 +95,7 @@ impl Body {
     pub(super) fn read(text: &str, entry: &str, constants: &[bool]) -> Body {
         let (mut statements, mut pending, mut line) = (Vec::new(), String::new(), 0);
         let inner = text.lines().enumerate().skip_while(|(_, line)| !line.starts_with('{')).skip(1);
-        for (number, code) in inner.take_while(|(_, line)| !line.starts_with('}')) {
+        for (number, code) in inner {
             let code = code.split("//").next().unwrap_or_default().trim();
             if pending.is_empty() {
                 if code.starts_with('.') {
@@ -112,7 +112,7 @@ impl Body {
                 let unguarded = whole.strip_prefix('@').and_then(|guarded| guarded.split_once(char::is_whitespace));
                 let text = unguarded.map_or(whole, |(_, text)| text.trim_start()).to_owned();
                 statements.push(Statement { line, text });
-                pending = rest.trim().to_owned();
+                (pending, line) = (rest.trim().to_owned(), number);
             }
         }
         let mut body = Body { statements, origins: HashMap::new() };

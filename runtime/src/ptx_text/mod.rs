@@ -166,6 +166,9 @@ mod tests {
             let waits = waits_before(&format!("\t{address}\n\t{load}\n\tret;\n"));
             assert_eq!(waits, if is_constant { "ret;".to_owned() } else { load.replace(".nc", "") }, "{address}");
         }
+        // Wherever a load is written.
+        let text = overlapping(&format!("{LOADS}\tadd.s64 \t%rd3,\n\t%rd2, 8; ld.global.nc.b32 \t%r5, [%rd3];\n}}\n"));
+        assert!(!text.contains(".nc"), "{text}");
         // What a register is given further down counts, as there may be a loop.
         let late = "\tmov.b64 \t%rd3, %rd1;\n\tld.global.nc.b32 \t%r5, [%rd3];\n\tmov.b64 \t%rd3, %rd2;\n\tret;\n";
         assert_eq!(waits_before(late), "ld.global.b32 \t%r5, [%rd3];");

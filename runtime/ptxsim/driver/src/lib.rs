@@ -27,7 +27,8 @@
 //! What differs from a device: faults are found by the launch itself, not by what waits for it; a kernel has what its
 //! pointers point to up to the next pointer parameter or the end of the allocation, and pointers within larger
 //! parameters or within memory point to nothing; memory that nothing has written has bytes of 0xa5; streams do not take
-//! part in captures of others. (CUDA Driver API)
+//! part in captures of others; launches that may overlap do not, but it is a fault if one of them accesses what any
+//! kernel has written before it has waited. (CUDA Driver API)
 
 mod context;
 mod copy;
