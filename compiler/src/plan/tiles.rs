@@ -160,9 +160,11 @@ impl Extents {
         let Gemm { row_frags, column_frags, ahead, .. } = *gemm;
         let ahead = 2 * column_frags * ahead;
         // Of long rows a lane holds more, and γ and β for it.
-        let normalised = if self.k > 768 { 184 } else { 124 };
+        let normalised = if self.k > 768 { 184 } else { 140 };
         let taken = if self.whole { normalised } else { 4 * self.loads(gemm) + 28 } + ahead;
-        let added = 2 * column_frags + ahead + if gemm.stages > 1 { 4 * self.loads(gemm) } else { 0 };
+        // Steps that follow each other in the code have their rows loaded early.
+        let rows = if gemm.ahead > 1 { 4 * row_frags } else { 0 };
+        let added = 2 * column_frags + ahead + rows + if gemm.stages > 1 { 4 * self.loads(gemm) } else { 0 };
         let constants = column_frags * if self.whole { 4 } else { 8 };
         let gathered = 4 * gemm.frags() * (gemm.parts - 1);
         let made = 2 * column_frags + constants + gathered + if gemm.rounds > 1 { ahead } else { 0 };
@@ -179,16 +181,16 @@ impl Extents {
         let of = |count: usize| count as f64;
         let (rows, warps, steps, rounds) = (gemm.rows(), gemm.warps(), self.k.div_ceil(STEP), gemm.rounds);
         let columns = rounds * gemm.column_warps * gemm.column_frags * COLUMNS;
-        let loaded = of(rows * self.k) / 32.0 * if self.whole { 29.5 } else { 1.8 };
-        let step = of(2 * (gemm.frags() + gemm.row_frags)) + 0.5 * of(gemm.column_frags) + 20.0;
+        let loaded = if self.whole { 17.2 * of(rows * self.k) / 32.0 } else { 0.0 };
+        let step = 2.9 * of(gemm.frags()) + of(2 * gemm.row_frags) + 0.5 * of(gemm.column_frags) + 13.7;
         let added = of(rounds * warps * steps) / of(gemm.parts) * step + of(12 * gemm.partial()) / 32.0;
-        let result = if self.whole { 8.4 + if self.table { 3.2 } else { 0.0 } } else { 19.2 };
-        let others = 220.0 * of(warps) + if self.table { 256.0 } else { 0.0 };
-        let deviation = if self.whole { 1480.0 } else { 0.0 };
-        let gathered = if gemm.parts > 1 { 400.0 } else { 0.0 };
+        let (deviation, result, of_a_round) = if self.whole { (2400.0, 6.6, ROUND) } else { (0.0, 24.0, 3210.0) };
+        let (looked_up, copied) = if self.table { (3.2, 256.0) } else { (0.0, 0.0) };
+        let gathered = if gemm.parts > 1 { 650.0 } else { 0.0 };
+        let waits = of(steps) / of(gemm.parts) * 240.0 / of(gemm.ahead).powf(1.4) + of_a_round;
         Cube {
-            instructions: loaded + added + of(rows * columns) / 32.0 * result + others,
-            waits: deviation + 167.0 * of(rounds * steps) / of(gemm.parts) + 140.0 * of(gemm.stages - 1) + gathered,
+            instructions: loaded + added + of(rows * columns) / 32.0 * (result + looked_up) + copied,
+            waits: deviation + of(rounds) * waits + gathered,
             // The residual stream has 16 bits, too.
             bytes: self.k * columns
                 + rows * self.k * if self.whole { 2 } else { 1 }
@@ -203,41 +205,53 @@ impl Extents {
     }
 }
 
-/// What a cube is likely to take. All numbers are fitted to the times of Swin-T's kernels at batches of 1, 8 and 32 on an H100
-/// (bench/README.md, *Tiles*).
+/// What a cube is likely to take. All numbers are fitted to the times of 191 products of Swin-T, -S, -B and -L at batches of 1, 8 and 32 on an
+/// H100, which they explain to 9 % (bench/README.md, *Tiles*).
 struct Cube {
     /// Instructions, of a warp each.
     instructions: f64,
-    /// Cycles of what comes one after the other: a row's deviation, weights, barriers.
+    /// Cycles of what comes one after the other: rows, weights, constants, stores.
     waits: f64,
     /// Bytes that it loads and stores.
     bytes: usize,
 }
 
 impl Cube {
-    /// Cycles that all cubes are likely to take, of which a processor has `resident` at a time: those that instructions take at the rate
-    /// that so few warps have, but no less than what a cube waits for, nor than its bytes take.
+    /// Cycles that all cubes are likely to take, of which a processor has `resident` at a time. These begin together and wait for the same at
+    /// the same time, so that instructions fill little of that; the bytes of all take some time at least.
     fn cycles(&self, cubes: usize, warps: usize, resident: usize, processors: usize) -> f64 {
         let together = |cubes: usize| {
-            let rate = (0.22 * (cubes * warps) as f64).min(1.7);
-            (2340.0 + self.waits).max(cubes as f64 * self.instructions / rate)
+            let rate = (0.59 * (cubes * warps) as f64).min(1.88);
+            0.85 * self.waits + cubes as f64 * self.instructions / rate
         };
         let of_a_processor = cubes.div_ceil(processors);
         let (full, rest) = (of_a_processor / resident, of_a_processor % resident);
         let computed = full as f64 * together(resident) + if rest > 0 { together(rest) } else { 0.0 };
-        computed.max((cubes * self.bytes) as f64 / processors as f64 / 23.2)
+        let started = if cubes > 2 * processors { 570.0 } else { 0.0 };
+        computed.max((cubes * self.bytes) as f64 / processors as f64 / 24.2) + started
     }
 }
 
+/// Bytes of results of a launch that the next one is likely to find in the second cache: half of what a large GPU has.
+const NEAR: usize = 25 << 20;
+
+/// Cycles that a cube waits in a round beside those for weights: for constants, and until results are stored.
+const ROUND: f64 = 2620.0;
+
+/// The same where results stay on the chip.
+const CHUNK: f64 = 100.0;
+
 /// Cycles that a launch costs beside its work.
-const LAUNCH: f64 = 2000.0;
+const LAUNCH: f64 = 2600.0;
 
 /// The ways of making an MLP of so many rows as one kernel, and by its parts (`None`), the one that is likely the fastest first.
 pub(super) fn mlps(rows: usize, k: usize, hidden: usize, table: bool, processors: usize) -> Vec<Option<Mlp>> {
     let up = Extents { rows, k, n: hidden, bytes: 1, whole: true, table };
     let down = Extents { rows, k: hidden, n: k, bytes: 2, whole: false, table: false };
     let by_parts = [&up, &down].map(|part| part.tiles(processors).first().map(|gemm| part.cycles(gemm, processors)));
-    let by_parts = by_parts.into_iter().sum::<Option<f64>>().map_or(0.0, |cycles| cycles + LAUNCH);
+    // The hidden layer goes to memory and back, if it is large.
+    let far = if rows * hidden > NEAR { (2 * rows * hidden) as f64 / processors as f64 / 13.0 } else { 0.0 };
+    let by_parts = by_parts.into_iter().sum::<Option<f64>>().map_or(0.0, |cycles| cycles + far + LAUNCH);
     let mut all = vec![(by_parts, None)];
     for (row_frags, column_frags) in [4, 8].into_iter().flat_map(|column_frags| [4, 3, 2, 1].map(|r| (r, column_frags)))
     {
@@ -252,11 +266,12 @@ pub(super) fn mlps(rows: usize, k: usize, hidden: usize, table: bool, processors
         if on_chip > ON_CHIP {
             continue;
         }
-        let first = up.cube(&Gemm { rounds: second.stages, ..first });
+        let rounds = second.stages;
+        let first = up.cube(&Gemm { rounds, ..first });
         let second = down.cube(&second);
         let cube = Cube {
             instructions: first.instructions + second.instructions,
-            waits: first.waits + second.waits,
+            waits: first.waits - rounds as f64 * (ROUND - CHUNK) + second.waits,
             bytes: first.bytes + second.bytes,
         };
         let resident = (mlp.resident() / mlp.warps).min(SHARED / (on_chip + RESERVED));
