@@ -160,7 +160,7 @@ impl Extents {
         let Gemm { row_frags, column_frags, ahead, .. } = *gemm;
         let ahead = 2 * column_frags * ahead;
         // Of long rows a lane holds more, and γ and β for it.
-        let normalised = if self.k > 768 { 184 } else { 140 };
+        let normalised = if self.k > 768 { 184 } else { 148 };
         let taken = if self.whole { normalised } else { 4 * self.loads(gemm) + 28 } + ahead;
         // Steps that follow each other in the code have their rows loaded early.
         let rows = if gemm.ahead > 1 { 4 * row_frags } else { 0 };
