@@ -48,7 +48,7 @@ fn a_gpu_gives_the_interpreters_bits() {
     let compiled = integers(&m);
     for sm in ["89", "90"] {
         let said = stand.succeed(sm, &["verify", &compiled, "--device", "cuda"]);
-        assert!(said.contains("cuda:0: 23 of 23 launches give the interpreter's bits"), "{said}");
+        assert!(said.contains("cuda:0: 19 of 19 launches give the interpreter's bits"), "{said}");
     }
     // Three pictures, one after the other, in one session.
     let bundled = model("cifar10");
@@ -71,7 +71,7 @@ fn tuning_keeps_the_fastest_right_kernels() {
     let (stand, m) = (Stand::new(), model("timm_micro"));
     let compiled = integers(&m);
     let timings = m.file("timings.json");
-    // MLPs of 32 channels have three ways of being one kernel, those of 64 five: in the last rounds some are and others are not.
+    // MLPs of 32 channels have four ways of being one kernel, those of 64 more: in the last rounds some are and others are not.
     let json = stand.succeed("89", &["tune", &compiled, "--samples", "1", "--options", "5", "--json", "-o", &timings]);
     let json: serde_json::Value = serde_json::from_str(&json).unwrap();
     let kernels = json["kernels"].as_array().unwrap();
@@ -82,7 +82,7 @@ fn tuning_keeps_the_fastest_right_kernels() {
     assert!(kernels.iter().filter(|k| k["tried"] == 5).count() > 10, "{json}");
     let wholes = kernels.iter().filter(|k| k["kernel"].as_str().unwrap().starts_with("mlp["));
     let tried: BTreeSet<u64> = wholes.map(|k| k["tried"].as_u64().unwrap()).collect();
-    assert_eq!(tried, [3, 5].into(), "{json}");
+    assert_eq!(tried, [4, 5].into(), "{json}");
     // Later sessions plan with what was found, and are right.
     let said = stand.succeed("89", &["verify", &compiled, "--device", "cuda"]);
     assert!(said.contains("launches give the interpreter's bits"), "{said}");

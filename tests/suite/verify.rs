@@ -7,7 +7,7 @@ use crate::{
 use std::fs;
 use swint_compiler::{
     pipeline::{Activation, Options, Precision},
-    plan::{Blueprint, Choices, Kernel, plan_for},
+    plan::{Blueprint, Choices, Gemm, Kernel, plan_for},
 };
 use swint_ir::{Module, Tensor};
 use swint_runtime::{
@@ -148,6 +148,51 @@ fn mlps_are_exact_in_every_way() {
     }
 }
 
+/// Matrix products in tiles of all kinds: as many ways as there are rounds of it.
+#[test]
+fn products_are_exact_in_many_tiles() {
+    let module = compiled("cifar10", Precision::Int8, Activation::Lut);
+    let graph = module.graph.with_batch(2).unwrap();
+    let machine = Sm::from_name("sm_90").unwrap().machine();
+    let plan = plan_for(&graph, &module.weights, Some(machine), &Choices::new()).unwrap().1;
+    let mut tried: Vec<Gemm> = Vec::new();
+    for way in 0..10 {
+        let chosen = plan.launches.iter().map(|launch| {
+            // Options that are likely slower are farther from the first in other ways.
+            let option = launch.options[way * 7 % launch.options.len()];
+            (launch.key(), option)
+        });
+        let inputs = [stack(&noise(&module, 2))];
+        let sm = Sm::from_name("sm_90").unwrap();
+        simulate(
+            &module,
+            &inputs,
+            2,
+            sm,
+            &chosen.collect(),
+            |_| Ok(None),
+            |run| {
+                assert!(run.is_exact(), "{} {}: {:?}", run.launch.kernel, run.launch.blueprint, run.findings);
+                assert_eq!(run.stats.load_conflicts, 0, "{}", run.launch.blueprint);
+                if let Blueprint::Gemm(gemm) = run.launch.blueprint {
+                    tried.push(gemm);
+                }
+            },
+        )
+        .unwrap();
+    }
+    let some = |what: &str, is: fn(&Gemm) -> bool| assert!(tried.iter().any(is), "no tile with {what}");
+    some("rounds", |gemm| gemm.rounds > 1);
+    some("two parts", |gemm| gemm.parts == 2);
+    some("four parts", |gemm| gemm.parts == 4);
+    some("one step ahead", |gemm| gemm.ahead == 1);
+    some("four steps ahead", |gemm| gemm.ahead == 4);
+    some("three fragments of rows", |gemm| gemm.row_frags == 3);
+    some("two warps of rows", |gemm| gemm.row_warps == 2);
+    some("several splits", |gemm| gemm.splits > 1);
+    some("stages", |gemm| gemm.stages > 1);
+}
+
 /// Each kernel of an integer model with one kind of instruction changed: the result is wrong, or there is a finding.
 #[test]
 fn a_changed_instruction_is_caught() {
@@ -166,8 +211,10 @@ fn a_changed_instruction_is_caught() {
         simulate(&module, &inputs, 1, sm, &likely, |_| Ok(None), |run| texts.push(run.ptx.clone())).unwrap();
         let changed = |entry: &str| {
             let text = &texts.iter().find(|ptx| ptx.entry == entry).unwrap().text;
+            // A warp alone needs no barrier.
+            let alone = what == "bar.sync" && text.contains(".reqntid 32,");
             let line = |line: &str| match what {
-                _ if !line.contains(what) => line.to_owned(),
+                _ if alone || !line.contains(what) => line.to_owned(),
                 "min.s32" => line.replace(what, by),
                 "ld.shared" => line.replacen(']', "+16]", 1),
                 "bar.sync" => String::new(),
@@ -228,7 +275,7 @@ fn a_launch_that_does_not_wait_is_caught() {
             }
         })
         .unwrap();
-        assert!(all > 5 && caught == all, "{when}: {caught} of {all} launches are caught");
+        assert!(all > 4 && caught == all, "{when}: {caught} of {all} launches are caught");
     }
 }
 
@@ -238,12 +285,12 @@ fn verify_reports() {
     let calibrate = format!("{}/input.safetensors", model_folder(&m.spec));
     let compiled = m.compile(&["--precision", "int8", "--calib", &calibrate]);
     let said = succeed(&["verify", &compiled, "--target", "sm_89,sm_90"]);
-    assert_eq!(said.matches("23 of 23 launches").count(), 2, "{said}");
+    assert_eq!(said.matches("19 of 19 launches").count(), 2, "{said}");
     let table = succeed(&["verify", &compiled, "--stats", "--input", &calibrate]);
     assert!(table.contains("coalesced") && table.contains("gemm_"), "{table}");
     let json: serde_json::Value = serde_json::from_str(&succeed(&["verify", &compiled, "--json"])).unwrap();
     let total = &json[0]["total"];
-    assert_eq!((json[0]["wrong"].as_u64(), total["launches"].as_u64()), (Some(0), Some(23)));
+    assert_eq!((json[0]["wrong"].as_u64(), total["launches"].as_u64()), (Some(0), Some(19)));
     // Every input is read and every result written at least once.
     let bytes = |name: &str| total[name].as_u64().unwrap();
     assert!(32 * (bytes("loaded_sectors") + bytes("stored_sectors")) >= bytes("ideal_bytes"), "{total}");
