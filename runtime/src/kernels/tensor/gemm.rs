@@ -428,7 +428,7 @@ fn gather(sums: &mut Sequence<Sums>, partial: &mut Shared<[Four]>, part: usize, 
                     let mut two = Vector::<i32, Const<2>>::empty();
                     two.insert(0usize, four.extract(comptime!(2 * half)));
                     two.insert(1usize, four.extract(comptime!(2 * half + 1)));
-                    tile[half] = tile[half] + two;
+                    tile[half] += two;
                 }
             }
         }
