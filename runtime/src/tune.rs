@@ -47,19 +47,22 @@ pub struct Measured {
     pub wrong: usize,
 }
 
+/// What was measured of kernels, by their keys.
+pub type Found = BTreeMap<String, Measured>;
+
 /// Tries the options of every kernel of a module's plan on inputs. By the launch's key, and for what may be made as one kernel or by
-/// its parts by its own, too.
+/// its parts by its own, too. `progress` sees before each round its number, how many there are, and what was found so far.
 ///
 /// # Errors
-/// When a device fails, or there is nothing to choose on it.
+/// When a device fails, there is nothing to choose on it, or `progress` fails.
 pub fn tune(
     module: &Module,
     device: Device,
     batch: usize,
     inputs: &[Tensor],
     settings: Settings,
-    progress: impl FnMut(usize, usize),
-) -> Result<BTreeMap<String, Measured>, VerifyError> {
+    progress: impl FnMut(usize, usize, &Found) -> Result<(), ExecError>,
+) -> Result<Found, VerifyError> {
     let likely = Session::with_choices(module, device, batch, &Choices::new())?;
     let options_of = |whole: &Whole| {
         let as_one = whole.options.iter().copied().filter(|option| *option != Blueprint::Parts);
@@ -74,7 +77,7 @@ pub fn tune(
         all.values().map(|options| options.len().min(settings.options)).max().unwrap_or(0)
     };
     let (parts, all) = (most(&options), most(&options) + most(&wholes));
-    let mut tuner = Tuner { module, device, batch, inputs, settings, progress, all, found: BTreeMap::new() };
+    let mut tuner = Tuner { module, device, batch, inputs, settings, progress, all, found: Found::new() };
     tuner.rounds(0..parts, &fixed, &options)?;
     tuner.rounds(parts..all, &Choices::new(), &wholes)?;
     for whole in &parted.plan().wholes {
@@ -103,10 +106,10 @@ struct Tuner<'a, P> {
     progress: P,
     /// Rounds that there are in all.
     all: usize,
-    found: BTreeMap<String, Measured>,
+    found: Found,
 }
 
-impl<P: FnMut(usize, usize)> Tuner<'_, P> {
+impl<P: FnMut(usize, usize, &Found) -> Result<(), ExecError>> Tuner<'_, P> {
     /// Tries some kernels' options, one a round, beside choices that stay.
     fn rounds(
         &mut self,
@@ -117,7 +120,7 @@ impl<P: FnMut(usize, usize)> Tuner<'_, P> {
         // A graph, and the interpreter's results of its nodes: a round whose MLPs are as those of the round before has the same.
         let mut known: Option<(Graph, Vec<Vec<u8>>)> = None;
         for (round, number) in rounds.enumerate() {
-            (self.progress)(number, self.all);
+            (self.progress)(number, self.all, &self.found)?;
             let tried =
                 |options: &Vec<Blueprint>| options.get(round).filter(|_| round < self.settings.options).copied();
             let tried: Choices =
@@ -224,7 +227,7 @@ pub(crate) fn known(device: &str) -> Choices {
 ///
 /// # Errors
 /// When it cannot be written.
-pub fn keep(device: Device, found: &BTreeMap<String, Measured>) -> Result<(), ExecError> {
+pub fn keep(device: Device, found: &Found) -> Result<(), ExecError> {
     let description = Session::describe(device)?;
     let mut choices = known(&description);
     let best = |(key, measured): (&String, &Measured)| Some((key.clone(), measured.best?.0));

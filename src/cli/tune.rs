@@ -74,10 +74,13 @@ impl Args {
         ty.shape[0] *= batch;
         let input = random(&ty, 1);
         let settings = Settings { samples: self.samples as usize, options: self.options as usize };
-        let found = tune(&artifact.module, device, batch, std::slice::from_ref(&input), settings, |round, rounds| {
-            say(format_args!("round {} of {rounds}", round + 1));
-        })
-        .map_err(|e| miette!("{e}"))?;
+        let found =
+            tune(&artifact.module, device, batch, std::slice::from_ref(&input), settings, |round, rounds, found| {
+                say(format_args!("round {} of {rounds}", round + 1));
+                // What was found stays when the rest is not waited for.
+                keep(device, found)
+            })
+            .map_err(|e| miette!("{e}"))?;
         keep(device, &found).into_diagnostic()?;
         let wrong: usize = found.values().map(|m| m.wrong).sum();
         if self.json {

@@ -114,6 +114,7 @@ fn pictures_that_are_none_are_refused() {
         ("bomb.png", "a picture of 60000 by 60000 pixels"),
         ("bomb.jpg", "a picture of 60000 by 60000 pixels"),
         ("cut-off.jpg", "cut off"),
+        ("chunk-beyond-the-file.webp", "cut off: a chunk goes on beyond its end"),
         ("nothing.safetensors", "not a picture"),
     ] {
         let said = fail(&["run", &compiled, &fuzz(file)]);

@@ -187,7 +187,7 @@ impl Extents {
         let (deviation, result, of_a_round) = if self.whole { (2400.0, 6.6, ROUND) } else { (0.0, 24.0, 3210.0) };
         let (looked_up, copied) = if self.table { (3.2, 256.0) } else { (0.0, 0.0) };
         let gathered = if gemm.parts > 1 { 650.0 } else { 0.0 };
-        let waits = of(steps) / of(gemm.parts) * 240.0 / of(gemm.ahead).powf(1.4) + of_a_round;
+        let waits = of(steps) / of(gemm.parts) * STEP_WAITS[gemm.ahead - 1] + of_a_round;
         Cube {
             instructions: loaded + added + of(rows * columns) / 32.0 * (result + looked_up) + copied,
             waits: deviation + of(rounds) * waits + gathered,
@@ -234,6 +234,9 @@ impl Cube {
 
 /// Bytes of results of a launch that the next one is likely to find in the second cache: half of what a large GPU has.
 const NEAR: usize = 25 << 20;
+
+/// Cycles that a warp waits in a step of k, whose weights were loaded one, two, three or four steps before.
+const STEP_WAITS: [f64; 4] = [240.0, 91.0, 51.5, 34.5];
 
 /// Cycles that a cube waits in a round beside those for weights: for constants, and until results are stored.
 const ROUND: f64 = 2620.0;

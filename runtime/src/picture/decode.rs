@@ -32,6 +32,9 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Picture, String> {
     if format == ImageFormat::Jpeg && is_cut_off(bytes) {
         return Err("the JPEG file is cut off: it has no end".to_owned());
     }
+    if format == ImageFormat::WebP && !has_all_chunks(bytes) {
+        return Err("the WebP file is cut off: a chunk goes on beyond its end".to_owned());
+    }
     let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
     let own = if format == ImageFormat::Jpeg { jpeg::decode(bytes) } else { Ok(None) };
     let own = own.map_err(|error| format!("not a readable JPEG file: {error}"))?;
@@ -59,6 +62,23 @@ where
     let (width, height) = image.dimensions();
     let bytes = image.into_raw().into_iter().map(|sample| (sample >> 8) as u8).collect();
     ImageBuffer::from_raw(width, height, bytes).expect("as many samples as before")
+}
+
+/// Whether a WebP file has all that its chunks say they have: the decoder takes as much memory at once as one says.
+/// (WebP Container Specification, RIFF file format)
+fn has_all_chunks(bytes: &[u8]) -> bool {
+    let length = |at: usize| Some(u32::from_le_bytes(bytes.get(at..at + 4)?.try_into().ok()?) as usize);
+    let Some(end) = length(4).map(|of_file| (8 + of_file).min(bytes.len())) else { return false };
+    let mut at = 12;
+    while at + 8 <= end {
+        let Some(next) = length(at + 4).map(|of_chunk| at + 8 + of_chunk) else { return false };
+        if next > bytes.len() {
+            return false;
+        }
+        // Chunks begin at even places.
+        at = next.next_multiple_of(2);
+    }
+    true
 }
 
 /// Whether a JPEG file's last scan has no end: the decoder would make up the rest.
