@@ -4,7 +4,7 @@ use crate::{
     infer::is_scale,
     types::{Elem, Type},
 };
-use std::{collections::BTreeMap, sync::Arc};
+use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
 
 /// Elements, row-major.
 #[derive(Clone, PartialEq, Debug)]
@@ -56,6 +56,14 @@ impl Data {
     /// Little-endian bytes.
     pub fn to_bytes(&self) -> Vec<u8> {
         with_data!(self, v => v.iter().flat_map(|x| x.to_le_bytes()).collect())
+    }
+
+    /// Little-endian bytes, without a copy of what are bytes.
+    pub fn as_bytes(&self) -> Cow<'_, [u8]> {
+        match self {
+            Data::U8(v) => Cow::Borrowed(v),
+            _ => Cow::Owned(self.to_bytes()),
+        }
     }
 
     /// Elements from little-endian bytes; a ragged end is dropped.

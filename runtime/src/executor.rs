@@ -6,7 +6,7 @@ use crate::{
     device::{Device, NoDevice},
     tune,
 };
-use std::{cell::RefCell, time::Duration};
+use std::{borrow::Cow, cell::RefCell, time::Duration};
 use swint_compiler::plan::{Buffer, Choices, Launch, Plan, PlanError, plan_for};
 use swint_ir::{Data, Module, Tensor, Type, TypeError, interp};
 
@@ -187,9 +187,9 @@ impl Session {
         self.loaded.borrow_mut().time(&self.plan, index)
     }
 
-    fn bytes(&self, inputs: &[Tensor]) -> Result<Vec<Vec<u8>>, ExecError> {
+    fn bytes<'a>(&self, inputs: &'a [Tensor]) -> Result<Vec<Cow<'a, [u8]>>, ExecError> {
         interp::check_inputs(&self.module.graph, inputs)?;
-        Ok(inputs.iter().map(|t| t.data.to_bytes()).collect())
+        Ok(inputs.iter().map(|t| t.data.as_bytes()).collect())
     }
 
     fn write(&self, inputs: &[Tensor]) -> Result<(), ExecError> {

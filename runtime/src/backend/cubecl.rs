@@ -12,7 +12,7 @@ use crate::{
 };
 use cubecl::{future::block_on, prelude::Client};
 use cubecl_core::server::Handle;
-use std::time::Instant;
+use std::{borrow::Cow, time::Instant};
 use swint_compiler::plan::{Buffer, Plan};
 use swint_ir::Data;
 
@@ -52,7 +52,7 @@ impl Loaded {
 }
 
 impl Backend for Loaded {
-    fn write(&mut self, inputs: &[Vec<u8>]) -> Result<(), ExecError> {
+    fn write(&mut self, inputs: &[Cow<'_, [u8]>]) -> Result<(), ExecError> {
         self.inputs = inputs.iter().map(|bytes| self.client.create_from_slice(bytes)).collect();
         Ok(())
     }
@@ -83,7 +83,7 @@ impl Backend for Loaded {
         Ok(ticks.ok_or_else(|| failed("no time was measured"))?.duration().as_secs_f64() * 1e6)
     }
 
-    fn run_split(&mut self, plan: &Plan, inputs: &[Vec<u8>]) -> Result<(Split, Clock), ExecError> {
+    fn run_split(&mut self, plan: &Plan, inputs: &[Cow<'_, [u8]>]) -> Result<(Split, Clock), ExecError> {
         let start = Instant::now();
         self.write(inputs)?;
         self.wait()?;

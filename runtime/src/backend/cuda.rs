@@ -19,6 +19,7 @@ use cudarc::{
 };
 use rayon::prelude::*;
 use std::{
+    borrow::Cow,
     collections::HashMap,
     ffi::c_void,
     sync::Arc,
@@ -267,8 +268,11 @@ impl Loaded {
 }
 
 impl Backend for Loaded {
-    fn write(&mut self, inputs: &[Vec<u8>]) -> Result<(), ExecError> {
-        self.inputs.iter_mut().zip(inputs).try_for_each(|(to, from)| self.stream.memcpy_htod(from, to).map_err(failed))
+    fn write(&mut self, inputs: &[Cow<'_, [u8]>]) -> Result<(), ExecError> {
+        self.inputs
+            .iter_mut()
+            .zip(inputs)
+            .try_for_each(|(to, from)| self.stream.memcpy_htod(from.as_ref(), to).map_err(failed))
     }
 
     fn run(&mut self, _: &Plan) -> Result<(), ExecError> {
@@ -295,7 +299,7 @@ impl Backend for Loaded {
         Ok(f64::from(before.elapsed_ms(&after).map_err(failed)?) * 1e3 / REPEATS as f64)
     }
 
-    fn run_split(&mut self, plan: &Plan, inputs: &[Vec<u8>]) -> Result<(Split, Clock), ExecError> {
+    fn run_split(&mut self, plan: &Plan, inputs: &[Cow<'_, [u8]>]) -> Result<(Split, Clock), ExecError> {
         self.check_clock()?;
         let started = self.event()?;
         self.write(inputs)?;

@@ -13,7 +13,7 @@ use crate::{
     kernels::Work,
 };
 use rayon::prelude::*;
-use std::time::Duration;
+use std::{borrow::Cow, time::Duration};
 use swint_compiler::plan::{Buffer, Machine, Plan};
 use swint_ir::{Data, Weights};
 
@@ -96,7 +96,7 @@ impl Open {
 /// A plan on a device: its constants and its arena are there.
 pub(crate) trait Backend {
     /// Copies the inputs of the next run to the device.
-    fn write(&mut self, inputs: &[Vec<u8>]) -> Result<(), ExecError>;
+    fn write(&mut self, inputs: &[Cow<'_, [u8]>]) -> Result<(), ExecError>;
 
     /// Starts every launch, in order.
     fn run(&mut self, plan: &Plan) -> Result<(), ExecError>;
@@ -109,7 +109,7 @@ pub(crate) trait Backend {
 
     /// Writes, runs and reads the output, and says how long each part took, by the clock that it names. No other run is as slow: each
     /// part is waited for.
-    fn run_split(&mut self, plan: &Plan, inputs: &[Vec<u8>]) -> Result<(Split, Clock), ExecError>;
+    fn run_split(&mut self, plan: &Plan, inputs: &[Cow<'_, [u8]>]) -> Result<(Split, Clock), ExecError>;
 
     /// How long it took to compile the kernels, where they are compiled before they are launched.
     fn compile_time(&self) -> Option<Duration> {
