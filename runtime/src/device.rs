@@ -3,6 +3,7 @@
 use crate::kernels::Work;
 use cubecl::prelude::Client;
 use std::fmt;
+use swint_compiler::plan::Machine;
 
 /// Where a plan runs.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -25,6 +26,28 @@ impl NoDevice {
     pub(crate) fn new(device: Device, reason: String) -> NoDevice {
         NoDevice { device, reason }
     }
+}
+
+/// The processor of this machine, as plans are made for it.
+pub fn processor() -> Machine {
+    Machine::Cpu { cores: Work::cpu().units(), quads: quads() }
+}
+
+/// Lanes of the vectors to whose lanes the processor can add four products of bytes at once: 0 where it has no such instruction.
+#[cfg(target_arch = "x86_64")]
+fn quads() -> usize {
+    if is_x86_feature_detected!("avx512vnni") && is_x86_feature_detected!("avx512bw") {
+        16
+    } else if is_x86_feature_detected!("avxvnni") {
+        8
+    } else {
+        0
+    }
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn quads() -> usize {
+    0
 }
 
 impl Device {

@@ -1,6 +1,6 @@
 //! How a kernel is made for a machine: tiles, what is on the chip at a time, which instructions.
 
-use super::pack::{COLUMNS, PAIRS, STEP};
+use super::pack::{COLUMNS, STEP};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -16,6 +16,8 @@ pub enum Machine {
     Cpu {
         /// Its cores.
         cores: usize,
+        /// Lanes of its instruction that adds four products of bytes to a 32-bit lane; 0 where there is none.
+        quads: usize,
     },
 }
 
@@ -38,8 +40,8 @@ pub enum Blueprint {
     Embed(Embed),
     /// LayerNorm, mean and a matrix product on tensor cores.
     Head(Head),
-    /// A matrix product by pairs on a processor's vector units.
-    Pairs(Pairs),
+    /// A matrix product on a processor's vector units.
+    Dots(Dots),
     /// Window attention on a processor's vector units.
     Windows(Windows),
 }
@@ -52,11 +54,15 @@ pub struct Windows {
     pub narrow: bool,
 }
 
-/// Tiles of a matrix product by pairs.
+/// Tiles of a matrix product by instructions that add several products to each lane of a vector.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Pairs {
-    /// Vectors of [`PAIRS`] columns of a panel.
+pub struct Dots {
+    /// Products that are added to a lane at once: 2 of 16-bit integers, or 4 of bytes.
+    pub products: usize,
+    /// Lanes of a vector, each a column's.
+    pub lanes: usize,
+    /// Vectors of a panel.
     pub vectors: usize,
     /// Groups of rows that a unit takes at a time.
     pub groups: usize,
@@ -144,6 +150,13 @@ pub struct Head {
     pub narrow: bool,
 }
 
+impl Dots {
+    /// Columns of a panel.
+    pub fn columns(&self) -> usize {
+        self.lanes * self.vectors
+    }
+}
+
 impl Head {
     /// Fragments of 8 columns of a warp.
     pub const FRAGS: usize = 4;
@@ -159,7 +172,7 @@ impl Blueprint {
             Blueprint::Attention(a) => a.narrow,
             Blueprint::Embed(e) => e.narrow,
             Blueprint::Head(h) => h.narrow,
-            Blueprint::Pairs(p) => p.narrow,
+            Blueprint::Dots(d) => d.narrow,
             Blueprint::Windows(w) => w.narrow,
         }
     }
@@ -283,9 +296,10 @@ impl fmt::Display for Blueprint {
             Blueprint::Head(h) => {
                 write!(f, " by head[warps={},splits={}{}]", h.warps, h.splits, if h.narrow { "" } else { ",wide" })
             }
-            Blueprint::Pairs(p) => {
-                let narrow = if p.narrow { "" } else { ",wide" };
-                write!(f, " by pairs[groups={},columns={}{narrow}]", p.groups, p.vectors * PAIRS)
+            Blueprint::Dots(d) => {
+                let of = if d.products == 4 { "quads" } else { "pairs" };
+                let narrow = if d.narrow { "" } else { ",wide" };
+                write!(f, " by {of}[groups={},columns={}{narrow}]", d.groups, d.columns())
             }
             Blueprint::Windows(w) => f.write_str(if w.narrow { " by windows" } else { " by windows[wide]" }),
             Blueprint::Attention(a) => {

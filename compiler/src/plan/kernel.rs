@@ -225,8 +225,17 @@ pub enum ConstSource {
     Transposed(Arc<str>),
     /// A matrix `[n,k]` of the graph as fragments, for blocks of so many: [`pack::weights`].
     Fragments(Arc<str>, usize),
-    /// A matrix `[n,k]` of the graph as pairs, for panels of so many columns: [`pack::pairs`].
-    Pairs(Arc<str>, usize),
+    /// A matrix `[n,k]` of the graph for sums of several products: [`pack::dots`].
+    Dots {
+        /// Its name.
+        name: Arc<str>,
+        /// Columns of a panel.
+        columns: usize,
+        /// Products that are added to a lane at once.
+        products: usize,
+        /// How much more than they are the rows' values are taken to be.
+        raise: i32,
+    },
     /// Biases of scores `[count,tokens,tokens]` of the graph as fragments: [`pack::scores`].
     Scores(Arc<str>),
     /// Biases of scores `[count,tokens,tokens]` of the graph, rows filled up to a multiple of so many: [`pack::rows`].
@@ -263,9 +272,9 @@ impl ConstSource {
                 let (values, n, k) = bytes(weight(name));
                 Data::I8(pack::weights(values, n, k, *frags))
             }
-            ConstSource::Pairs(name, columns) => {
+            ConstSource::Dots { name, columns, products, raise } => {
                 let (values, n, k) = bytes(weight(name));
-                Data::I8(pack::pairs(values, n, k, *columns))
+                Data::I8(pack::dots(values, n, k, *columns, *products, *raise))
             }
             ConstSource::Scores(name) => {
                 let (values, tokens) = biases(weight(name));
@@ -330,7 +339,11 @@ impl fmt::Display for ConstSource {
             ConstSource::Weight(name) => write!(f, "@{name}"),
             ConstSource::Transposed(name) => write!(f, "transpose @{name}"),
             ConstSource::Fragments(name, frags) => write!(f, "fragments by {frags} @{name}"),
-            ConstSource::Pairs(name, columns) => write!(f, "pairs by {columns} @{name}"),
+            ConstSource::Dots { name, columns, products, raise } => {
+                let of = if *products == 4 { "quads" } else { "pairs" };
+                let raised = if *raise > 0 { format!(" of rows raised by {raise}") } else { String::new() };
+                write!(f, "{of} by {columns} @{name}{raised}")
+            }
             ConstSource::Scores(name) => write!(f, "fragments of scores @{name}"),
             ConstSource::Rows(name, multiple) => write!(f, "rows by {multiple} @{name}"),
             ConstSource::Exponent(ty) => write!(f, "exponent {ty}"),

@@ -2,7 +2,7 @@
 
 use super::{
     ConstSource, Kernel, Machine, Rows,
-    blueprint::{Attention, Blueprint, Embed, Gemm, Head, Mlp, Pairs, Windows},
+    blueprint::{Attention, Blueprint, Dots, Embed, Gemm, Head, Mlp, Windows},
     lower::Operand,
     pack::{COLUMNS, PAIRS},
     tiles::{Extents, ON_CHIP, mlps},
@@ -30,7 +30,7 @@ pub(super) fn options(
 ) -> Vec<Blueprint> {
     let processors = match machine {
         Machine::Cuda { processors } => processors,
-        Machine::Cpu { cores } => return vec![on_vectors(kernel, items, operands, weights, cores)],
+        Machine::Cpu { cores, quads } => return vec![on_vectors(kernel, items, operands, weights, cores, quads)],
     };
     let narrow = operands.iter().enumerate().all(|(i, operand)| {
         // The residual stream has 16 bits, sums have 32; a softmax has a constant of its own for its exponents.
@@ -89,7 +89,14 @@ pub(super) fn options(
 }
 
 /// The blueprint for a processor's vector units, where rows and results are whole vectors.
-fn on_vectors(kernel: &Kernel, items: usize, operands: &[Operand], weights: &Weights, cores: usize) -> Blueprint {
+fn on_vectors(
+    kernel: &Kernel,
+    items: usize,
+    operands: &[Operand],
+    weights: &Weights,
+    cores: usize,
+    quads: usize,
+) -> Blueprint {
     let (rows, n) = match *kernel {
         Kernel::NormLinear { x: Elem::I16, rows, n, .. } => (rows, n),
         Kernel::LinearResidual { x, rows, n, r: Elem::I16 } if is_byte(x) => (rows, n),
@@ -101,10 +108,16 @@ fn on_vectors(kernel: &Kernel, items: usize, operands: &[Operand], weights: &Wei
         Kernel::Mlp { .. } => return Blueprint::Parts,
         _ => return Blueprint::Plain,
     };
-    let vectors = if n.is_multiple_of(2 * PAIRS) { 2 } else { 1 };
+    // Sums of all rows and columns of a panel stay in registers, of which there are 16 of 256 bits, or 32 of 512.
+    let (products, lanes, most) = match quads {
+        0 => (2, PAIRS, 2),
+        lanes if n.is_multiple_of(lanes) => (4, lanes, lanes / 4),
+        _ => (2, PAIRS, 2),
+    };
+    let vectors = (1..=most).rev().find(|v| n.is_multiple_of(v * lanes)).unwrap_or(1);
     let transposed = |&i: &usize| matches!(operands[i], Operand::Const(ConstSource::Transposed(_)));
     let transposed = places_of_weights(kernel).iter().all(transposed);
-    if !(transposed && n.is_multiple_of(vectors * PAIRS) && rows.chunk.is_multiple_of(PAIRS)) {
+    if !(transposed && n.is_multiple_of(vectors * lanes) && rows.chunk.is_multiple_of(PAIRS)) {
         return Blueprint::Plain;
     }
     let narrow = operands.iter().enumerate().all(|(i, operand)| {
@@ -113,9 +126,10 @@ fn on_vectors(kernel: &Kernel, items: usize, operands: &[Operand], weights: &Wei
         shifts_are(operand, weights, known)
     });
     // Tall tiles read weights less often, as long as their rows stay near and every core has some.
-    let fits = |groups: &usize| 8 * groups * rows.len() <= NEAR && items >= 8 * groups * cores;
+    let bytes = 4 * rows.len() * (4 / products);
+    let fits = |groups: &usize| groups * bytes <= NEAR && items >= 8 * groups * cores;
     let groups = [6, 4, 3, 2].into_iter().find(fits).unwrap_or(1);
-    Blueprint::Pairs(Pairs { vectors, groups, narrow })
+    Blueprint::Dots(Dots { products, lanes, vectors, groups, narrow })
 }
 
 /// Attention by vectors of keys, where a head's channels are whole vectors.
@@ -139,8 +153,16 @@ pub(super) fn pack(kernel: &Kernel, blueprint: &Blueprint, operands: &mut [Opera
         (Blueprint::Mlp(mlp), _) => [Mlp::FRAGS, mlp.column_frags],
         (Blueprint::Head(_), _) => [Head::FRAGS; 2],
         (Blueprint::Embed(_), Kernel::LinearNorm { n, .. }) => [n / COLUMNS; 2],
-        (Blueprint::Pairs(pairs), _) => {
-            pack_weights(kernel, operands, |name, _| ConstSource::Pairs(name, pairs.vectors * PAIRS));
+        (Blueprint::Dots(dots), _) => {
+            // Rows of bytes are raised to what is not negative.
+            let raise = if dots.products == 4 && rows_of(kernel) == Some(Elem::I8) { 128 } else { 0 };
+            let Dots { products, .. } = dots;
+            pack_weights(kernel, operands, |name, _| ConstSource::Dots {
+                name,
+                columns: dots.columns(),
+                products,
+                raise,
+            });
             return;
         }
         (Blueprint::Attention(_) | Blueprint::Windows(_), Kernel::WindowAttention { masks, .. }) => {
@@ -183,6 +205,15 @@ fn places_of_weights(kernel: &Kernel) -> &'static [usize] {
         Kernel::Head { .. } => &[7],
         Kernel::LinearResidual { .. } | Kernel::Linear { .. } | Kernel::LinearNorm { .. } => &[1],
         _ => &[],
+    }
+}
+
+/// What the rows of a matrix product are made of when it begins.
+fn rows_of(kernel: &Kernel) -> Option<Elem> {
+    match *kernel {
+        Kernel::NormLinear { .. } => Some(Elem::I8),
+        Kernel::LinearResidual { x, .. } | Kernel::Linear { x, .. } => Some(x),
+        _ => None,
     }
 }
 

@@ -38,12 +38,23 @@ pub fn weights(w: &[i8], n: usize, k: usize, frags: usize) -> Vec<i8> {
 /// Pairs that a processor multiplies at once.
 pub const PAIRS: usize = 8;
 
-/// Weights `[n,k]` as pairs of consecutive k: for each panel of so many columns, for each pair, two bytes a column. `columns` divides
-/// n, and k is even.
-pub fn pairs(w: &[i8], n: usize, k: usize, columns: usize) -> Vec<i8> {
-    let at = |panel: usize, pair: usize, i: usize| w[(panel * columns + i / 2) * k + 2 * pair + i % 2];
-    let all = (0..n / columns).flat_map(|panel| (0..k / 2).map(move |pair| (panel, pair)));
-    all.flat_map(|(panel, pair)| (0..2 * columns).map(move |i| at(panel, pair, i))).collect()
+/// Weights `[n,k]` for sums of so many products at once, of consecutive k: for each panel of so many columns, for each such word of k,
+/// its bytes column by column. Columns divide n, and products k.
+///
+/// Of words of four, a panel begins with what its sums begin with, a 32-bit integer a column, lowest byte first: rows whose values are
+/// `raise` more than they should be have sums that are `raise` times a column's sum too large.
+pub fn dots(w: &[i8], n: usize, k: usize, columns: usize, products: usize, raise: i32) -> Vec<i8> {
+    let mut packed = Vec::with_capacity(n * (k + 4));
+    for panel in w.chunks_exact(columns * k) {
+        if products == 4 {
+            let begin = |column: &[i8]| -raise * column.iter().map(|&v| i32::from(v)).sum::<i32>();
+            packed.extend(panel.chunks_exact(k).flat_map(|c| begin(c).to_le_bytes()).map(|byte| byte as i8));
+        }
+        for word in 0..k / products {
+            packed.extend(panel.chunks_exact(k).flat_map(|column| &column[word * products..][..products]));
+        }
+    }
+    packed
 }
 
 /// The column of a block that is column `g` of fragment `frag`: lane `t = g / 2` of the sums holds `2·frags` in a row.
@@ -146,10 +157,27 @@ mod tests {
     #[test]
     fn pairs_follow_each_other() {
         let w: Vec<i8> = (0..16 * 6).collect();
-        let packed = pairs(&w, 16, 6, 8);
+        let packed = dots(&w, 16, 6, 8, 2, 0);
         assert_eq!(packed[..6], [0, 1, 6, 7, 12, 13]);
         // Column 9 is the second one of the second panel, whose second pair begins at k = 2.
         assert_eq!(packed[8 * 6 + 16 + 2..][..2], [9 * 6 + 2, 9 * 6 + 3]);
+    }
+
+    #[test]
+    fn raised_rows_have_the_same_sums() {
+        let (n, k, columns) = (32, 8, 16);
+        let w: Vec<i8> = (0..n * k).map(|i| (i * 37 % 251) as u8 as i8).collect();
+        let x: Vec<i8> = (0..k).map(|i| (i * 91 % 241) as u8 as i8).collect();
+        let packed = dots(&w, n, k, columns, 4, 128);
+        assert_eq!(packed.len(), n * (k + 4));
+        for (column, weights) in w.chunks_exact(k).enumerate() {
+            let panel = &packed[column / columns * columns * (k + 4)..];
+            let four = |word: usize| &panel[(word * columns + column % columns) * 4..][..4];
+            let begin = i32::from_le_bytes(std::array::from_fn(|i| four(0)[i] as u8));
+            let raised = |word: usize, i: usize| (i32::from(x[word * 4 + i]) + 128) * i32::from(four(1 + word)[i]);
+            let sum: i32 = begin + (0..k / 4).flat_map(|word| (0..4).map(move |i| raised(word, i))).sum::<i32>();
+            assert_eq!(sum, weights.iter().zip(&x).map(|(&w, &x)| i32::from(w) * i32::from(x)).sum::<i32>());
+        }
     }
 
     #[test]

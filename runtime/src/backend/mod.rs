@@ -42,7 +42,7 @@ impl Open {
     /// What plans for it are made for.
     pub(crate) fn machine(&self) -> Machine {
         match self {
-            Open::Cubecl(_) => Machine::Cpu { cores: Work::cpu().units() },
+            Open::Cubecl(_) => crate::device::processor(),
             Open::Cuda(gpu) => gpu.machine(),
         }
     }

@@ -145,7 +145,7 @@ pub(crate) fn dispatch(launch: &Launch, work: Work, target: Target<'_>) {
         Blueprint::Embed(blueprint) => tensor::embed(kernel, blueprint, items, target),
         Blueprint::Head(blueprint) => tensor::head(kernel, blueprint, items, target),
         Blueprint::Windows(blueprint) => simd::attention(kernel, blueprint, items, work, target),
-        Blueprint::Pairs(tiles) => simd::gemm(kernel, tiles, items, work, target),
+        Blueprint::Dots(tiles) => simd::gemm(kernel, tiles, items, work, target),
     }
 }
 

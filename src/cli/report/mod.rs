@@ -14,22 +14,22 @@ use super::{
 use miette::{IntoDiagnostic, WrapErr, miette};
 use std::{
     fs,
-    num::NonZero,
     path::{Path, PathBuf},
     process::ExitCode,
-    slice, thread,
+    slice,
 };
 use swint::{
     compiler::{
         egraph::Target,
         frontend::{Preprocess, Resize},
-        plan::{Choices, Machine, Plan, plan_for},
+        plan::{Choices, Plan, plan_for},
     },
     ir::Graph,
     report::{Accuracy, Bench, Model, ModuleAccuracy, Profile, Report, page},
     runtime::{
         artifact::Artifact,
         bench::{Settings, time_launches},
+        device::processor,
         offline::Sm,
     },
 };
@@ -151,9 +151,8 @@ impl Args {
     fn planned(&self, artifact: &Artifact, target: &Target, files: &[bench::File]) -> miette::Result<Planned> {
         let module = &artifact.module;
         let graph = module.graph.with_batch(self.batch as usize).map_err(|e| miette!("--batch {}: {e}", self.batch))?;
-        let cores = thread::available_parallelism().map_or(1, NonZero::get);
         let machine = match &*target.name {
-            "cpu" => Some(Machine::Cpu { cores }),
+            "cpu" => Some(processor()),
             name => Sm::from_name(name).ok().map(Sm::machine),
         };
         let (graph, plan) = plan_for(&graph, &module.weights, machine, &Choices::new())?;

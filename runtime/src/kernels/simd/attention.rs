@@ -7,7 +7,8 @@
 use super::{
     Eight,
     fixed::requantize,
-    pairs::{Own, Sixteen, eightfold, multiply},
+    pairs::{Sixteen, eightfold, multiply},
+    sums::Own,
 };
 use crate::kernels::{integer::share, unit_items};
 use cubecl::prelude::*;
@@ -77,8 +78,8 @@ pub(crate) fn attention<Y: Int>(
     let (third, vectors) = comptime!((p.third(), p.vectors()));
     let mut keys = Array::<Sixteen>::new(comptime!(p.channels / 2 * p.keys()));
     let mut values = Array::<Sixteen>::new(comptime!(p.tokens.div_ceil(2) * p.vectors()));
-    let mut query = Own::new(vectors);
-    let mut shares = Own::new(comptime!(p.keys()));
+    let mut query = Own::<i16>::new(vectors);
+    let mut shares = Own::<i16>::new(comptime!(p.keys()));
     let (first, end) = unit_items(items, per_unit);
     for item in first..end {
         let (window, head) = (item as usize / comptime!(p.heads), item as usize % comptime!(p.heads));
@@ -105,7 +106,8 @@ pub(crate) fn attention<Y: Int>(
                 let channels = eightfold(query[c]);
                 #[unroll]
                 for v in 0..comptime!(p.keys()) {
-                    scores[v] = multiply(channels, keys[c * comptime!(p.keys()) + v], scores[v]);
+                    scores[v] =
+                        multiply::<Const<8>, Const<16>>(channels, keys[c * comptime!(p.keys()) + v], scores[v], PAIRS);
                 }
             }
             softmax(&scores, table, exponent, &mut shares, p);
@@ -119,7 +121,7 @@ pub(crate) fn attention<Y: Int>(
                 let share = eightfold(shares[j]);
                 #[unroll]
                 for v in 0..vectors {
-                    sums[v] = multiply(share, values[j * vectors + v], sums[v]);
+                    sums[v] = multiply::<Const<8>, Const<16>>(share, values[j * vectors + v], sums[v], PAIRS);
                 }
             }
             let (mantissa, shift) = (Eight::new(mantissa[0]), Eight::new(shift[0]));
@@ -178,7 +180,7 @@ fn pair_values(
 
 /// The probabilities of a query's scores.
 #[cube]
-fn softmax(scores: &Array<Eight>, table: &[i32], exponent: &[i32], shares: &mut Own, #[comptime] p: Window) {
+fn softmax(scores: &Array<Eight>, table: &[i32], exponent: &[i32], shares: &mut Own<i16>, #[comptime] p: Window) {
     let keys = comptime!(p.keys());
     let mut most = there(scores[0], i32::MIN, 0usize, p);
     #[unroll]

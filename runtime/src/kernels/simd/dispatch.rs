@@ -4,7 +4,7 @@ use super::{
     attention::{self as window, Window},
     gemm as product,
     gemm::Product,
-    pairs::ROWS,
+    sums::ROWS,
 };
 use crate::{
     kernels::{
@@ -15,15 +15,16 @@ use crate::{
 };
 use cubecl::prelude::*;
 use cubecl_core::{ScalarBuilder, server::Handle};
-use swint_compiler::plan::{Kernel, Pairs, Rows, Windows};
+use swint_compiler::plan::{Dots, Kernel, Rows, Windows};
 use swint_ir::Elem;
 
 /// A matrix product on `items` rows.
-pub(crate) fn gemm(kernel: &Kernel, tiles: Pairs, items: usize, work: Work, target: Target<'_>) {
+pub(crate) fn gemm(kernel: &Kernel, tiles: Dots, items: usize, work: Work, target: Target<'_>) {
     let range = |elem: Elem| elem.range().expect("an integer type");
     let of = |rows: Rows, n: usize, to: Elem| Product {
         tiles,
         rows,
+        raise: 0,
         n,
         norm: false,
         bias: true,
@@ -55,25 +56,31 @@ pub(crate) fn gemm(kernel: &Kernel, tiles: Pairs, items: usize, work: Work, targ
         _ => unreachable!("{kernel} is no matrix product"),
     };
     let rows = product.rows;
+    let quads = tiles.products == 4;
+    let raise = if quads && (product.norm || x == Elem::I8) { 128 } else { 0 };
+    let product = Product { raise, ..product };
     places.map = (rows.period > 0).then(|| places.take(1));
     let w = places.weights;
     let norm = |i: usize| places.norm.map_or(w, |first| first + i);
     let residual = |i: usize| places.residual.map_or(w, |first| first + i);
+    let near = if quads { Elem::U8 } else { Elem::I16 };
     with_elem!(x, [I16 => i16, I8 => i8, U8 => u8], X =>
+    with_elem!(near, [U8 => u8, I16 => i16], O =>
     with_elem!(y, [I32 => i32, I16 => i16, I8 => i8, U8 => u8], Y => kernel!(
-        target, work, product::gemm::Gemm<X, Y>,
-        items: items.div_ceil(ROWS * tiles.groups), block: 1, sizes: [],
+        target, work, product::gemm::Gemm<X, Y, O>,
+        items: items.div_ceil(ROWS * tiles.groups), block: 1,
+        sizes: [tiles.products, tiles.lanes, tiles.products * tiles.lanes],
         buffers: [
             0, norm(0), norm(1), norm(2), norm(3), w, places.bias.unwrap_or(w), places.mantissas.unwrap_or(w),
             places.mantissas.map_or(w, |m| m + 1), places.table.unwrap_or(w), residual(0), residual(1), residual(2),
             places.map.unwrap_or(w), places.next
         ],
         scalars: [
-            epsilon, items as u32, (rows.chunk / 8) as u32, rows.parts as u32, (rows.len() / 2) as u32,
-            (product.n / (8 * tiles.vectors)) as u32
+            epsilon, items as u32, (rows.chunk / 8) as u32, rows.parts as u32, (rows.len() / tiles.products) as u32,
+            (product.n / tiles.columns()) as u32
         ],
         comptime: [product]
-    )))
+    ))))
 }
 
 /// Window attention on `items` tokens of heads.

@@ -1,25 +1,27 @@
-//! The int8 matrix product by pairs, with what comes before and after it.
+//! The int8 matrix product, with what comes before and after it.
 //!
-//! A unit takes a tile of rows into its own memory, normalised or as they are, as 16-bit integers, and makes all their results,
-//! one panel of columns after the other: what it has read of a panel serves all rows of the tile.
+//! A unit takes a tile of rows into its own memory, normalised or as they are, as 16-bit integers or as bytes that
+//! are not negative, and makes all their results, one panel of columns after the other: what it has read of a panel serves all rows of the tile.
 
 use super::{
     Eight,
     fixed::{requantize, requantize_half},
     norm::norm_row,
-    pairs::{Own, ROWS, sums},
+    sums::{Own, ROWS, sums},
 };
 use crate::kernels::{integer::chunk_start, unit_items};
 use cubecl::prelude::*;
-use swint_compiler::plan::{Pairs, Rows};
+use swint_compiler::plan::{Dots, Rows};
 
 /// Everything about a matrix product that shapes its code.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub(crate) struct Product {
     /// How it is tiled.
-    pub tiles: Pairs,
+    pub tiles: Dots,
     /// Its rows.
     pub rows: Rows,
+    /// What is added to their values, so that bytes are not negative.
+    pub raise: i32,
     /// Results of a row.
     pub n: usize,
     /// Whether rows are normalised first.
@@ -34,39 +36,40 @@ pub(crate) struct Product {
     pub residual: bool,
 }
 
-/// A matrix product; an item is a tile of rows. What is absent may be any buffer. A chunk has `chunk` vectors.
+/// A matrix product; an item is a tile of rows, which are made of O near the core. What is absent may be any buffer. A chunk has
+/// `chunk` vectors, a row `words` of W elements, a vector of results L lanes, one of weights B bytes.
 #[cube(launch_unchecked)]
 #[allow(clippy::too_many_arguments)]
-pub(crate) fn gemm<X: Int, Y: Int>(
+pub(crate) fn gemm<X: Int, Y: Int, O: Int, W: Size, L: Size, B: Size>(
     x: &[Vector<X, Const<8>>],
     gamma: &[Vector<i16, Const<8>>],
     beta: &[Eight],
     norm_mantissa: &[i32],
     norm_shift: &[i32],
-    w: &[Vector<i8, Const<16>>],
-    bias: &[Eight],
-    mantissas: &[Eight],
-    shifts: &[Eight],
+    w: &[Vector<i8, B>],
+    bias: &[Vector<i32, L>],
+    mantissas: &[Vector<i32, L>],
+    shifts: &[Vector<i32, L>],
     table: &[Y],
-    r: &[Vector<i16, Const<8>>],
-    r_mantissas: &[Eight],
-    r_shifts: &[Eight],
+    r: &[Vector<i16, L>],
+    r_mantissas: &[Vector<i32, L>],
+    r_shifts: &[Vector<i32, L>],
     map: &[i32],
-    y: &mut [Vector<Y, Const<8>>],
+    y: &mut [Vector<Y, L>],
     epsilon: i64,
     rows: u32,
     chunk: u32,
     parts: u32,
-    pairs: u32,
+    words: u32,
     panels: u32,
     items: u32,
     #[comptime] p: Product,
     #[comptime] per_unit: u32,
 ) {
     let (rows, chunk, parts) = (rows as usize, chunk as usize, parts as usize);
-    let (pairs, panels) = (pairs as usize, panels as usize);
+    let (words, panels) = (words as usize, panels as usize);
     let (k, tile) = comptime!((p.rows.len(), ROWS * p.tiles.groups));
-    let mut own = Own::new(comptime!(tile * k / 8));
+    let mut own = Own::<O>::new(comptime!(tile * k / 8));
     let (first, end) = unit_items(items, per_unit);
     for item in first..end {
         let row = item as usize * tile;
@@ -75,7 +78,7 @@ pub(crate) fn gemm<X: Int, Y: Int>(
             let from = min(row + i, rows - 1);
             if comptime!(p.norm) {
                 let (mantissa, shift) = (Eight::new(norm_mantissa[0]), Eight::new(norm_shift[0]));
-                norm_row::<X>(
+                norm_row::<X, O>(
                     x,
                     from,
                     map,
@@ -89,22 +92,34 @@ pub(crate) fn gemm<X: Int, Y: Int>(
                     chunk,
                     parts,
                     comptime!(p.rows),
+                    comptime!(p.raise),
                     comptime!(p.tiles.narrow),
                 );
             } else {
-                widen_row::<X>(x, from, map, &mut own, i * comptime!(k / 8), chunk, parts, comptime!(p.rows));
+                take_row::<X, O>(
+                    x,
+                    from,
+                    map,
+                    &mut own,
+                    i * comptime!(k / 8),
+                    chunk,
+                    parts,
+                    comptime!(p.rows),
+                    comptime!(p.raise),
+                );
             }
         }
-        let own = own.as_slice().with_vector_size::<Const<2>>();
+        let own = own.as_slice().with_vector_size::<W>();
         for panel in 0..panels {
             let column = panel * comptime!(p.tiles.vectors);
             for group in 0..groups {
-                let start = column * pairs;
-                let sums =
-                    sums(own, group * comptime!(ROWS * k / 2), w, start, pairs, comptime!(k / 2), comptime!(p.tiles));
+                let pitch = comptime!(k / p.tiles.products);
+                let start = column * (words + comptime!(usize::from(p.tiles.products == 4)));
+                let base = group * comptime!(ROWS * pitch);
+                let sums = sums::<O, W, L, B>(own, base, w, start, words, pitch, comptime!(p.tiles));
                 #[unroll]
                 for v in 0..comptime!(p.tiles.vectors) {
-                    finish::<Y>(
+                    finish::<Y, L>(
                         &sums,
                         bias,
                         mantissas,
@@ -126,23 +141,24 @@ pub(crate) fn gemm<X: Int, Y: Int>(
     }
 }
 
-/// Row `row` of a tensor as it is, into `out` from vector `base` on.
+/// Row `row` of a tensor, raised, into `out` from vector `base` on.
 #[cube]
 #[allow(clippy::too_many_arguments)]
-fn widen_row<X: Int>(
+fn take_row<X: Int, O: Int>(
     x: &[Vector<X, Const<8>>],
     row: usize,
     map: &[i32],
-    out: &mut Own,
+    out: &mut Own<O>,
     base: usize,
     chunk: usize,
     parts: usize,
     #[comptime] rows: Rows,
+    #[comptime] raise: i32,
 ) {
     for p in 0..parts {
         let start = chunk_start(row * parts + p, map, chunk, rows);
         for c in 0..chunk {
-            out[base + p * chunk + c] = Vector::cast_from(x[start + c]);
+            out[base + p * chunk + c] = Vector::cast_from(Eight::cast_from(x[start + c]) + Eight::new(raise));
         }
     }
 }
@@ -151,16 +167,16 @@ fn widen_row<X: Int>(
 /// vectors; it is the panel's vector `v`.
 #[cube]
 #[allow(clippy::too_many_arguments)]
-fn finish<Y: Int>(
-    sums: &Array<Eight>,
-    bias: &[Eight],
-    mantissas: &[Eight],
-    shifts: &[Eight],
+fn finish<Y: Int, L: Size>(
+    sums: &Array<Vector<i32, L>>,
+    bias: &[Vector<i32, L>],
+    mantissas: &[Vector<i32, L>],
+    shifts: &[Vector<i32, L>],
     table: &[Y],
-    r: &[Vector<i16, Const<8>>],
-    r_mantissas: &[Eight],
-    r_shifts: &[Eight],
-    y: &mut [Vector<Y, Const<8>>],
+    r: &[Vector<i16, L>],
+    r_mantissas: &[Vector<i32, L>],
+    r_shifts: &[Vector<i32, L>],
+    y: &mut [Vector<Y, L>],
     first: usize,
     rows: usize,
     column: usize,
@@ -171,7 +187,7 @@ fn finish<Y: Int>(
     #[unroll]
     for i in 0..ROWS {
         if first + i < rows {
-            let at = (first + i) * comptime!(p.n / 8) + column;
+            let at = (first + i) * comptime!(p.n / p.tiles.lanes) + column;
             let mut q = sums[comptime!(i * p.tiles.vectors + v)];
             if comptime!(p.bias) {
                 q += bias[column];
@@ -181,13 +197,14 @@ fn finish<Y: Int>(
                 q = requantize(q, mantissas[column], shifts[column], narrow, low, high);
             }
             if comptime!(p.residual) {
-                let add = requantize_half(Eight::cast_from(r[at]), r_mantissas[column], r_shifts[column], narrow);
-                q = min(max(q + add, Eight::new(-32768i32)), Eight::new(32767i32));
+                let add =
+                    requantize_half(Vector::<i32, L>::cast_from(r[at]), r_mantissas[column], r_shifts[column], narrow);
+                q = min(max(q + add, Vector::new(-32768i32)), Vector::new(32767i32));
             }
-            let mut results = Vector::<Y, Const<8>>::cast_from(q);
+            let mut results = Vector::<Y, L>::cast_from(q);
             if comptime!(p.table) {
                 #[unroll]
-                for lane in 0..8usize {
+                for lane in 0..comptime!(p.tiles.lanes) {
                     let entry = q.extract(lane) - comptime!(p.range.unwrap_or((0, 0)).0);
                     results.insert(lane, table[entry as usize]);
                 }

@@ -7,6 +7,8 @@ mod fixed;
 mod gemm;
 mod norm;
 mod pairs;
+mod quads;
+mod sums;
 
 pub(super) use dispatch::{attention, gemm};
 

@@ -3,16 +3,16 @@
 use super::{
     Eight,
     fixed::{requantize, shift_rounded, upper},
-    pairs::Own,
+    sums::Own,
 };
 use crate::kernels::integer::{RowNorm, chunk_start, kept, row_norm};
 use cubecl::prelude::*;
 use swint_compiler::plan::Rows;
 
-/// Row `row` of a tensor, normalised, in the range of a byte, into `out` from vector `base` on. A chunk has `chunk` vectors.
+/// Row `row` of a tensor, normalised, in the range of a byte and raised, into `out` from vector `base` on. A chunk has `chunk` vectors.
 #[cube]
 #[allow(clippy::too_many_arguments)]
-pub(super) fn norm_row<X: Int>(
+pub(super) fn norm_row<X: Int, O: Int>(
     x: &[Vector<X, Const<8>>],
     row: usize,
     map: &[i32],
@@ -21,11 +21,12 @@ pub(super) fn norm_row<X: Int>(
     mantissa: Eight,
     shift: Eight,
     epsilon: i64,
-    out: &mut Own,
+    out: &mut Own<O>,
     base: usize,
     chunk: usize,
     parts: usize,
     #[comptime] rows: Rows,
+    #[comptime] raise: i32,
     #[comptime] narrow: bool,
 ) {
     let channels = comptime!(rows.len());
@@ -57,7 +58,7 @@ pub(super) fn norm_row<X: Int>(
             if comptime!(rows.padded) {
                 q *= keep;
             }
-            out[base + i] = Vector::cast_from(q);
+            out[base + i] = Vector::cast_from(q + Eight::new(raise));
         }
     }
 }
