@@ -30,7 +30,7 @@ impl NoDevice {
 
 /// The processor of this machine, as plans are made for it.
 pub fn processor() -> Machine {
-    Machine::Cpu { cores: Work::cpu().units(), quads: quads() }
+    Machine::Cpu { cores: Work::cpu().units(), quads: quads(), tables: tables() }
 }
 
 /// Lanes of the vectors to whose lanes the processor can add four products of bytes at once: 0 where it has no such instruction.
@@ -48,6 +48,17 @@ fn quads() -> usize {
 #[cfg(not(target_arch = "x86_64"))]
 fn quads() -> usize {
     0
+}
+
+/// Whether the processor looks up bytes in tables that are in registers.
+#[cfg(target_arch = "x86_64")]
+fn tables() -> bool {
+    is_x86_feature_detected!("avx512vbmi")
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn tables() -> bool {
+    false
 }
 
 impl Device {

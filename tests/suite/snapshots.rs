@@ -72,7 +72,7 @@ fn counts_of_the_bundled_model() {
     let mut counts = format!("{:<10}{:<18}{:>5}", "program", "for", "batch");
     counts +=
         &format!("{:>10}{:>13}{:>12}{:>14}{:>12}\n", "launches", "arena bytes", "bytes", "multiply-adds", "others");
-    let two_cores = Machine::Cpu { cores: 2, quads: 0 };
+    let two_cores = Machine::Cpu { cores: 2, quads: 0, tables: false };
     let machines = [
         ("no machine", None),
         ("2 cores", Some(two_cores)),

@@ -18,6 +18,8 @@ pub enum Machine {
         cores: usize,
         /// Lanes of its instruction that adds four products of bytes to a 32-bit lane; 0 where there is none.
         quads: usize,
+        /// Whether it looks up bytes in tables of 128 bytes that are in its registers, 64 at a time.
+        tables: bool,
     },
 }
 
@@ -66,6 +68,8 @@ pub struct Dots {
     pub vectors: usize,
     /// Groups of rows that a unit takes at a time.
     pub groups: usize,
+    /// Whether a table of bytes is in registers.
+    pub tables: bool,
     /// Whether every requantization needs the upper half of a 64-bit product only.
     pub narrow: bool,
 }

@@ -229,6 +229,8 @@ pub enum ConstSource {
     Dots {
         /// Its name.
         name: Arc<str>,
+        /// The name of a bias that sums begin with.
+        bias: Option<Arc<str>>,
         /// Columns of a panel.
         columns: usize,
         /// Products that are added to a lane at once.
@@ -272,17 +274,18 @@ impl ConstSource {
                 let (values, n, k) = bytes(weight(name));
                 Data::I8(pack::weights(values, n, k, *frags))
             }
-            ConstSource::Dots { name, columns, products, raise } => {
+            ConstSource::Dots { name, bias, columns, products, raise } => {
                 let (values, n, k) = bytes(weight(name));
-                Data::I8(pack::dots(values, n, k, *columns, *products, *raise))
+                let bias = bias.as_ref().map(|name| biases(weight(name)));
+                Data::I8(pack::dots(values, n, k, bias, *columns, *products, *raise))
             }
             ConstSource::Scores(name) => {
-                let (values, tokens) = biases(weight(name));
-                Data::I32(pack::scores(values, tokens))
+                let all = weight(name);
+                Data::I32(pack::scores(biases(all), all.shape[1]))
             }
             ConstSource::Rows(name, multiple) => {
-                let (values, tokens) = biases(weight(name));
-                Data::I32(pack::rows(values, tokens, *multiple))
+                let all = weight(name);
+                Data::I32(pack::rows(biases(all), all.shape[1], *multiple))
             }
             ConstSource::Exponent(ty) => Data::I32(pack::exponent(weights.multipliers(ty, softmax::EXPONENT_SCALE)[0])),
             ConstSource::Scales(ty) => Data::F32(weights.scales(ty)),
@@ -315,10 +318,10 @@ fn bytes(matrix: &Tensor) -> (&[i8], usize, usize) {
     (values, matrix.shape[0], matrix.shape[1])
 }
 
-/// Biases of scores, and the tokens of a window.
-fn biases(all: &Tensor) -> (&[i32], usize) {
+/// Biases of sums, or of scores.
+fn biases(all: &Tensor) -> &[i32] {
     let Data::I32(values) = &all.data else { panic!("biases are i32, not {}", all.data.elem()) };
-    (values, all.shape[1])
+    values
 }
 
 fn transposed(matrix: &Tensor) -> Data {
@@ -339,10 +342,11 @@ impl fmt::Display for ConstSource {
             ConstSource::Weight(name) => write!(f, "@{name}"),
             ConstSource::Transposed(name) => write!(f, "transpose @{name}"),
             ConstSource::Fragments(name, frags) => write!(f, "fragments by {frags} @{name}"),
-            ConstSource::Dots { name, columns, products, raise } => {
+            ConstSource::Dots { name, bias, columns, products, raise } => {
+                let bias = bias.as_ref().map_or(String::new(), |bias| format!(" and @{bias}"));
                 let of = if *products == 4 { "quads" } else { "pairs" };
                 let raised = if *raise > 0 { format!(" of rows raised by {raise}") } else { String::new() };
-                write!(f, "{of} by {columns} @{name}{raised}")
+                write!(f, "{of} by {columns} @{name}{bias}{raised}")
             }
             ConstSource::Scores(name) => write!(f, "fragments of scores @{name}"),
             ConstSource::Rows(name, multiple) => write!(f, "rows by {multiple} @{name}"),

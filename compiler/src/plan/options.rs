@@ -30,7 +30,7 @@ pub(super) fn options(
 ) -> Vec<Blueprint> {
     let processors = match machine {
         Machine::Cuda { processors } => processors,
-        Machine::Cpu { cores, quads } => return vec![on_vectors(kernel, items, operands, weights, cores, quads)],
+        Machine::Cpu { .. } => return vec![on_vectors(kernel, items, operands, weights, machine)],
     };
     let narrow = operands.iter().enumerate().all(|(i, operand)| {
         // The residual stream has 16 bits, sums have 32; a softmax has a constant of its own for its exponents.
@@ -89,14 +89,8 @@ pub(super) fn options(
 }
 
 /// The blueprint for a processor's vector units, where rows and results are whole vectors.
-fn on_vectors(
-    kernel: &Kernel,
-    items: usize,
-    operands: &[Operand],
-    weights: &Weights,
-    cores: usize,
-    quads: usize,
-) -> Blueprint {
+fn on_vectors(kernel: &Kernel, items: usize, operands: &[Operand], weights: &Weights, machine: Machine) -> Blueprint {
+    let Machine::Cpu { cores, quads, tables } = machine else { return Blueprint::Plain };
     let (rows, n) = match *kernel {
         Kernel::NormLinear { x: Elem::I16, rows, n, .. } => (rows, n),
         Kernel::LinearResidual { x, rows, n, r: Elem::I16 } if is_byte(x) => (rows, n),
@@ -109,9 +103,10 @@ fn on_vectors(
         _ => return Blueprint::Plain,
     };
     // Sums of all rows and columns of a panel stay in registers, of which there are 16 of 256 bits, or 32 of 512.
+    let bias = place_of_bias(kernel).is_none_or(|place| constant_bias(&operands[place]).is_some());
     let (products, lanes, most) = match quads {
         0 => (2, PAIRS, 2),
-        lanes if n.is_multiple_of(lanes) => (4, lanes, lanes / 4),
+        lanes if n.is_multiple_of(lanes) && bias => (4, lanes, lanes / 4),
         _ => (2, PAIRS, 2),
     };
     let vectors = (1..=most).rev().find(|v| n.is_multiple_of(v * lanes)).unwrap_or(1);
@@ -129,7 +124,9 @@ fn on_vectors(
     let bytes = 4 * rows.len() * (4 / products);
     let fits = |groups: &usize| groups * bytes <= NEAR && items >= 8 * groups * cores;
     let groups = [6, 4, 3, 2].into_iter().find(fits).unwrap_or(1);
-    Blueprint::Dots(Dots { products, lanes, vectors, groups, narrow })
+    // A table is looked up for as many results as a register has bytes.
+    let tables = tables && vectors * lanes == 64;
+    Blueprint::Dots(Dots { products, lanes, vectors, groups, tables, narrow })
 }
 
 /// Attention by vectors of keys, where a head's channels are whole vectors.
@@ -157,8 +154,12 @@ pub(super) fn pack(kernel: &Kernel, blueprint: &Blueprint, operands: &mut [Opera
             // Rows of bytes are raised to what is not negative.
             let raise = if dots.products == 4 && rows_of(kernel) == Some(Elem::I8) { 128 } else { 0 };
             let Dots { products, .. } = dots;
+            // A bias is what sums begin with.
+            let place = place_of_bias(kernel).filter(|_| products == 4);
+            let bias = place.and_then(|place| constant_bias(&operands[place]));
             pack_weights(kernel, operands, |name, _| ConstSource::Dots {
                 name,
+                bias: bias.clone(),
                 columns: dots.columns(),
                 products,
                 raise,
@@ -205,6 +206,23 @@ fn places_of_weights(kernel: &Kernel) -> &'static [usize] {
         Kernel::Head { .. } => &[7],
         Kernel::LinearResidual { .. } | Kernel::Linear { .. } | Kernel::LinearNorm { .. } => &[1],
         _ => &[],
+    }
+}
+
+/// Which of a kernel's inputs is a bias of its sums.
+fn place_of_bias(kernel: &Kernel) -> Option<usize> {
+    match kernel {
+        Kernel::NormLinear { bias: true, .. } => Some(6),
+        Kernel::LinearResidual { .. } | Kernel::Linear { bias: true, .. } => Some(2),
+        _ => None,
+    }
+}
+
+/// The name of a bias that is a constant.
+fn constant_bias(operand: &Operand) -> Option<Arc<str>> {
+    match operand {
+        Operand::Const(ConstSource::Weight(name)) => Some(name.clone()),
+        _ => None,
     }
 }
 

@@ -41,14 +41,26 @@ pub const PAIRS: usize = 8;
 /// Weights `[n,k]` for sums of so many products at once, of consecutive k: for each panel of so many columns, for each such word of k,
 /// its bytes column by column. Columns divide n, and products k.
 ///
-/// Of words of four, a panel begins with what its sums begin with, a 32-bit integer a column, lowest byte first: rows whose values are
-/// `raise` more than they should be have sums that are `raise` times a column's sum too large.
-pub fn dots(w: &[i8], n: usize, k: usize, columns: usize, products: usize, raise: i32) -> Vec<i8> {
+/// Of words of four, a panel begins with what its sums begin with, a 32-bit integer a column, lowest byte first: the bias, if there is
+/// one, and since rows whose values are `raise` more than they should be have sums that are `raise` times a column's sum too large,
+/// that much less (modulo 2^32, as sums are; in the end they are within it).
+pub fn dots(
+    w: &[i8],
+    n: usize,
+    k: usize,
+    bias: Option<&[i32]>,
+    columns: usize,
+    products: usize,
+    raise: i32,
+) -> Vec<i8> {
     let mut packed = Vec::with_capacity(n * (k + 4));
-    for panel in w.chunks_exact(columns * k) {
+    for (first, panel) in w.chunks_exact(columns * k).enumerate().map(|(i, panel)| (i * columns, panel)) {
         if products == 4 {
-            let begin = |column: &[i8]| -raise * column.iter().map(|&v| i32::from(v)).sum::<i32>();
-            packed.extend(panel.chunks_exact(k).flat_map(|c| begin(c).to_le_bytes()).map(|byte| byte as i8));
+            for (i, column) in panel.chunks_exact(k).enumerate() {
+                let sum: i32 = column.iter().map(|&v| i32::from(v)).sum();
+                let begin = bias.map_or(0, |bias| bias[first + i]).wrapping_sub(raise * sum);
+                packed.extend(begin.to_le_bytes().map(|byte| byte as i8));
+            }
         }
         for word in 0..k / products {
             packed.extend(panel.chunks_exact(k).flat_map(|column| &column[word * products..][..products]));
@@ -157,7 +169,7 @@ mod tests {
     #[test]
     fn pairs_follow_each_other() {
         let w: Vec<i8> = (0..16 * 6).collect();
-        let packed = dots(&w, 16, 6, 8, 2, 0);
+        let packed = dots(&w, 16, 6, None, 8, 2, 0);
         assert_eq!(packed[..6], [0, 1, 6, 7, 12, 13]);
         // Column 9 is the second one of the second panel, whose second pair begins at k = 2.
         assert_eq!(packed[8 * 6 + 16 + 2..][..2], [9 * 6 + 2, 9 * 6 + 3]);
@@ -168,15 +180,17 @@ mod tests {
         let (n, k, columns) = (32, 8, 16);
         let w: Vec<i8> = (0..n * k).map(|i| (i * 37 % 251) as u8 as i8).collect();
         let x: Vec<i8> = (0..k).map(|i| (i * 91 % 241) as u8 as i8).collect();
-        let packed = dots(&w, n, k, columns, 4, 128);
+        let bias: Vec<i32> = (0..n as i32).map(|i| i * 1000 - i32::MAX + 40_000).collect();
+        let packed = dots(&w, n, k, Some(&bias), columns, 4, 128);
         assert_eq!(packed.len(), n * (k + 4));
         for (column, weights) in w.chunks_exact(k).enumerate() {
             let panel = &packed[column / columns * columns * (k + 4)..];
             let four = |word: usize| &panel[(word * columns + column % columns) * 4..][..4];
             let begin = i32::from_le_bytes(std::array::from_fn(|i| four(0)[i] as u8));
             let raised = |word: usize, i: usize| (i32::from(x[word * 4 + i]) + 128) * i32::from(four(1 + word)[i]);
-            let sum: i32 = begin + (0..k / 4).flat_map(|word| (0..4).map(move |i| raised(word, i))).sum::<i32>();
-            assert_eq!(sum, weights.iter().zip(&x).map(|(&w, &x)| i32::from(w) * i32::from(x)).sum::<i32>());
+            let sum: i32 = (0..k / 4).flat_map(|word| (0..4).map(move |i| raised(word, i))).sum();
+            let right: i32 = weights.iter().zip(&x).map(|(&w, &x)| i32::from(w) * i32::from(x)).sum();
+            assert_eq!(begin.wrapping_add(sum), bias[column] + right);
         }
     }
 

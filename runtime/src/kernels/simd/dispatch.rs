@@ -58,7 +58,7 @@ pub(crate) fn gemm(kernel: &Kernel, tiles: Dots, items: usize, work: Work, targe
     let rows = product.rows;
     let quads = tiles.products == 4;
     let raise = if quads && (product.norm || x == Elem::I8) { 128 } else { 0 };
-    let product = Product { raise, ..product };
+    let product = Product { raise, bias: product.bias && !quads, ..product };
     places.map = (rows.period > 0).then(|| places.take(1));
     let w = places.weights;
     let norm = |i: usize| places.norm.map_or(w, |first| first + i);
@@ -72,7 +72,7 @@ pub(crate) fn gemm(kernel: &Kernel, tiles: Dots, items: usize, work: Work, targe
         sizes: [tiles.products, tiles.lanes, tiles.products * tiles.lanes],
         buffers: [
             0, norm(0), norm(1), norm(2), norm(3), w, places.bias.unwrap_or(w), places.mantissas.unwrap_or(w),
-            places.mantissas.map_or(w, |m| m + 1), places.table.unwrap_or(w), residual(0), residual(1), residual(2),
+            places.mantissas.map_or(w, |m| m + 1), places.table.unwrap_or(w), places.table.unwrap_or(w), residual(0), residual(1), residual(2),
             places.map.unwrap_or(w), places.next
         ],
         scalars: [

@@ -1,6 +1,6 @@
 //! Requantization of vectors, where all products that matter are 32 bits wide.
 
-use super::super::math;
+use super::{super::math, ops::shift_signed};
 use cubecl::prelude::*;
 
 /// The upper halves of 64-bit products.
@@ -11,15 +11,10 @@ pub(super) fn upper<N: Size>(a: Vector<i32, N>, b: Vector<i32, N>) -> Vector<i32
 }
 
 /// `⌊v / 2^shift + 1/2⌋` for |v| ≤ 2^30 and shifts between 1 and 30.
-///
-/// As in [`math::requantize`], v is raised, by 2^30, since cubecl shifts vectors of signed integers as if they were unsigned.
 #[cube]
 pub(super) fn shift_rounded<N: Size>(v: Vector<i32, N>, shift: Vector<i32, N>) -> Vector<i32, N> {
-    let one = Vector::<u32, N>::new(1u32);
-    let raise = Vector::<u32, N>::new(comptime!(1u32 << 30));
-    let shift = Vector::<u32, N>::cast_from(shift);
-    let raised = Vector::<u32, N>::cast_from(v) + (one << (shift - one)) + raise;
-    Vector::cast_from((raised >> shift) - (raise >> shift))
+    let one = Vector::<i32, N>::new(1i32);
+    shift_signed(v + (one << (shift - one)), shift)
 }
 
 /// `swint_ir::arith::Multiplier::requantize`. `narrow`: shifts are between 33 and 62, so that the lower half of the product

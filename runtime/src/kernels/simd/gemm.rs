@@ -7,6 +7,7 @@ use super::{
     Eight,
     fixed::{requantize, requantize_half},
     norm::norm_row,
+    ops::{Bytes, look_up},
     sums::{Own, ROWS, sums},
 };
 use crate::kernels::{integer::chunk_start, unit_items};
@@ -26,7 +27,7 @@ pub(crate) struct Product {
     pub n: usize,
     /// Whether rows are normalised first.
     pub norm: bool,
-    /// Whether there is a bias.
+    /// Whether there is a bias that sums do not begin with.
     pub bias: bool,
     /// The range that sums are requantized to; `None`: they are the results.
     pub range: Option<(i32, i32)>,
@@ -36,7 +37,7 @@ pub(crate) struct Product {
     pub residual: bool,
 }
 
-/// A matrix product; an item is a tile of rows, which are made of O near the core. What is absent may be any buffer. A chunk has
+/// A matrix product; an item is a tile of rows, which are made of O near the core. What is absent may be any buffer; `registers` are the table. A chunk has
 /// `chunk` vectors, a row `words` of W elements, a vector of results L lanes, one of weights B bytes.
 #[cube(launch_unchecked)]
 #[allow(clippy::too_many_arguments)]
@@ -51,6 +52,7 @@ pub(crate) fn gemm<X: Int, Y: Int, O: Int, W: Size, L: Size, B: Size>(
     mantissas: &[Vector<i32, L>],
     shifts: &[Vector<i32, L>],
     table: &[Y],
+    registers: &[Bytes],
     r: &[Vector<i16, L>],
     r_mantissas: &[Vector<i32, L>],
     r_shifts: &[Vector<i32, L>],
@@ -117,25 +119,22 @@ pub(crate) fn gemm<X: Int, Y: Int, O: Int, W: Size, L: Size, B: Size>(
                 let start = column * (words + comptime!(usize::from(p.tiles.products == 4)));
                 let base = group * comptime!(ROWS * pitch);
                 let sums = sums::<O, W, L, B>(own, base, w, start, words, pitch, comptime!(p.tiles));
-                #[unroll]
-                for v in 0..comptime!(p.tiles.vectors) {
-                    finish::<Y, L>(
-                        &sums,
-                        bias,
-                        mantissas,
-                        shifts,
-                        table,
-                        r,
-                        r_mantissas,
-                        r_shifts,
-                        y,
-                        row + group * ROWS,
-                        rows,
-                        column + v,
-                        v,
-                        p,
-                    );
-                }
+                finish::<Y, L>(
+                    &sums,
+                    bias,
+                    mantissas,
+                    shifts,
+                    table,
+                    registers,
+                    r,
+                    r_mantissas,
+                    r_shifts,
+                    y,
+                    row + group * ROWS,
+                    rows,
+                    column,
+                    p,
+                );
             }
         }
     }
@@ -163,8 +162,8 @@ fn take_row<X: Int, O: Int>(
     }
 }
 
-/// What becomes of the sums of [`ROWS`] rows from `first` on: bias, requantization, a table or the residual stream. `column` counts
-/// vectors; it is the panel's vector `v`.
+/// What becomes of the sums of [`ROWS`] rows from `first` on, for a panel whose first vector of columns is `column`: bias,
+/// requantization, a table or the residual stream.
 #[cube]
 #[allow(clippy::too_many_arguments)]
 fn finish<Y: Int, L: Size>(
@@ -173,6 +172,7 @@ fn finish<Y: Int, L: Size>(
     mantissas: &[Vector<i32, L>],
     shifts: &[Vector<i32, L>],
     table: &[Y],
+    registers: &[Bytes],
     r: &[Vector<i16, L>],
     r_mantissas: &[Vector<i32, L>],
     r_shifts: &[Vector<i32, L>],
@@ -180,36 +180,60 @@ fn finish<Y: Int, L: Size>(
     first: usize,
     rows: usize,
     column: usize,
-    #[comptime] v: usize,
     #[comptime] p: Product,
 ) {
-    let narrow = comptime!(p.tiles.narrow);
+    let (narrow, vectors) = comptime!((p.tiles.narrow, p.tiles.vectors));
+    let (low, high) = comptime!(p.range.unwrap_or((0, 0)));
+    // A loop's code is there once, not for every row; but only memory has numbers that are not known to the compiler.
+    let mut all = Array::<Vector<i32, L>>::new(comptime!(ROWS * vectors));
     #[unroll]
+    for i in 0..comptime!(ROWS * vectors) {
+        all[i] = sums[i];
+    }
     for i in 0..ROWS {
-        if first + i < rows {
-            let at = (first + i) * comptime!(p.n / p.tiles.lanes) + column;
-            let mut q = sums[comptime!(i * p.tiles.vectors + v)];
+        // Rows past the last are the last one's.
+        let start = min(first + i, rows - 1) * comptime!(p.n / p.tiles.lanes) + column;
+        let mut indices = Vector::<u64, Const<8>>::empty();
+        #[unroll]
+        for v in 0..vectors {
+            let at = start + v;
+            let mut q = all[i * vectors + v];
             if comptime!(p.bias) {
-                q += bias[column];
+                q += bias[column + v];
             }
             if comptime!(p.range.is_some()) {
-                let (low, high) = comptime!(p.range.unwrap_or((0, 0)));
-                q = requantize(q, mantissas[column], shifts[column], narrow, low, high);
+                q = requantize(q, mantissas[column + v], shifts[column + v], narrow, low, high);
             }
             if comptime!(p.residual) {
-                let add =
-                    requantize_half(Vector::<i32, L>::cast_from(r[at]), r_mantissas[column], r_shifts[column], narrow);
+                let stream = Vector::<i32, L>::cast_from(r[at]);
+                let add = requantize_half(stream, r_mantissas[column + v], r_shifts[column + v], narrow);
                 q = min(max(q + add, Vector::new(-32768i32)), Vector::new(32767i32));
             }
-            let mut results = Vector::<Y, L>::cast_from(q);
-            if comptime!(p.table) {
+            if comptime!(!p.table) {
+                y[at] = Vector::cast_from(q);
+            } else if comptime!(p.tiles.tables) {
+                let bytes = Vector::<u8, L>::cast_from(q - Vector::new(low));
+                let two = Vector::<u64, Const<2>>::reinterpret(bytes);
+                indices.insert(comptime!(2 * v), two.extract(0usize));
+                indices.insert(comptime!(2 * v + 1), two.extract(1usize));
+            } else {
+                let mut results = Vector::<Y, L>::empty();
                 #[unroll]
                 for lane in 0..comptime!(p.tiles.lanes) {
-                    let entry = q.extract(lane) - comptime!(p.range.unwrap_or((0, 0)).0);
-                    results.insert(lane, table[entry as usize]);
+                    results.insert(lane, table[(q.extract(lane) - low) as usize]);
                 }
+                y[at] = results;
             }
-            y[at] = results;
+        }
+        if comptime!(p.table && p.tiles.tables) {
+            let results = Vector::<u64, Const<8>>::reinterpret(look_up(registers, Bytes::reinterpret(indices)));
+            #[unroll]
+            for v in 0..vectors {
+                let mut two = Vector::<u64, Const<2>>::empty();
+                two.insert(0usize, results.extract(comptime!(2 * v)));
+                two.insert(1usize, results.extract(comptime!(2 * v + 1)));
+                y[start + v] = Vector::reinterpret(two);
+            }
         }
     }
 }

@@ -6,8 +6,8 @@ mod dispatch;
 mod fixed;
 mod gemm;
 mod norm;
+mod ops;
 mod pairs;
-mod quads;
 mod sums;
 
 pub(super) use dispatch::{attention, gemm};

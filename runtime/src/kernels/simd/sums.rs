@@ -1,6 +1,6 @@
 //! Sums of products of rows that are near with panels of weights.
 
-use super::{pairs, quads};
+use super::{ops, pairs};
 use cubecl::prelude::*;
 use swint_compiler::plan::Dots;
 
@@ -61,7 +61,7 @@ fn multiply<L: Size, B: Size>(
     #[comptime] tiles: Dots,
 ) -> Vector<i32, L> {
     if comptime!(tiles.products == 4) {
-        quads::dot::<L, B>(sums, Vector::reinterpret(word), w)
+        ops::dot::<L, B>(sums, Vector::reinterpret(word), w)
     } else {
         pairs::multiply::<L, B>(Vector::reinterpret(word), Vector::cast_from(w), sums, comptime!(tiles.lanes))
     }
