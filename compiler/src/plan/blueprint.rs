@@ -52,6 +52,8 @@ pub enum Blueprint {
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Windows {
+    /// Whether four products of bytes are added to a lane at once, and tables are in registers.
+    pub quads: bool,
     /// Whether the requantization of results needs the upper half of a 64-bit product only.
     pub narrow: bool,
 }
@@ -152,6 +154,17 @@ pub struct Head {
     pub splits: usize,
     /// Whether every requantization needs the upper half of a 64-bit product only.
     pub narrow: bool,
+}
+
+impl Windows {
+    /// Lanes of a vector of quads.
+    pub const LANES: usize = 16;
+
+    /// Keys for which there is room in the vectors that are made at once for so many tokens, by quads.
+    pub fn slots(tokens: usize) -> usize {
+        let vectors = tokens.div_ceil(Self::LANES);
+        vectors.next_multiple_of(vectors.min(4)) * Self::LANES
+    }
 }
 
 impl Dots {
@@ -305,7 +318,12 @@ impl fmt::Display for Blueprint {
                 let narrow = if d.narrow { "" } else { ",wide" };
                 write!(f, " by {of}[groups={},columns={}{narrow}]", d.groups, d.columns())
             }
-            Blueprint::Windows(w) => f.write_str(if w.narrow { " by windows" } else { " by windows[wide]" }),
+            Blueprint::Windows(w) => {
+                f.write_str(" by windows")?;
+                let marks = [(w.quads, "quads"), (!w.narrow, "wide")].into_iter().filter(|(is, _)| *is);
+                let marks: Vec<&str> = marks.map(|(_, mark)| mark).collect();
+                if marks.is_empty() { Ok(()) } else { write!(f, "[{}]", marks.join(",")) }
+            }
             Blueprint::Attention(a) => {
                 write!(f, " by attention[windows={}{}]", a.windows, if a.narrow { "" } else { ",wide" })
             }

@@ -258,6 +258,8 @@ pub enum ConstSource {
     Powers,
     /// The same, two to a word, the first in its lower half.
     PowerPairs,
+    /// The same, the lower bytes of all, then the upper ones.
+    PowerBytes,
 }
 
 impl ConstSource {
@@ -307,6 +309,9 @@ impl ConstSource {
             }
             ConstSource::Powers => Data::I32(softmax::EXP2.to_vec()),
             ConstSource::PowerPairs => Data::I32(softmax::EXP2.chunks(2).map(|two| two[0] | two[1] << 16).collect()),
+            ConstSource::PowerBytes => Data::U8(
+                [0, 8].iter().flat_map(|shift| softmax::EXP2.iter().map(move |v| (v >> shift) as u8)).collect(),
+            ),
             ConstSource::Floats(values) => Data::F32(values.iter().map(|v| v.get()).collect()),
         }
     }
@@ -361,6 +366,7 @@ impl fmt::Display for ConstSource {
             }),
             ConstSource::Powers => f.write_str("powers of two"),
             ConstSource::PowerPairs => f.write_str("powers of two, by pairs"),
+            ConstSource::PowerBytes => f.write_str("powers of two, lower bytes, then upper ones"),
             ConstSource::Floats(values) => write!(f, "floats {values:?}"),
         }
     }

@@ -96,7 +96,7 @@ fn on_vectors(kernel: &Kernel, items: usize, operands: &[Operand], weights: &Wei
         Kernel::LinearResidual { x, rows, n, r: Elem::I16 } if is_byte(x) => (rows, n),
         Kernel::Linear { x, k, n, .. } if is_byte(x) => (Rows::plain(k), n),
         Kernel::WindowAttention { heads, tokens, channels, masks, .. } => {
-            return windows(channels / heads, tokens, masks, operands, weights);
+            return windows(channels / heads, tokens, masks, operands, weights, quads == Windows::LANES && tables);
         }
         // Rows of the hidden layer are too long for as many of them to stay near as share weights.
         Kernel::Mlp { .. } => return Blueprint::Parts,
@@ -130,7 +130,14 @@ fn on_vectors(kernel: &Kernel, items: usize, operands: &[Operand], weights: &Wei
 }
 
 /// Attention by vectors of keys, where a head's channels are whole vectors.
-fn windows(head: usize, tokens: usize, masks: usize, operands: &[Operand], weights: &Weights) -> Blueprint {
+fn windows(
+    head: usize,
+    tokens: usize,
+    masks: usize,
+    operands: &[Operand],
+    weights: &Weights,
+    quads: bool,
+) -> Blueprint {
     let softmax = 2 + usize::from(masks > 0);
     let all = operands[1..softmax].iter().all(|o| matches!(o, Operand::Const(ConstSource::Weight(_))));
     // A distance is lifted by less than 32 bits.
@@ -138,7 +145,8 @@ fn windows(head: usize, tokens: usize, masks: usize, operands: &[Operand], weigh
     if !(all && lifted && head.is_multiple_of(PAIRS) && tokens <= MOST_TOKENS) {
         return Blueprint::Plain;
     }
-    Blueprint::Windows(Windows { narrow: shifts_are(&operands[softmax + 4], weights, 33..=62) })
+    let quads = quads && head.is_multiple_of(Windows::LANES);
+    Blueprint::Windows(Windows { quads, narrow: shifts_are(&operands[softmax + 4], weights, 33..=62) })
 }
 
 /// Packs a kernel's constants as its blueprint wants them.
@@ -166,17 +174,22 @@ pub(super) fn pack(kernel: &Kernel, blueprint: &Blueprint, operands: &mut [Opera
             });
             return;
         }
-        (Blueprint::Attention(_) | Blueprint::Windows(_), Kernel::WindowAttention { masks, .. }) => {
+        (Blueprint::Attention(_) | Blueprint::Windows(_), Kernel::WindowAttention { masks, tokens, .. }) => {
             let tensor_cores = matches!(blueprint, Blueprint::Attention(_));
+            let quads = matches!(blueprint, Blueprint::Windows(Windows { quads: true, .. }));
+            let multiple = if quads { Windows::slots(*tokens) } else { PAIRS };
             let softmax = 2 + usize::from(*masks > 0);
             for operand in &mut operands[1..softmax] {
                 if let Operand::Const(ConstSource::Weight(name)) = operand.clone() {
-                    let packed = if tensor_cores { ConstSource::Scores(name) } else { ConstSource::Rows(name, PAIRS) };
+                    let packed =
+                        if tensor_cores { ConstSource::Scores(name) } else { ConstSource::Rows(name, multiple) };
                     *operand = Operand::Const(packed);
                 }
             }
             if tensor_cores {
                 operands[softmax] = Operand::Const(ConstSource::PowerPairs);
+            } else if quads {
+                operands[softmax] = Operand::Const(ConstSource::PowerBytes);
             }
             if let Operand::Const(ConstSource::Mantissas(ty, ..)) = operands[softmax + 1].clone() {
                 operands[softmax + 1] = Operand::Const(ConstSource::Exponent(ty));

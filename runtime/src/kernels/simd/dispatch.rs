@@ -5,6 +5,7 @@ use super::{
     gemm as product,
     gemm::Product,
     sums::ROWS,
+    windows,
 };
 use crate::{
     kernels::{
@@ -88,16 +89,26 @@ pub(crate) fn attention(kernel: &Kernel, blueprint: Windows, items: usize, work:
     let Kernel::WindowAttention { heads, tokens, channels, masks, to } = *kernel else {
         unreachable!("{kernel} is no window attention")
     };
-    let range = to.range().expect("an integer type");
-    let p = Window { heads, tokens, channels: channels / heads, masks, range, narrow: blueprint.narrow };
+    let (channels, range, narrow) = (channels / heads, to.range().expect("an integer type"), blueprint.narrow);
     let items = items / tokens;
+    // Heads of a window lie beside each other.
+    let block = heads.min(items.div_ceil(work.units()));
     let first = if masks > 0 { 3 } else { 2 };
     let i = |offset: usize| first + offset;
+    let mask = if masks > 0 { 2 } else { 1 };
+    if blueprint.quads {
+        let p = windows::Window { heads, tokens, channels, masks, range, narrow };
+        return with_elem!(to, [I16 => i16, I8 => i8, U8 => u8], Y => kernel!(
+            target, work, windows::attention::Attention<Y>, items: items, block: block, sizes: [],
+            buffers: [0, 0, 1, mask, i(0), i(1), i(3), i(4), i(5)],
+            scalars: [tokens as u32, (channels / 4) as u32, tokens.div_ceil(4) as u32], comptime: [p]
+        ));
+    }
+    let p = Window { heads, tokens, channels, masks, range, narrow };
     with_elem!(to, [I16 => i16, I8 => i8, U8 => u8], Y => kernel!(
         target, work, window::attention::Attention<Y>,
-        // Heads of a window lie beside each other.
-        items: items, block: heads.min(items.div_ceil(work.units())), sizes: [],
-        buffers: [0, 0, 1, if masks > 0 { 2 } else { 1 }, i(0), i(1), i(3), i(4), i(5)],
-        scalars: [tokens as u32, (p.channels / 2) as u32, tokens.div_ceil(2) as u32], comptime: [p]
+        items: items, block: block, sizes: [],
+        buffers: [0, 0, 1, mask, i(0), i(1), i(3), i(4), i(5)],
+        scalars: [tokens as u32, (channels / 2) as u32, tokens.div_ceil(2) as u32], comptime: [p]
     ))
 }

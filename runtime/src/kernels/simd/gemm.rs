@@ -190,6 +190,15 @@ fn finish<Y: Int, L: Size>(
     for i in 0..comptime!(ROWS * vectors) {
         all[i] = sums[i];
     }
+    let mut mantissa = Array::<Vector<i32, L>>::new(vectors);
+    let mut shift = Array::<Vector<i32, L>>::new(vectors);
+    if comptime!(p.range.is_some()) {
+        #[unroll]
+        for v in 0..vectors {
+            mantissa[v] = mantissas[column + v];
+            shift[v] = shifts[column + v];
+        }
+    }
     for i in 0..ROWS {
         // Rows past the last are the last one's.
         let start = min(first + i, rows - 1) * comptime!(p.n / p.tiles.lanes) + column;
@@ -202,7 +211,7 @@ fn finish<Y: Int, L: Size>(
                 q += bias[column + v];
             }
             if comptime!(p.range.is_some()) {
-                q = requantize(q, mantissas[column + v], shifts[column + v], narrow, low, high);
+                q = requantize(q, mantissa[v], shift[v], narrow, low, high);
             }
             if comptime!(p.residual) {
                 let stream = Vector::<i32, L>::cast_from(r[at]);
@@ -226,7 +235,7 @@ fn finish<Y: Int, L: Size>(
             }
         }
         if comptime!(p.table && p.tiles.tables) {
-            let results = Vector::<u64, Const<8>>::reinterpret(look_up(registers, Bytes::reinterpret(indices)));
+            let results = Vector::<u64, Const<8>>::reinterpret(look_up(registers, 0usize, Bytes::reinterpret(indices)));
             #[unroll]
             for v in 0..vectors {
                 let mut two = Vector::<u64, Const<2>>::empty();

@@ -9,6 +9,7 @@ mod norm;
 mod ops;
 mod pairs;
 mod sums;
+mod windows;
 
 pub(super) use dispatch::{attention, gemm};
 

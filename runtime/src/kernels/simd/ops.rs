@@ -114,11 +114,11 @@ fn permute(a: Bytes, indices: Bytes, b: Bytes) -> Bytes {
     })
 }
 
-/// `table[i]` for each byte i, of a table of 256 bytes.
+/// The byte at i for each i of `indices`, of the table of 256 bytes that begins at vector `at`.
 #[cube]
-pub(super) fn look_up(table: &[Bytes], indices: Bytes) -> Bytes {
-    let lower = permute(table[0], indices, table[1]);
-    let upper = permute(table[2], indices, table[3]);
+pub(super) fn look_up(table: &[Bytes], #[comptime] at: usize, indices: Bytes) -> Bytes {
+    let lower = permute(table[at], indices, table[comptime!(at + 1)]);
+    let upper = permute(table[comptime!(at + 2)], indices, table[comptime!(at + 3)]);
     select_many(indices.greater_equal(&Bytes::new(128u8)), upper, lower)
 }
 

@@ -1,0 +1,337 @@
+//! Window attention of a head on bytes: four queries at a time, keys and values packed once as the weights of two matrix products.
+
+use super::{
+    fixed::requantize,
+    ops::{Bytes, dot, look_up},
+    sums::{ROWS, sums},
+};
+use crate::kernels::{integer::share, unit_items};
+use cubecl::prelude::*;
+use swint_compiler::plan::{Dots, Windows};
+use swint_ir::arith::softmax::EXPONENT_BITS;
+
+/// Lanes of a vector of sums.
+pub(super) const LANES: usize = Windows::LANES;
+
+/// A vector of sums.
+type Sums = Vector<i32, Const<LANES>>;
+
+/// The same, of what is not negative.
+type Unsigned = Vector<u32, Const<LANES>>;
+
+/// Channels of a head, or probabilities.
+type Sixteen = Vector<u8, Const<LANES>>;
+
+/// Everything about an attention that shapes its code.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(crate) struct Window {
+    /// Heads.
+    pub heads: usize,
+    /// Tokens of a window.
+    pub tokens: usize,
+    /// Channels of a head.
+    pub channels: usize,
+    /// Masks; 0 where there are none.
+    pub masks: usize,
+    /// The range of results.
+    pub range: (i32, i32),
+    /// Whether the requantization of results needs the upper half of a 64-bit product only.
+    pub narrow: bool,
+}
+
+impl Window {
+    /// Vectors of keys whose sums are in registers at the same time, and how often a query has them.
+    fn panels(&self) -> (usize, usize) {
+        let (most, slots) = (4, Windows::slots(self.tokens));
+        let vectors = most.min(slots / LANES);
+        (vectors, slots / (vectors * LANES))
+    }
+
+    /// Vectors of keys.
+    fn keys(&self) -> usize {
+        Windows::slots(self.tokens) / LANES
+    }
+
+    /// Vectors of a head's channels.
+    fn vectors(&self) -> usize {
+        self.channels / LANES
+    }
+
+    /// Vectors of a third of the channels of all heads: q, k or v.
+    fn third(&self) -> usize {
+        self.heads * self.vectors()
+    }
+
+    /// The product with keys or values of so many vectors.
+    fn product(&self, vectors: usize) -> Dots {
+        Dots { products: 4, lanes: LANES, vectors, groups: 1, tables: false, narrow: self.narrow }
+    }
+}
+
+/// Attention of a head of a window, which is an item. `words` is `qkv` by four bytes; `mask` may be any buffer where there is none;
+/// rows of both biases have as many vectors as there are of keys; `table` has the lower bytes of the powers, then the upper ones.
+/// `channel_words`, `token_words` and `tokens` are those of `p` (for why, see [`crate::kernels::linear::sums`]).
+#[cube(launch_unchecked)]
+#[allow(clippy::too_many_arguments)]
+pub(crate) fn attention<Y: Int>(
+    qkv: &[Sixteen],
+    words: &[u32],
+    bias: &[Sums],
+    mask: &[Sums],
+    table: &[Bytes],
+    exponent: &[i32],
+    mantissa: &[i32],
+    shift: &[i32],
+    y: &mut [Vector<Y, Const<LANES>>],
+    tokens: u32,
+    channel_words: u32,
+    token_words: u32,
+    items: u32,
+    #[comptime] p: Window,
+    #[comptime] per_unit: u32,
+) {
+    let (tokens, channel_words, token_words) = (tokens as usize, channel_words as usize, token_words as usize);
+    let (third, channels, slots) = comptime!((p.third(), p.vectors(), p.keys()));
+    let (vectors, panels) = comptime!(p.panels());
+    let panel = comptime!(vectors * (1 + p.channels / 4));
+    let mut keys = Array::<Vector<i8, Const<64>>>::new(comptime!(panels * panel));
+    let mut values = Array::<Vector<i8, Const<64>>>::new(comptime!(channels * (1 + p.tokens.div_ceil(4))));
+    let mut queries = Array::<Sixteen>::new(comptime!(ROWS * channels));
+    let mut scores = Array::<Sums>::new(comptime!(ROWS * slots));
+    let mut shares = Array::<Sixteen>::new(comptime!(ROWS * slots));
+    let (first, end) = unit_items(items, per_unit);
+    for item in first..end {
+        let (window, head) = (item as usize / comptime!(p.heads), item as usize % comptime!(p.heads));
+        let start = window * tokens * comptime!(3 * third) + head * channels;
+        turn_keys(words, start + third, &mut keys, channel_words, p);
+        turn_values(qkv, start + comptime!(2 * third), &mut values, token_words, p);
+        let masked = (window % comptime!(if p.masks > 0 { p.masks } else { 1 })) * tokens;
+        for group in 0..(tokens + comptime!(ROWS - 1)) / ROWS {
+            let token = group * ROWS;
+            for i in 0..ROWS {
+                // Queries past the last are the last one.
+                let query = min(token + i, tokens - 1);
+                #[unroll]
+                for v in 0..channels {
+                    // Signed bytes, raised to what is not negative.
+                    queries[i * channels + v] = qkv[start + query * comptime!(3 * third) + v] ^ Sixteen::new(128u8);
+                }
+            }
+            #[unroll]
+            for part in 0..panels {
+                let queries = queries.as_slice().with_vector_size::<Const<4>>();
+                let pitch = comptime!(p.channels / 4);
+                let products = sums::<u8, Const<4>, Const<LANES>, Const<64>>(
+                    queries,
+                    0usize,
+                    keys.as_slice(),
+                    comptime!(part * panel),
+                    channel_words,
+                    pitch,
+                    comptime!(p.product(vectors)),
+                );
+                #[unroll]
+                for i in 0..comptime!(ROWS * vectors) {
+                    scores[comptime!((i / vectors * panels + part) * vectors + i % vectors)] = products[i];
+                }
+            }
+            for i in 0..ROWS {
+                let query = min(token + i, tokens - 1);
+                let biases = (head * tokens + query) * slots;
+                #[unroll]
+                for v in 0..slots {
+                    let mut score = scores[i * slots + v] + bias[biases + v];
+                    if comptime!(p.masks > 0) {
+                        score += mask[(masked + query) * slots + v];
+                    }
+                    scores[i * slots + v] = score;
+                }
+                softmax(&scores, i * slots, table, exponent, &mut shares, p);
+            }
+            let shares = shares.as_slice().with_vector_size::<Const<4>>();
+            let mixed = sums::<u8, Const<4>, Const<LANES>, Const<64>>(
+                shares,
+                0usize,
+                values.as_slice(),
+                0usize,
+                token_words,
+                comptime!(slots * LANES / 4),
+                comptime!(p.product(channels)),
+            );
+            let (mantissa, shift) = (Sums::new(mantissa[0]), Sums::new(shift[0]));
+            #[unroll]
+            for i in 0..ROWS {
+                let at = (window * tokens + min(token + i, tokens - 1)) * third + head * channels;
+                #[unroll]
+                for v in 0..channels {
+                    let (low, high) = comptime!(p.range);
+                    let sum = mixed[comptime!(i * channels + v)];
+                    y[at + v] = Vector::cast_from(requantize(sum, mantissa, shift, comptime!(p.narrow), low, high));
+                }
+            }
+        }
+    }
+}
+
+/// Keys as weights: for each panel what its sums begin with, since queries are raised by 128, then for each four channels those of each
+/// key. What is beyond the last key repeats it.
+#[cube]
+fn turn_keys(
+    words: &[u32],
+    start: usize,
+    keys: &mut Array<Vector<i8, Const<64>>>,
+    channel_words: usize,
+    #[comptime] p: Window,
+) {
+    let (vectors, panels) = comptime!(p.panels());
+    let panel = comptime!(vectors * (1 + p.channels / 4));
+    #[unroll]
+    for part in 0..panels {
+        #[unroll]
+        for v in 0..vectors {
+            let mut all = Sums::new(0i32);
+            for c in 0..channel_words {
+                let mut four = Unsigned::empty();
+                #[unroll]
+                for lane in 0..LANES {
+                    let key = comptime!(((part * vectors + v) * LANES + lane).min(p.tokens - 1));
+                    four.insert(lane, words[(start + comptime!(key * 3 * p.third())) * comptime!(LANES / 4) + c]);
+                }
+                let four = Vector::<i8, Const<64>>::reinterpret(four);
+                all = dot::<Const<LANES>, Const<64>>(all, Bytes::new(1u8), four);
+                keys[comptime!(part * panel + vectors + v) + c * vectors] = four;
+            }
+            keys[comptime!(part * panel + v)] = Vector::reinterpret(Sums::new(0i32) - (all << Sums::new(7i32)));
+        }
+    }
+}
+
+/// Values as weights: for each four tokens those of each channel. What is beyond the last token repeats it.
+#[cube]
+fn turn_values(
+    qkv: &[Sixteen],
+    start: usize,
+    values: &mut Array<Vector<i8, Const<64>>>,
+    token_words: usize,
+    #[comptime] p: Window,
+) {
+    let (channels, stride) = comptime!((p.vectors(), 3 * p.third()));
+    #[unroll]
+    for v in 0..channels {
+        values[v] = Vector::new(0i8);
+    }
+    for j in 0..token_words {
+        #[unroll]
+        for v in 0..channels {
+            let (last, first) = (comptime!(p.tokens - 1), 4 * j);
+            let even =
+                pairs(qkv[start + min(first, last) * stride + v], qkv[start + min(first + 1, last) * stride + v]);
+            let odd =
+                pairs(qkv[start + min(first + 2, last) * stride + v], qkv[start + min(first + 3, last) * stride + v]);
+            let mut four = Vector::<u16, Const<32>>::empty();
+            #[unroll]
+            for lane in 0..LANES {
+                four.insert(comptime!(2 * lane), even.extract(lane));
+                four.insert(comptime!(2 * lane + 1), odd.extract(lane));
+            }
+            values[comptime!(channels + v) + j * channels] = Vector::reinterpret(four);
+        }
+    }
+}
+
+/// Pairs of bytes, those of `a` first.
+#[cube]
+fn pairs(a: Sixteen, b: Sixteen) -> Vector<u16, Const<LANES>> {
+    Vector::<u16, Const<LANES>>::cast_from(a) | (Vector::<u16, Const<LANES>>::cast_from(b) << Vector::new(8u16))
+}
+
+/// The probabilities of the scores from vector `from` on, into `shares` from there on.
+#[cube]
+fn softmax(
+    scores: &Array<Sums>,
+    from: usize,
+    table: &[Bytes],
+    exponent: &[i32],
+    shares: &mut Array<Sixteen>,
+    #[comptime] p: Window,
+) {
+    let (vectors, panels) = comptime!(p.panels());
+    let slots = comptime!(vectors * panels);
+    let mut most = there(scores[from], i32::MIN, 0usize, p);
+    #[unroll]
+    for v in 1..slots {
+        most = max(most, there(scores[from + v], i32::MIN, v, p));
+    }
+    let mut largest = most.extract(0usize);
+    #[unroll]
+    for lane in 1..LANES {
+        largest = max(largest, most.extract(lane));
+    }
+    let largest = Unsigned::new(u32::cast_from(largest));
+    let limit = Unsigned::new(u32::cast_from(exponent[0]));
+    let lift = Unsigned::new(u32::cast_from(exponent[1]));
+    let mantissa = Vector::<u64, Const<LANES>>::new(u64::cast_from(exponent[2]));
+    let shift = Unsigned::new(u32::cast_from(exponent[3]));
+    let one = Unsigned::new(1u32);
+    let mut terms = Array::<Sums>::new(slots);
+    let mut sums = Sums::new(0i32);
+    #[unroll]
+    for part in 0..panels {
+        let mut exponents = Array::<Unsigned>::new(vectors);
+        let mut indices = Vector::<u64, Const<8>>::new(0u64);
+        #[unroll]
+        for v in 0..vectors {
+            // Up to 2^32: as unsigned it does not overflow.
+            let distance = largest - Unsigned::cast_from(scores[from + comptime!(part * vectors + v)]);
+            let lifted = Vector::<u64, Const<LANES>>::cast_from(min(distance, limit) << lift);
+            let product = Unsigned::cast_from((lifted * mantissa) >> Vector::new(32u64));
+            let u = (product + (one << (shift - one))) >> shift;
+            let far = Unsigned::new(comptime!(16u32 << EXPONENT_BITS));
+            let u = select_many(distance.greater_equal(&limit), far, u);
+            exponents[v] = u >> Unsigned::new(EXPONENT_BITS);
+            let two = Vector::<u64, Const<2>>::reinterpret(Sixteen::cast_from(u));
+            indices.insert(comptime!(2 * v), two.extract(0usize));
+            indices.insert(comptime!(2 * v + 1), two.extract(1usize));
+        }
+        let indices = Bytes::reinterpret(indices);
+        let lower = Vector::<u64, Const<8>>::reinterpret(look_up(table, 0usize, indices));
+        let upper = Vector::<u64, Const<8>>::reinterpret(look_up(table, 4usize, indices));
+        #[unroll]
+        for v in 0..vectors {
+            let power = sixteen(lower, v) | (sixteen(upper, v) << Unsigned::new(8u32));
+            let at = comptime!(part * vectors + v);
+            terms[at] = there(Sums::cast_from(power >> exponents[v]), 0i32, at, p);
+            sums += terms[at];
+        }
+    }
+    let reciprocal = Vector::<u64, Const<LANES>>::new(u64::cast_from(share(u32::cast_from(sums.vector_sum()))));
+    #[unroll]
+    for v in 0..slots {
+        // ⌊term·reciprocal / 2^30 + 1/2⌋ by the upper half of eight times the product.
+        let eightfold = Vector::<u64, Const<LANES>>::cast_from(Unsigned::cast_from(terms[v]) << Unsigned::new(3u32));
+        let product = Unsigned::cast_from((eightfold * reciprocal) >> Vector::new(32u64));
+        shares[from + v] = Vector::cast_from((product + one) >> one);
+    }
+}
+
+/// The `v`th sixteen of 64 bytes, widened.
+#[cube]
+fn sixteen(bytes: Vector<u64, Const<8>>, #[comptime] v: usize) -> Unsigned {
+    let mut two = Vector::<u64, Const<2>>::empty();
+    two.insert(0usize, bytes.extract(comptime!(2 * v)));
+    two.insert(1usize, bytes.extract(comptime!(2 * v + 1)));
+    Unsigned::cast_from(Sixteen::reinterpret(two))
+}
+
+/// The keys of vector `v`, and `other` in the place of those that are not there.
+#[cube]
+fn there(keys: Sums, #[comptime] other: i32, #[comptime] v: usize, #[comptime] p: Window) -> Sums {
+    let mut keys = keys;
+    #[unroll]
+    for lane in 0..LANES {
+        if comptime!(LANES * v + lane >= p.tokens) {
+            keys.insert(lane, other);
+        }
+    }
+    keys
+}
