@@ -106,8 +106,7 @@ pub(crate) fn attention<Y: Int>(
                 let channels = eightfold(query[c]);
                 #[unroll]
                 for v in 0..comptime!(p.keys()) {
-                    scores[v] =
-                        multiply::<Const<8>, Const<16>>(channels, keys[c * comptime!(p.keys()) + v], scores[v], PAIRS);
+                    scores[v] = multiply::<Const<8>, Const<16>>(channels, keys[c * comptime!(p.keys()) + v], scores[v]);
                 }
             }
             softmax(&scores, table, exponent, &mut shares, p);
@@ -121,7 +120,7 @@ pub(crate) fn attention<Y: Int>(
                 let share = eightfold(shares[j]);
                 #[unroll]
                 for v in 0..vectors {
-                    sums[v] = multiply::<Const<8>, Const<16>>(share, values[j * vectors + v], sums[v], PAIRS);
+                    sums[v] = multiply::<Const<8>, Const<16>>(share, values[j * vectors + v], sums[v]);
                 }
             }
             let (mantissa, shift) = (Eight::new(mantissa[0]), Eight::new(shift[0]));

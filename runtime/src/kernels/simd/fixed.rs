@@ -1,13 +1,21 @@
 //! Requantization of vectors, where all products that matter are 32 bits wide.
 
-use super::{super::math, ops::shift_signed};
+use super::{
+    super::math,
+    ops::{shift_signed, upper_half},
+};
 use cubecl::prelude::*;
 
 /// The upper halves of 64-bit products.
 #[cube]
 pub(super) fn upper<N: Size>(a: Vector<i32, N>, b: Vector<i32, N>) -> Vector<i32, N> {
-    let product = Vector::<i64, N>::cast_from(a) * Vector::<i64, N>::cast_from(b);
-    Vector::cast_from(Vector::<u64, N>::cast_from(product) >> Vector::new(32u64))
+    let lanes = N::value();
+    if comptime!(lanes == 16) {
+        upper_half::<N>(a, b)
+    } else {
+        let product = Vector::<i64, N>::cast_from(a) * Vector::<i64, N>::cast_from(b);
+        Vector::cast_from(Vector::<u64, N>::cast_from(product) >> Vector::new(32u64))
+    }
 }
 
 /// `⌊v / 2^shift + 1/2⌋` for |v| ≤ 2^30 and shifts between 1 and 30.

@@ -12,17 +12,12 @@ pub(super) type Sixteen = Vector<i16, Const<16>>;
 
 /// `sums` and the products of as many pairs.
 #[cube]
-pub(super) fn multiply<L: Size, B: Size>(
-    x: Vector<i16, B>,
-    w: Vector<i16, B>,
-    sums: Vector<i32, L>,
-    #[comptime] lanes: usize,
-) -> Vector<i32, L> {
+pub(super) fn multiply<L: Size, B: Size>(x: Vector<i16, B>, w: Vector<i16, B>, sums: Vector<i32, L>) -> Vector<i32, L> {
     let products = Vector::<i32, B>::cast_from(x) * Vector::<i32, B>::cast_from(w);
     let mut even = Vector::<i32, L>::empty();
     let mut odd = Vector::<i32, L>::empty();
     #[unroll]
-    for lane in 0..lanes {
+    for lane in 0..L::value() {
         even.insert(lane, products.extract(comptime!(2 * lane)));
         odd.insert(lane, products.extract(comptime!(2 * lane + 1)));
     }

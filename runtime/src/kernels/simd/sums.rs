@@ -63,6 +63,6 @@ fn multiply<L: Size, B: Size>(
     if comptime!(tiles.products == 4) {
         ops::dot::<L, B>(sums, Vector::reinterpret(word), w)
     } else {
-        pairs::multiply::<L, B>(Vector::reinterpret(word), Vector::cast_from(w), sums, comptime!(tiles.lanes))
+        pairs::multiply::<L, B>(Vector::reinterpret(word), Vector::cast_from(w), sums)
     }
 }

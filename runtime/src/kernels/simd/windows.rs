@@ -1,7 +1,7 @@
 //! Window attention of a head on bytes: four queries at a time, keys and values packed once as the weights of two matrix products.
 
 use super::{
-    fixed::requantize,
+    fixed::{requantize, upper},
     ops::{Bytes, dot, look_up},
     sums::{ROWS, sums},
 };
@@ -99,6 +99,7 @@ pub(crate) fn attention<Y: Int>(
     let mut queries = Array::<Sixteen>::new(comptime!(ROWS * channels));
     let mut scores = Array::<Sums>::new(comptime!(ROWS * slots));
     let mut shares = Array::<Sixteen>::new(comptime!(ROWS * slots));
+    let mut totals = Array::<u32>::new(ROWS);
     let (first, end) = unit_items(items, per_unit);
     for item in first..end {
         let (window, head) = (item as usize / comptime!(p.heads), item as usize % comptime!(p.heads));
@@ -146,7 +147,23 @@ pub(crate) fn attention<Y: Int>(
                     }
                     scores[i * slots + v] = score;
                 }
-                softmax(&scores, i * slots, table, exponent, &mut shares, p);
+                totals[i] = terms(&mut scores, i * slots, table, exponent, p);
+            }
+            // A reciprocal takes long, but those of several rows at a time hardly longer.
+            let mut reciprocals = Array::<i32>::new(ROWS);
+            #[unroll]
+            for i in 0..ROWS {
+                reciprocals[i] = share(totals[i]);
+            }
+            for i in 0..ROWS {
+                let reciprocal = Sums::new(reciprocals[i]);
+                #[unroll]
+                for v in 0..slots {
+                    // ⌊term·reciprocal / 2^30 + 1/2⌋ by the upper half of eight times the product.
+                    let product = upper(scores[i * slots + v] << Sums::new(3i32), reciprocal);
+                    let share = (Unsigned::cast_from(product) + Unsigned::new(1u32)) >> Unsigned::new(1u32);
+                    shares[i * slots + v] = Vector::cast_from(share);
+                }
             }
             let shares = shares.as_slice().with_vector_size::<Const<4>>();
             let mixed = sums::<u8, Const<4>, Const<LANES>, Const<64>>(
@@ -245,16 +262,9 @@ fn pairs(a: Sixteen, b: Sixteen) -> Vector<u16, Const<LANES>> {
     Vector::<u16, Const<LANES>>::cast_from(a) | (Vector::<u16, Const<LANES>>::cast_from(b) << Vector::new(8u16))
 }
 
-/// The probabilities of the scores from vector `from` on, into `shares` from there on.
+/// Makes the scores from vector `from` on the terms of a softmax, and gives their sum.
 #[cube]
-fn softmax(
-    scores: &Array<Sums>,
-    from: usize,
-    table: &[Bytes],
-    exponent: &[i32],
-    shares: &mut Array<Sixteen>,
-    #[comptime] p: Window,
-) {
+fn terms(scores: &mut Array<Sums>, from: usize, table: &[Bytes], exponent: &[i32], #[comptime] p: Window) -> u32 {
     let (vectors, panels) = comptime!(p.panels());
     let slots = comptime!(vectors * panels);
     let mut most = there(scores[from], i32::MIN, 0usize, p);
@@ -270,10 +280,9 @@ fn softmax(
     let largest = Unsigned::new(u32::cast_from(largest));
     let limit = Unsigned::new(u32::cast_from(exponent[0]));
     let lift = Unsigned::new(u32::cast_from(exponent[1]));
-    let mantissa = Vector::<u64, Const<LANES>>::new(u64::cast_from(exponent[2]));
+    let mantissa = Sums::new(exponent[2]);
     let shift = Unsigned::new(u32::cast_from(exponent[3]));
     let one = Unsigned::new(1u32);
-    let mut terms = Array::<Sums>::new(slots);
     let mut sums = Sums::new(0i32);
     #[unroll]
     for part in 0..panels {
@@ -283,8 +292,9 @@ fn softmax(
         for v in 0..vectors {
             // Up to 2^32: as unsigned it does not overflow.
             let distance = largest - Unsigned::cast_from(scores[from + comptime!(part * vectors + v)]);
-            let lifted = Vector::<u64, Const<LANES>>::cast_from(min(distance, limit) << lift);
-            let product = Unsigned::cast_from((lifted * mantissa) >> Vector::new(32u64));
+            // What is lifted is less than 2^31, or beyond the limit.
+            let lifted = Sums::cast_from(min(distance, limit) << lift);
+            let product = Unsigned::cast_from(upper(lifted, mantissa));
             let u = (product + (one << (shift - one))) >> shift;
             let far = Unsigned::new(comptime!(16u32 << EXPONENT_BITS));
             let u = select_many(distance.greater_equal(&limit), far, u);
@@ -300,18 +310,12 @@ fn softmax(
         for v in 0..vectors {
             let power = sixteen(lower, v) | (sixteen(upper, v) << Unsigned::new(8u32));
             let at = comptime!(part * vectors + v);
-            terms[at] = there(Sums::cast_from(power >> exponents[v]), 0i32, at, p);
-            sums += terms[at];
+            let term = there(Sums::cast_from(power >> exponents[v]), 0i32, at, p);
+            scores[from + at] = term;
+            sums += term;
         }
     }
-    let reciprocal = Vector::<u64, Const<LANES>>::new(u64::cast_from(share(u32::cast_from(sums.vector_sum()))));
-    #[unroll]
-    for v in 0..slots {
-        // ⌊term·reciprocal / 2^30 + 1/2⌋ by the upper half of eight times the product.
-        let eightfold = Vector::<u64, Const<LANES>>::cast_from(Unsigned::cast_from(terms[v]) << Unsigned::new(3u32));
-        let product = Unsigned::cast_from((eightfold * reciprocal) >> Vector::new(32u64));
-        shares[from + v] = Vector::cast_from((product + one) >> one);
-    }
+    u32::cast_from(sums.vector_sum())
 }
 
 /// The `v`th sixteen of 64 bytes, widened.
