@@ -95,6 +95,12 @@ fn on_vectors(kernel: &Kernel, items: usize, operands: &[Operand], weights: &Wei
         Kernel::NormLinear { x: Elem::I16, rows, n, .. } => (rows, n),
         Kernel::LinearResidual { x, rows, n, r: Elem::I16 } if is_byte(x) => (rows, n),
         Kernel::Linear { x, k, n, .. } if is_byte(x) => (Rows::plain(k), n),
+        // Patches have few bytes that are in a row, and are taken one by one.
+        Kernel::LinearNorm { x, rows, n, .. }
+            if is_byte(x) && quads > 0 && !rows.padded && rows.len().is_multiple_of(4) =>
+        {
+            (rows, n)
+        }
         Kernel::WindowAttention { heads, tokens, channels, masks, .. } => {
             return windows(channels / heads, tokens, masks, operands, weights, quads == Windows::LANES && tables);
         }
@@ -110,9 +116,11 @@ fn on_vectors(kernel: &Kernel, items: usize, operands: &[Operand], weights: &Wei
         _ => (2, PAIRS, 2),
     };
     let vectors = (1..=most).rev().find(|v| n.is_multiple_of(v * lanes)).unwrap_or(1);
+    let embeds = matches!(kernel, Kernel::LinearNorm { .. });
+    let whole = if embeds { products == 4 && n.is_multiple_of(8) } else { rows.chunk.is_multiple_of(PAIRS) };
     let transposed = |&i: &usize| matches!(operands[i], Operand::Const(ConstSource::Transposed(_)));
     let transposed = places_of_weights(kernel).iter().all(transposed);
-    if !(transposed && n.is_multiple_of(vectors * lanes) && rows.chunk.is_multiple_of(PAIRS)) {
+    if !(transposed && n.is_multiple_of(vectors * lanes) && whole) {
         return Blueprint::Plain;
     }
     let narrow = operands.iter().enumerate().all(|(i, operand)| {
@@ -226,7 +234,7 @@ fn places_of_weights(kernel: &Kernel) -> &'static [usize] {
 fn place_of_bias(kernel: &Kernel) -> Option<usize> {
     match kernel {
         Kernel::NormLinear { bias: true, .. } => Some(6),
-        Kernel::LinearResidual { .. } | Kernel::Linear { bias: true, .. } => Some(2),
+        Kernel::LinearResidual { .. } | Kernel::Linear { bias: true, .. } | Kernel::LinearNorm { .. } => Some(2),
         _ => None,
     }
 }
@@ -243,7 +251,7 @@ fn constant_bias(operand: &Operand) -> Option<Arc<str>> {
 fn rows_of(kernel: &Kernel) -> Option<Elem> {
     match *kernel {
         Kernel::NormLinear { .. } => Some(Elem::I8),
-        Kernel::LinearResidual { x, .. } | Kernel::Linear { x, .. } => Some(x),
+        Kernel::LinearResidual { x, .. } | Kernel::Linear { x, .. } | Kernel::LinearNorm { x, .. } => Some(x),
         _ => None,
     }
 }

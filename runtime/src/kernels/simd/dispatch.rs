@@ -2,6 +2,7 @@
 
 use super::{
     attention::{self as window, Window},
+    embed::{self, Patches},
     gemm as product,
     gemm::Product,
     sums::ROWS,
@@ -21,6 +22,20 @@ use swint_ir::Elem;
 
 /// A matrix product on `items` rows.
 pub(crate) fn gemm(kernel: &Kernel, tiles: Dots, items: usize, work: Work, target: Target<'_>) {
+    if let Kernel::LinearNorm { x, rows, n, epsilon } = *kernel {
+        let (map, output) = if rows.period > 0 { (9, 10) } else { (6, 9) };
+        let p = Patches { tiles, rows, raise: if x == Elem::I8 { 128 } else { 0 }, n };
+        return with_elem!(x, [I8 => i8, U8 => u8], X => kernel!(
+            target, work, embed::embed::Embed<X>,
+            items: items.div_ceil(ROWS), block: 1, sizes: [tiles.lanes, tiles.products * tiles.lanes],
+            buffers: [0, 1, 3, 4, 5, 6, 7, 8, map, output],
+            scalars: [
+                epsilon, items as u32, rows.parts as u32, (rows.len() / 4) as u32,
+                (n / tiles.columns()) as u32
+            ],
+            comptime: [p]
+        ));
+    }
     let range = |elem: Elem| elem.range().expect("an integer type");
     let of = |rows: Rows, n: usize, to: Elem| Product {
         tiles,

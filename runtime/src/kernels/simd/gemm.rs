@@ -94,6 +94,7 @@ pub(crate) fn gemm<X: Int, Y: Int, O: Int, W: Size, L: Size, B: Size>(
                     chunk,
                     parts,
                     comptime!(p.rows),
+                    (-128i32, 127i32),
                     comptime!(p.raise),
                     comptime!(p.tiles.narrow),
                 );

@@ -3,6 +3,7 @@
 
 mod attention;
 mod dispatch;
+mod embed;
 mod fixed;
 mod gemm;
 mod norm;

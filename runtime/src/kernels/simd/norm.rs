@@ -9,7 +9,7 @@ use crate::kernels::integer::{RowNorm, chunk_start, kept, row_norm};
 use cubecl::prelude::*;
 use swint_compiler::plan::Rows;
 
-/// Row `row` of a tensor, normalised, in the range of a byte and raised, into `out` from vector `base` on. A chunk has `chunk` vectors.
+/// Row `row` of a tensor, normalised, in `range` and raised, into `out` from vector `base` on. A chunk has `chunk` vectors.
 #[cube]
 #[allow(clippy::too_many_arguments)]
 pub(super) fn norm_row<X: Int, O: Int>(
@@ -26,6 +26,7 @@ pub(super) fn norm_row<X: Int, O: Int>(
     chunk: usize,
     parts: usize,
     #[comptime] rows: Rows,
+    #[comptime] range: (i32, i32),
     #[comptime] raise: i32,
     #[comptime] narrow: bool,
 ) {
@@ -54,7 +55,7 @@ pub(super) fn norm_row<X: Int, O: Int>(
         for c in 0..chunk {
             let i = p * chunk + c;
             let acc = normalised(&norm, Eight::cast_from(x[start + c]), gamma[i], beta[i], channels);
-            let mut q = requantize(acc, mantissa, shift, narrow, -128i32, 127i32);
+            let mut q = requantize(acc, mantissa, shift, narrow, comptime!(range.0), comptime!(range.1));
             if comptime!(rows.padded) {
                 q *= keep;
             }
