@@ -78,8 +78,8 @@ pub(crate) fn attention<Y: Int>(
     let (third, vectors) = comptime!((p.third(), p.vectors()));
     let mut keys = Array::<Sixteen>::new(comptime!(p.channels / 2 * p.keys()));
     let mut values = Array::<Sixteen>::new(comptime!(p.tokens.div_ceil(2) * p.vectors()));
-    let mut query = Own::<i16>::new(vectors);
-    let mut shares = Own::<i16>::new(comptime!(p.keys()));
+    let mut query = Own::<i16, Const<8>>::new(vectors);
+    let mut shares = Own::<i16, Const<8>>::new(comptime!(p.keys()));
     let (first, end) = unit_items(items, per_unit);
     for item in first..end {
         let (window, head) = (item as usize / comptime!(p.heads), item as usize % comptime!(p.heads));
@@ -179,7 +179,13 @@ fn pair_values(
 
 /// The probabilities of a query's scores.
 #[cube]
-fn softmax(scores: &Array<Eight>, table: &[i32], exponent: &[i32], shares: &mut Own<i16>, #[comptime] p: Window) {
+fn softmax(
+    scores: &Array<Eight>,
+    table: &[i32],
+    exponent: &[i32],
+    shares: &mut Own<i16, Const<8>>,
+    #[comptime] p: Window,
+) {
     let keys = comptime!(p.keys());
     let mut most = there(scores[0], i32::MIN, 0usize, p);
     #[unroll]

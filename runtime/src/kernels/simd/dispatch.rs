@@ -40,6 +40,7 @@ pub(crate) fn gemm(kernel: &Kernel, tiles: Dots, items: usize, work: Work, targe
     let of = |rows: Rows, n: usize, to: Elem| Product {
         tiles,
         rows,
+        width: if tiles.products == 4 && rows.chunk.is_multiple_of(16) { 16 } else { 8 },
         raise: 0,
         n,
         norm: false,
@@ -85,14 +86,14 @@ pub(crate) fn gemm(kernel: &Kernel, tiles: Dots, items: usize, work: Work, targe
     with_elem!(y, [I32 => i32, I16 => i16, I8 => i8, U8 => u8], Y => kernel!(
         target, work, product::gemm::Gemm<X, Y, O>,
         items: items.div_ceil(ROWS * tiles.groups), block: 1,
-        sizes: [tiles.products, tiles.lanes, tiles.products * tiles.lanes],
+        sizes: [product.width, tiles.products, tiles.lanes, tiles.products * tiles.lanes],
         buffers: [
             0, norm(0), norm(1), norm(2), norm(3), w, places.bias.unwrap_or(w), places.mantissas.unwrap_or(w),
             places.mantissas.map_or(w, |m| m + 1), places.table.unwrap_or(w), places.table.unwrap_or(w), residual(0), residual(1), residual(2),
             places.map.unwrap_or(w), places.next
         ],
         scalars: [
-            epsilon, items as u32, (rows.chunk / 8) as u32, rows.parts as u32, (rows.len() / tiles.products) as u32,
+            epsilon, items as u32, (rows.chunk / product.width) as u32, rows.parts as u32, (rows.len() / tiles.products) as u32,
             (product.n / tiles.columns()) as u32
         ],
         comptime: [product]

@@ -1,7 +1,6 @@
 //! The patch embedding on bytes: a matrix product of few rows at a time, and the LayerNorm of its results.
 
 use super::{
-    Eight,
     fixed::requantize,
     norm::norm_row,
     sums::{Own, ROWS, sums},
@@ -32,12 +31,12 @@ pub(crate) fn embed<X: Int, L: Size, B: Size>(
     w: &[Vector<i8, B>],
     mantissas: &[Vector<i32, L>],
     shifts: &[Vector<i32, L>],
-    gamma: &[Vector<i16, Const<8>>],
-    beta: &[Eight],
+    gamma: &[Vector<i16, L>],
+    beta: &[Vector<i32, L>],
     norm_mantissa: &[i32],
     norm_shift: &[i32],
     map: &[i32],
-    y: &mut [Vector<i16, Const<8>>],
+    y: &mut [Vector<i16, L>],
     epsilon: i64,
     rows: u32,
     parts: u32,
@@ -51,8 +50,8 @@ pub(crate) fn embed<X: Int, L: Size, B: Size>(
     let (words, panels) = (words as usize, panels as usize);
     let (k, vectors, narrow) = comptime!((p.rows.len(), p.tiles.vectors, p.tiles.narrow));
     let mut own = Array::<Vector<u8, Const<4>>>::new(comptime!(ROWS * k / 4));
-    let mut results = Array::<Vector<i16, L>>::new(comptime!(ROWS * p.n / p.tiles.lanes));
-    let mut normed = Own::<i16>::new(comptime!(p.n / 8));
+    let mut results = Own::<i16, L>::new(comptime!(ROWS * p.n / p.tiles.lanes));
+    let mut normed = Own::<i16, L>::new(comptime!(p.n / p.tiles.lanes));
     let (first, end) = unit_items(items, per_unit);
     for item in first..end {
         let row = item as usize * ROWS;
@@ -94,26 +93,26 @@ pub(crate) fn embed<X: Int, L: Size, B: Size>(
             }
         }
         for i in 0..ROWS {
-            norm_row::<i16, i16>(
-                results.as_slice().with_vector_size::<Const<8>>(),
+            norm_row::<i16, i16, L>(
+                results.as_slice(),
                 i,
                 map,
                 gamma,
                 beta,
-                Eight::new(norm_mantissa[0]),
-                Eight::new(norm_shift[0]),
+                Vector::new(norm_mantissa[0]),
+                Vector::new(norm_shift[0]),
                 epsilon,
                 &mut normed,
                 0usize,
-                comptime!(p.n / 8),
+                comptime!(p.n / p.tiles.lanes),
                 1usize,
                 comptime!(Rows::plain(p.n)),
                 (-32768i32, 32767i32),
                 0i32,
                 narrow,
             );
-            let at = min(row + i, rows - 1) * comptime!(p.n / 8);
-            for c in 0..comptime!(p.n / 8) {
+            let at = min(row + i, rows - 1) * comptime!(p.n / p.tiles.lanes);
+            for c in 0..comptime!(p.n / p.tiles.lanes) {
                 y[at + c] = normed[c];
             }
         }

@@ -4,7 +4,6 @@
 //! are not negative, and makes all their results, one panel of columns after the other: what it has read of a panel serves all rows of the tile.
 
 use super::{
-    Eight,
     fixed::{requantize, requantize_half},
     norm::norm_row,
     ops::{Bytes, look_up},
@@ -21,6 +20,8 @@ pub(crate) struct Product {
     pub tiles: Dots,
     /// Its rows.
     pub rows: Rows,
+    /// Elements of them that are taken at once.
+    pub width: usize,
     /// What is added to their values, so that bytes are not negative.
     pub raise: i32,
     /// Results of a row.
@@ -38,13 +39,13 @@ pub(crate) struct Product {
 }
 
 /// A matrix product; an item is a tile of rows, which are made of O near the core. What is absent may be any buffer; `registers` are the table. A chunk has
-/// `chunk` vectors, a row `words` of W elements, a vector of results L lanes, one of weights B bytes.
+/// `chunk` vectors of N, a row `words` of W elements, a vector of results L lanes, one of weights B bytes.
 #[cube(launch_unchecked)]
 #[allow(clippy::too_many_arguments)]
-pub(crate) fn gemm<X: Int, Y: Int, O: Int, W: Size, L: Size, B: Size>(
-    x: &[Vector<X, Const<8>>],
-    gamma: &[Vector<i16, Const<8>>],
-    beta: &[Eight],
+pub(crate) fn gemm<X: Int, Y: Int, O: Int, N: Size, W: Size, L: Size, B: Size>(
+    x: &[Vector<X, N>],
+    gamma: &[Vector<i16, N>],
+    beta: &[Vector<i32, N>],
     norm_mantissa: &[i32],
     norm_shift: &[i32],
     w: &[Vector<i8, B>],
@@ -71,7 +72,7 @@ pub(crate) fn gemm<X: Int, Y: Int, O: Int, W: Size, L: Size, B: Size>(
     let (rows, chunk, parts) = (rows as usize, chunk as usize, parts as usize);
     let (words, panels) = (words as usize, panels as usize);
     let (k, tile) = comptime!((p.rows.len(), ROWS * p.tiles.groups));
-    let mut own = Own::<O>::new(comptime!(tile * k / 8));
+    let mut own = Own::<O, N>::new(comptime!(tile * k / p.width));
     let (first, end) = unit_items(items, per_unit);
     for item in first..end {
         let row = item as usize * tile;
@@ -79,8 +80,8 @@ pub(crate) fn gemm<X: Int, Y: Int, O: Int, W: Size, L: Size, B: Size>(
         for i in 0..groups * ROWS {
             let from = min(row + i, rows - 1);
             if comptime!(p.norm) {
-                let (mantissa, shift) = (Eight::new(norm_mantissa[0]), Eight::new(norm_shift[0]));
-                norm_row::<X, O>(
+                let (mantissa, shift) = (Vector::new(norm_mantissa[0]), Vector::new(norm_shift[0]));
+                norm_row::<X, O, N>(
                     x,
                     from,
                     map,
@@ -90,7 +91,7 @@ pub(crate) fn gemm<X: Int, Y: Int, O: Int, W: Size, L: Size, B: Size>(
                     shift,
                     epsilon,
                     &mut own,
-                    i * comptime!(k / 8),
+                    i * comptime!(k / p.width),
                     chunk,
                     parts,
                     comptime!(p.rows),
@@ -99,12 +100,12 @@ pub(crate) fn gemm<X: Int, Y: Int, O: Int, W: Size, L: Size, B: Size>(
                     comptime!(p.tiles.narrow),
                 );
             } else {
-                take_row::<X, O>(
+                take_row::<X, O, N>(
                     x,
                     from,
                     map,
                     &mut own,
-                    i * comptime!(k / 8),
+                    i * comptime!(k / p.width),
                     chunk,
                     parts,
                     comptime!(p.rows),
@@ -144,11 +145,11 @@ pub(crate) fn gemm<X: Int, Y: Int, O: Int, W: Size, L: Size, B: Size>(
 /// Row `row` of a tensor, raised, into `out` from vector `base` on.
 #[cube]
 #[allow(clippy::too_many_arguments)]
-fn take_row<X: Int, O: Int>(
-    x: &[Vector<X, Const<8>>],
+fn take_row<X: Int, O: Int, N: Size>(
+    x: &[Vector<X, N>],
     row: usize,
     map: &[i32],
-    out: &mut Own<O>,
+    out: &mut Own<O, N>,
     base: usize,
     chunk: usize,
     parts: usize,
@@ -158,7 +159,8 @@ fn take_row<X: Int, O: Int>(
     for p in 0..parts {
         let start = chunk_start(row * parts + p, map, chunk, rows);
         for c in 0..chunk {
-            out[base + p * chunk + c] = Vector::cast_from(Eight::cast_from(x[start + c]) + Eight::new(raise));
+            out[base + p * chunk + c] =
+                Vector::cast_from(Vector::<i32, N>::cast_from(x[start + c]) + Vector::new(raise));
         }
     }
 }

@@ -1,7 +1,6 @@
-//! LayerNorm of rows, eight channels at a time.
+//! LayerNorm of rows, a vector of channels at a time.
 
 use super::{
-    Eight,
     fixed::{requantize, shift_rounded, upper},
     sums::Own,
 };
@@ -12,16 +11,16 @@ use swint_compiler::plan::Rows;
 /// Row `row` of a tensor, normalised, in `range` and raised, into `out` from vector `base` on. A chunk has `chunk` vectors.
 #[cube]
 #[allow(clippy::too_many_arguments)]
-pub(super) fn norm_row<X: Int, O: Int>(
-    x: &[Vector<X, Const<8>>],
+pub(super) fn norm_row<X: Int, O: Int, N: Size>(
+    x: &[Vector<X, N>],
     row: usize,
     map: &[i32],
-    gamma: &[Vector<i16, Const<8>>],
-    beta: &[Eight],
-    mantissa: Eight,
-    shift: Eight,
+    gamma: &[Vector<i16, N>],
+    beta: &[Vector<i32, N>],
+    mantissa: Vector<i32, N>,
+    shift: Vector<i32, N>,
     epsilon: i64,
-    out: &mut Own<O>,
+    out: &mut Own<O, N>,
     base: usize,
     chunk: usize,
     parts: usize,
@@ -31,21 +30,21 @@ pub(super) fn norm_row<X: Int, O: Int>(
     #[comptime] narrow: bool,
 ) {
     let channels = comptime!(rows.len());
-    let keep = Eight::new(kept(row, map, rows));
-    let mut sums = Eight::new(0i32);
-    let mut squares = Vector::<u64, Const<8>>::new(0u64);
+    let keep = Vector::<i32, N>::new(kept(row, map, rows));
+    let mut sums = Vector::<i32, N>::new(0i32);
+    let mut squares = Vector::<u64, N>::new(0u64);
     for p in 0..parts {
         let start = chunk_start(row * parts + p, map, chunk, rows);
         for c in 0..chunk {
-            let value = Eight::cast_from(x[start + c]);
+            let value = Vector::<i32, N>::cast_from(x[start + c]);
             sums += value;
-            squares += Vector::<u64, Const<8>>::cast_from(Vector::<u32, Const<8>>::cast_from(value * value));
+            squares += Vector::<u64, N>::cast_from(Vector::<u32, N>::cast_from(value * value));
         }
     }
     let mut sum = 0i32;
     let mut all_squares = 0u64;
     #[unroll]
-    for lane in 0..8usize {
+    for lane in 0..N::value() {
         sum += sums.extract(lane);
         all_squares += squares.extract(lane);
     }
@@ -54,27 +53,28 @@ pub(super) fn norm_row<X: Int, O: Int>(
         let start = chunk_start(row * parts + p, map, chunk, rows);
         for c in 0..chunk {
             let i = p * chunk + c;
-            let acc = normalised(&norm, Eight::cast_from(x[start + c]), gamma[i], beta[i], channels);
+            let acc = normalised(&norm, Vector::<i32, N>::cast_from(x[start + c]), gamma[i], beta[i], channels);
             let mut q = requantize(acc, mantissa, shift, narrow, comptime!(range.0), comptime!(range.1));
             if comptime!(rows.padded) {
                 q *= keep;
             }
-            out[base + i] = Vector::cast_from(q + Eight::new(raise));
+            out[base + i] = Vector::cast_from(q + Vector::<i32, N>::new(raise));
         }
     }
 }
 
 /// `swint_ir::arith::layer_norm::RowNorm::apply`, times γ, plus β.
 #[cube]
-fn normalised(
+fn normalised<N: Size>(
     norm: &RowNorm,
-    x: Eight,
-    gamma: Vector<i16, Const<8>>,
-    beta: Eight,
+    x: Vector<i32, N>,
+    gamma: Vector<i16, N>,
+    beta: Vector<i32, N>,
     #[comptime] channels: usize,
-) -> Eight {
-    let d = (x * Eight::new(comptime!(channels as i32)) - Eight::new(norm.sum)) << Eight::new(norm.lift);
-    let n = shift_rounded(upper(d, Eight::new(norm.reciprocal)), Eight::new(norm.shift));
-    let n = min(max(n, Eight::new(-32767i32)), Eight::new(32767i32));
-    n * Eight::cast_from(gamma) + beta
+) -> Vector<i32, N> {
+    let d = (x * Vector::<i32, N>::new(comptime!(channels as i32)) - Vector::<i32, N>::new(norm.sum))
+        << Vector::<i32, N>::new(norm.lift);
+    let n = shift_rounded(upper(d, Vector::<i32, N>::new(norm.reciprocal)), Vector::<i32, N>::new(norm.shift));
+    let n = min(max(n, Vector::<i32, N>::new(-32767i32)), Vector::<i32, N>::new(32767i32));
+    n * Vector::<i32, N>::cast_from(gamma) + beta
 }

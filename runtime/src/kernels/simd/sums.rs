@@ -5,7 +5,7 @@ use cubecl::prelude::*;
 use swint_compiler::plan::Dots;
 
 /// A unit's own rows. cubecl sets every element of an array to 0, which takes LLVM long where they are many: so these are vectors.
-pub(super) type Own<O> = Array<Vector<O, Const<8>>>;
+pub(super) type Own<O, N> = Array<Vector<O, N>>;
 
 /// Rows whose sums are in registers at the same time: each weight that is loaded serves as many.
 pub(super) const ROWS: usize = 4;
