@@ -1,14 +1,12 @@
-//! Devices: finding one, and saying clearly when there is none.
+//! Devices.
 
-use crate::kernels::Work;
-use cubecl::prelude::Client;
-use std::fmt;
+use std::{fmt, num::NonZero, thread};
 use swint_compiler::plan::Machine;
 
 /// Where a plan runs.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Device {
-    /// The processor's cores, by cubecl's embedded JIT.
+    /// The processor's cores.
     Cpu,
     /// An NVIDIA GPU, by its number.
     Cuda(usize),
@@ -28,9 +26,14 @@ impl NoDevice {
     }
 }
 
+/// Cores that may be used.
+pub(crate) fn cores() -> usize {
+    thread::available_parallelism().map_or(1, NonZero::get)
+}
+
 /// The processor of this machine, as plans are made for it.
 pub fn processor() -> Machine {
-    Machine::Cpu { cores: Work::cpu().units(), quads: quads(), tables: tables() }
+    Machine::Cpu { cores: cores(), quads: quads(), tables: tables() }
 }
 
 /// Lanes of the vectors to whose lanes the processor can add four products of bytes at once: 0 where it has no such instruction.
@@ -62,50 +65,12 @@ fn tables() -> bool {
 }
 
 impl Device {
-    /// Opens the device. Asks whether it is there first: a missing driver is an error, not a panic.
-    ///
-    /// # Errors
-    /// When it is not there.
-    pub fn open(self) -> Result<Client, NoDevice> {
-        let found = match self {
-            Device::Cpu => cubecl::Device::cpu(),
-            Device::Cuda(index) => cubecl::Device::cuda(index),
-        };
-        found.map(|device| device.client()).map_err(|error| {
-            let reason = match self {
-                Device::Cpu => format!("{error:?}"),
-                Device::Cuda(_) => "no NVIDIA driver (libcuda) was found, or no GPU has this number".to_owned(),
-            };
-            NoDevice { device: self, reason }
-        })
-    }
-
     /// Bytes of memory that are free, where the system says so.
     pub(crate) fn available_memory(self) -> Option<u64> {
         let Device::Cpu = self else { return None };
         let text = std::fs::read_to_string("/proc/meminfo").ok()?;
         let line = text.lines().find(|l| l.starts_with("MemAvailable:"))?;
         Some(line.split_whitespace().nth(1)?.parse::<u64>().ok()? << 10)
-    }
-
-    /// How many launches to queue before waiting for them; `None` where the driver's own queue is best.
-    ///
-    /// cubecl's CPU runtime takes launches through a queue of 32. A client that fills it spins, and the core on which it
-    /// spins is one that the kernels need: waiting at half the queue made an inference of 249 launches on two cores 24
-    /// times faster (88 ms to 3.7 ms).
-    pub(crate) fn flush_after(self) -> Option<usize> {
-        match self {
-            Device::Cpu => Some(16),
-            Device::Cuda(_) => None,
-        }
-    }
-
-    /// How work is spread over it.
-    pub(crate) fn work(self) -> Work {
-        match self {
-            Device::Cpu => Work::cpu(),
-            Device::Cuda(_) => Work::gpu(),
-        }
     }
 }
 

@@ -106,7 +106,7 @@ impl Session {
         }
         let info = open.info();
         let tuned = plan.launches.iter().filter(|launch| choices.contains_key(&launch.key())).count();
-        let loaded = RefCell::new(open.load(device, &plan, &module.weights)?);
+        let loaded = RefCell::new(open.load(&plan, &module.weights)?);
         let module = Module { graph, weights: module.weights.clone() };
         Ok(Session { module, plan, loaded, device: info, tuned })
     }

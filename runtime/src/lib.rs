@@ -19,6 +19,7 @@ pub mod compare;
 pub mod dataset;
 pub mod device;
 pub mod executor;
+mod host;
 pub mod inputs;
 mod kernels;
 pub mod offline;

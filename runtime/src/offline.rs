@@ -1,7 +1,7 @@
 //! Kernels to PTX without a device and without a CUDA toolkit.
 
 use crate::{
-    kernels::{self, Target, Work},
+    kernels::{self, Record, Target, Work},
     ptx_cache, ptx_text,
 };
 use cubecl::prelude::*;
@@ -159,27 +159,6 @@ impl Offline {
         }
     }
 
-    /// What a kernel is made with, for cubes of `units`.
-    pub(crate) fn environment(&self, units: u32) -> (KernelSettings, Arc<DeviceProperties>, Arc<TargetProperties>) {
-        let settings = KernelSettings::new(*CubeDim::new_1d(units), ExecutionMode::Unchecked, AddressType::U32);
-        (settings, self.properties.clone(), self.target.clone())
-    }
-
-    /// Compiles a kernel, if it is not yet.
-    pub(crate) fn add(&mut self, kernel: impl CubeKernel, mut call: Call) {
-        let is_constant = |buffer: &usize| self.constants.get(*buffer).copied().unwrap_or(false);
-        call.overlaps = self.sm.overlaps(call.cubes);
-        let id = (kernel.id(), call.overlaps.then(|| call.buffers.iter().map(is_constant).collect()));
-        let compiled = match self.compiled.get(&id) {
-            Some(known) => Ok(known.clone()),
-            None => self.load_or_compile(&id, kernel).map(Arc::new),
-        };
-        if let Ok(ptx) = &compiled {
-            self.compiled.insert(id, ptx.clone());
-        }
-        self.result = Some(compiled.map(|ptx| (ptx, call)));
-    }
-
     /// Finds a kernel in the cache, or compiles it.
     fn load_or_compile(&self, (id, constants): &Variant, kernel: impl CubeKernel) -> Result<Ptx, String> {
         let key = format!("{} ptx {PTX_FOR} overlaps with constants {constants:?} {}", self.sm, id.stable_format());
@@ -245,6 +224,27 @@ impl Offline {
         self.constants = constants(launch);
         kernels::dispatch(launch, Work::gpu(), Target::Offline(self));
         self.result.take().expect("dispatch compiles one kernel").map_err(|e| format!("{}: {e}", launch.kernel))
+    }
+}
+
+impl Record for Offline {
+    fn environment(&self, units: u32) -> (KernelSettings, Arc<DeviceProperties>, Arc<TargetProperties>) {
+        let settings = KernelSettings::new(*CubeDim::new_1d(units), ExecutionMode::Unchecked, AddressType::U32);
+        (settings, self.properties.clone(), self.target.clone())
+    }
+
+    fn add(&mut self, kernel: impl CubeKernel, mut call: Call) {
+        let is_constant = |buffer: &usize| self.constants.get(*buffer).copied().unwrap_or(false);
+        call.overlaps = self.sm.overlaps(call.cubes);
+        let id = (kernel.id(), call.overlaps.then(|| call.buffers.iter().map(is_constant).collect()));
+        let compiled = match self.compiled.get(&id) {
+            Some(known) => Ok(known.clone()),
+            None => self.load_or_compile(&id, kernel).map(Arc::new),
+        };
+        if let Ok(ptx) = &compiled {
+            self.compiled.insert(id, ptx.clone());
+        }
+        self.result = Some(compiled.map(|ptx| (ptx, call)));
     }
 }
 

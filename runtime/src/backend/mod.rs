@@ -1,6 +1,6 @@
 //! Where plans run.
 
-mod cubecl;
+mod cpu;
 mod cuda;
 
 use crate::{
@@ -8,9 +8,8 @@ use crate::{
         environment,
         report::{Clock, DeviceInfo, Kind, Split},
     },
-    device::Device,
+    device::{Device, cores, processor},
     executor::ExecError,
-    kernels::Work,
 };
 use rayon::prelude::*;
 use std::{borrow::Cow, time::Duration};
@@ -21,8 +20,8 @@ pub(crate) use cuda::{Gpu, TIMES_FROM};
 
 /// A device, open.
 pub(crate) enum Open {
-    /// By cubecl, which compiles kernels when they are first launched.
-    Cubecl(cubecl_core::client::Client),
+    /// This processor.
+    Cpu,
     /// An NVIDIA GPU, by its driver.
     Cuda(Gpu),
 }
@@ -34,7 +33,7 @@ impl Open {
     /// When it is not there.
     pub(crate) fn new(device: Device) -> Result<Open, ExecError> {
         Ok(match device {
-            Device::Cpu => Open::Cubecl(device.open()?),
+            Device::Cpu => Open::Cpu,
             Device::Cuda(index) => Open::Cuda(Gpu::open(index)?),
         })
     }
@@ -42,7 +41,7 @@ impl Open {
     /// What plans for it are made for.
     pub(crate) fn machine(&self) -> Machine {
         match self {
-            Open::Cubecl(_) => crate::device::processor(),
+            Open::Cpu => processor(),
             Open::Cuda(gpu) => gpu.machine(),
         }
     }
@@ -50,7 +49,7 @@ impl Open {
     /// What it is, in words.
     pub(crate) fn describe(&self) -> String {
         match self {
-            Open::Cubecl(_) => format!("cpu, swint {}", env!("CARGO_PKG_VERSION")),
+            Open::Cpu => format!("cpu, swint {}", env!("CARGO_PKG_VERSION")),
             Open::Cuda(gpu) => gpu.describe(),
         }
     }
@@ -58,10 +57,10 @@ impl Open {
     /// What it is, for results of measurements.
     pub(crate) fn info(&self) -> DeviceInfo {
         match self {
-            Open::Cubecl(_) => DeviceInfo {
+            Open::Cpu => DeviceInfo {
                 kind: Kind::Cpu,
                 name: environment::cpu(),
-                threads: Some(Work::cpu().units()),
+                threads: Some(cores()),
                 driver: None,
                 target: None,
                 processors: None,
@@ -75,7 +74,7 @@ impl Open {
     /// Bytes of memory that are free, where that can be asked for.
     pub(crate) fn available_memory(&self, device: Device) -> Option<u64> {
         match self {
-            Open::Cubecl(_) => device.available_memory(),
+            Open::Cpu => device.available_memory(),
             Open::Cuda(gpu) => gpu.available_memory(),
         }
     }
@@ -84,10 +83,10 @@ impl Open {
     ///
     /// # Errors
     /// When its kernels do not compile, or there is not enough memory.
-    pub(crate) fn load(self, device: Device, plan: &Plan, weights: &Weights) -> Result<Box<dyn Backend>, ExecError> {
+    pub(crate) fn load(self, plan: &Plan, weights: &Weights) -> Result<Box<dyn Backend>, ExecError> {
         let consts: Vec<Data> = plan.consts.par_iter().map(|source| source.materialize(weights)).collect();
         Ok(match self {
-            Open::Cubecl(client) => Box::new(cubecl::Loaded::new(client, device, plan, consts)),
+            Open::Cpu => Box::new(cpu::Loaded::new(plan, consts)?),
             Open::Cuda(gpu) => Box::new(cuda::Loaded::new(gpu, plan, consts)?),
         })
     }

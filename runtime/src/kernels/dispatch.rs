@@ -5,23 +5,33 @@ use super::{
     linear::{self, ROWS},
     movement, norm, pointwise, simd, tensor, unit,
 };
-use crate::offline::{Call, Offline};
+use crate::{
+    device::cores,
+    host::Host,
+    offline::{Call, Offline},
+};
 use cubecl::prelude::*;
-use cubecl_core::{ScalarBuilder, server::Handle};
+use cubecl_core::{ScalarBuilder, ir::TargetProperties};
+use cubecl_runtime::kernel::CubeKernel;
+use std::sync::Arc;
 use swint_compiler::plan::{Blueprint, Kernel, Launch};
 use swint_ir::Elem;
 
 /// What becomes of a chosen kernel.
 pub(crate) enum Target<'a> {
-    /// It is launched on these buffers: the specification's inputs in order, then the output.
-    Launch {
-        /// The device.
-        client: &'a Client,
-        /// Inputs, then the output.
-        buffers: &'a [Handle],
-    },
     /// It is compiled to PTX.
     Offline(&'a mut Offline),
+    /// It is compiled for this processor.
+    Host(&'a mut Host),
+}
+
+/// Who compiles kernels, and notes how they are called.
+pub(crate) trait Record {
+    /// What a kernel is made with, for cubes of `units`.
+    fn environment(&self, units: u32) -> (KernelSettings, Arc<DeviceProperties>, Arc<TargetProperties>);
+
+    /// Compiles a kernel, if it is not yet.
+    fn add(&mut self, kernel: impl CubeKernel, call: Call);
 }
 
 /// How work is spread over a device.
@@ -34,10 +44,9 @@ pub(crate) struct Work {
 }
 
 impl Work {
-    /// For the CPU runtime: as many units as cores, each with blocks of items.
+    /// For a processor: some units for each core, so that one that comes late leaves more to others; each has blocks of items.
     pub(crate) fn cpu() -> Work {
-        let units = std::thread::available_parallelism().map_or(1, |n| n.get() as u32);
-        Work { units, blocks: true }
+        Work { units: (UNITS_OF_A_CORE * cores()) as u32, blocks: true }
     }
 
     /// Units of a cube.
@@ -57,6 +66,9 @@ impl Work {
         (per_unit as u32, CubeCount::Static(cubes as u32, 1, 1))
     }
 }
+
+/// Units that a processor's core has to do.
+const UNITS_OF_A_CORE: usize = 4;
 
 /// Elements that a processor core takes at a time in elementwise kernels.
 const ELEMENTS: usize = 1024;
@@ -88,31 +100,29 @@ macro_rules! kernel {
     ) => {{
         let (count, dim): (CubeCount, CubeDim) = ($count, $dim);
         match $target {
-            Target::Launch { client, buffers } => {
-                let argument = |i: usize| -> BufferArg {
-                    let handle: &Handle = &buffers[i];
-                    let bytes = handle.size_in_used() as usize;
-                    // SAFETY: the handle is a live allocation of this client.
-                    unsafe { BufferArg::from_raw_parts(handle.clone(), bytes) }
-                };
-                // SAFETY: buffers have the extents that the plan gave them, and units stay within what they are launched for.
-                unsafe {
-                    $module::$function::launch_unchecked::<$($ty),*>(
-                        client, count, dim, $($size,)* $(argument($buffer),)* $($scalar,)* $($comptime),*
-                    );
-                }
-            }
-            Target::Offline(offline) => {
-                let (settings, properties, target) = offline.environment(dim.num_elems());
-                let kernel = $module::$function::$kernel::<$($ty),*>::new(
-                    settings, properties, target, $(kernel!(@buffer $buffer),)* $(kernel!(@scalar $scalar),)*
-                    $($size,)* $($comptime),*
-                );
-                let mut scalars = ScalarBuilder::default();
-                $(scalars.push($scalar);)*
-                offline.add(kernel, Call::new(&[$($buffer),*], scalars, count, dim));
-            }
+            Target::Offline(record) => kernel!(
+                @record record, $module::$function::$kernel<$($ty),*>, count, dim, [$($size),*], [$($buffer),*],
+                [$($scalar),*], [$($comptime),*]
+            ),
+            Target::Host(record) => kernel!(
+                @record record, $module::$function::$kernel<$($ty),*>, count, dim, [$($size),*], [$($buffer),*],
+                [$($scalar),*], [$($comptime),*]
+            ),
         }
+    }};
+    (
+        @record $record:ident, $module:ident :: $function:ident :: $kernel:ident < $($ty:ty),* >, $count:ident, $dim:ident,
+        [$($size:expr),*], [$($buffer:expr),*], [$($scalar:expr),*], [$($comptime:expr),*]
+    ) => {{
+        use $crate::kernels::Record;
+        let (settings, properties, target) = $record.environment($dim.num_elems());
+        let kernel = $module::$function::$kernel::<$($ty),*>::new(
+            settings, properties, target, $(kernel!(@buffer $buffer),)* $(kernel!(@scalar $scalar),)*
+            $($size,)* $($comptime),*
+        );
+        let mut scalars = ScalarBuilder::default();
+        $(scalars.push($scalar);)*
+        $record.add(kernel, Call::new(&[$($buffer),*], scalars, $count, $dim));
     }};
     (@buffer $buffer:expr) => { BufferCompilationArg { inplace: None } };
     (@scalar $scalar:expr) => { () };

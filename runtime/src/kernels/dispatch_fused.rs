@@ -7,7 +7,7 @@ use super::{
 };
 use crate::offline::Call;
 use cubecl::prelude::*;
-use cubecl_core::{ScalarBuilder, server::Handle};
+use cubecl_core::ScalarBuilder;
 use swint_compiler::plan::Kernel;
 use swint_ir::Elem;
 

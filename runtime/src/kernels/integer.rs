@@ -247,7 +247,7 @@ pub(super) fn term(x: i32, largest: i32, table: &[i32], mantissa: i32, shift: i3
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::device::Device;
+    use cubecl::Device;
     use swint_ir::{
         arith::{layer_norm, softmax},
         random::Rng,
@@ -277,7 +277,7 @@ mod tests {
         let mut v: Vec<u64> = (0..20_000).flat_map(|_| near(rng.u64((1 << 30) + 1..1 << 31))).collect();
         v.extend((0..60_000).map(|_| rng.u64(1 << 60..1 << 62)));
         v.extend([1 << 60, (1 << 60) + 1, (1 << 61) - 1, 1 << 61, (1 << 62) - 1]);
-        let (client, n) = (Device::Cpu.open().unwrap(), v.len());
+        let (client, n) = (Device::cpu().unwrap().client(), v.len());
         let bytes: Vec<u8> = v.iter().flat_map(|v| v.to_le_bytes()).collect();
         let (input, root) = (client.create_from_slice(&bytes), client.empty(8 * n));
         let reciprocal = client.empty(4 * n);
@@ -313,7 +313,7 @@ mod tests {
         sums.extend((15..31).flat_map(|bit| [(1 << bit) - 1, 1 << bit, (1 << bit) + 1]));
         sums.retain(|&sum| sum >= 1 << 15);
         sums.push(i32::MAX as u32);
-        let (client, n) = (Device::Cpu.open().unwrap(), sums.len());
+        let (client, n) = (Device::cpu().unwrap().client(), sums.len());
         let bytes: Vec<u8> = sums.iter().flat_map(|sum| sum.to_le_bytes()).collect();
         let (input, out) = (client.create_from_slice(&bytes), client.empty(4 * n));
         let (count, dim) = (CubeCount::Static(n.div_ceil(2) as u32, 1, 1), CubeDim::new_1d(2));

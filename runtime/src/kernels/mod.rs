@@ -24,7 +24,7 @@ mod simd;
 mod tensor;
 mod unit;
 
-pub(crate) use dispatch::{Target, Work, dispatch};
+pub(crate) use dispatch::{Record, Target, Work, dispatch};
 
 use cubecl::prelude::*;
 

@@ -16,7 +16,7 @@ use crate::{
     offline::Call,
 };
 use cubecl::prelude::*;
-use cubecl_core::{ScalarBuilder, server::Handle};
+use cubecl_core::ScalarBuilder;
 use swint_compiler::plan::{Dots, Kernel, Rows, Windows};
 use swint_ir::Elem;
 

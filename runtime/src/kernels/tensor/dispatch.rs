@@ -15,7 +15,7 @@ use crate::{
     offline::Call,
 };
 use cubecl::prelude::*;
-use cubecl_core::{ScalarBuilder, server::Handle};
+use cubecl_core::ScalarBuilder;
 use swint_compiler::plan::{Attention, Embed, Gemm, Head, Kernel, Mlp, Rows};
 use swint_ir::Elem;
 
