@@ -3,11 +3,11 @@
 use crate::{
     backend::{Backend, Open},
     bench::report::{Clock, DeviceInfo, Split},
-    device::{Device, NoDevice},
+    device::{Device, NoDevice, processor},
     tune,
 };
 use std::{borrow::Cow, cell::RefCell, time::Duration};
-use swint_compiler::plan::{Buffer, Choices, Launch, Plan, PlanError, plan_for};
+use swint_compiler::plan::{Buffer, Choices, Launch, Machine, Plan, PlanError, plan_for};
 use swint_ir::{Data, Module, Tensor, Type, TypeError, interp};
 
 /// Why a module cannot run on a device.
@@ -81,6 +81,23 @@ impl Session {
         Session::load(module, device, Open::new(device)?, batch, choices)
     }
 
+    /// The same on this processor, as if it were another that can do less: its kernels are planned for that.
+    ///
+    /// # Errors
+    /// As [`Session::new`].
+    ///
+    /// # Panics
+    /// When the other has instructions that this processor does not have.
+    pub fn on_processor(module: &Module, batch: usize, other: Machine) -> Result<Session, ExecError> {
+        let (Machine::Cpu { quads, tables, .. }, Machine::Cpu { quads: has, tables: looks_up, .. }) =
+            (other, processor())
+        else {
+            panic!("{other:?} is no processor");
+        };
+        assert!(quads <= has && (looks_up || !tables), "this processor cannot do what {other:?} does");
+        Session::load_for(module, Device::Cpu, Open::Cpu, batch, &Choices::new(), other)
+    }
+
     /// What a device is, in words: its name, its target, its driver, and the version of this program.
     ///
     /// # Errors
@@ -96,8 +113,20 @@ impl Session {
         batch: usize,
         choices: &Choices,
     ) -> Result<Session, ExecError> {
+        let machine = open.machine();
+        Session::load_for(module, device, open, batch, choices, machine)
+    }
+
+    fn load_for(
+        module: &Module,
+        device: Device,
+        open: Open,
+        batch: usize,
+        choices: &Choices,
+        machine: Machine,
+    ) -> Result<Session, ExecError> {
         let graph = module.graph.with_batch(batch).map_err(|error| ExecError::Batch { batch, error })?;
-        let (graph, plan) = plan_for(&graph, &module.weights, Some(open.machine()), choices)?;
+        let (graph, plan) = plan_for(&graph, &module.weights, Some(machine), choices)?;
         let constants: usize = module.weights.0.values().map(|t| t.data.len() * t.data.elem().bytes()).sum();
         let inputs: usize = plan.inputs.iter().map(Type::bytes).sum();
         let wanted = (plan.arena + inputs + constants) as u64;

@@ -17,43 +17,36 @@ use cubecl_runtime::{id::KernelId, kernel::CubeKernel};
 use rayon::prelude::*;
 use std::{
     collections::{HashMap, HashSet},
-    sync::Arc,
+    sync::{Arc, LazyLock, Mutex, PoisonError},
 };
 use swint_compiler::plan::Launch;
 
 /// Bytes to whose multiples buffers are aligned: those of the longest vector.
 pub(crate) const ALIGNMENT: usize = 64;
 
+/// Kernels that this process has compiled. Sessions share them: one of another batch has many in common.
+static COMPILED: LazyLock<Mutex<HashMap<KernelId, PlironEngine>>> = LazyLock::new(Mutex::default);
+
 /// What [`Target::Host`] compiles with, and what came of it.
 pub(crate) struct Host {
     properties: Arc<DeviceProperties>,
-    compiled: HashMap<KernelId, PlironEngine>,
     result: Option<Result<(PlironEngine, Call), String>>,
 }
 
 impl Host {
     pub(crate) fn new() -> Host {
-        Host { properties: device_properties(), compiled: HashMap::new(), result: None }
+        Host { properties: device_properties(), result: None }
     }
 
     /// Compiles the kernels of launches that are not yet, on all cores.
     ///
     /// # Errors
     /// At the first kernel that does not compile, by name.
-    pub(crate) fn compile_all(&mut self, launches: &[Launch]) -> Result<(), String> {
+    pub(crate) fn compile_all(launches: &[Launch]) -> Result<(), String> {
         let mut seen = HashSet::new();
         let key = |launch: &Launch| (launch.kernel.clone(), launch.blueprint);
         let different: Vec<&Launch> = launches.iter().filter(|launch| seen.insert(key(launch))).collect();
-        let compile = |launch: &&Launch| {
-            let mut host = Host::new();
-            host.kernel(launch)?;
-            Ok(host.compiled)
-        };
-        let compiled: Vec<Result<HashMap<_, _>, String>> = different.par_iter().map(compile).collect();
-        for compiled in compiled {
-            self.compiled.extend(compiled?);
-        }
-        Ok(())
+        different.par_iter().try_for_each(|launch| Host::new().kernel(launch).map(|_| ()))
     }
 
     /// The kernel of a launch, and how it is called.
@@ -84,14 +77,16 @@ impl Record for Host {
     }
 
     fn add(&mut self, kernel: impl CubeKernel, call: Call) {
+        let all = || COMPILED.lock().unwrap_or_else(PoisonError::into_inner);
         let id = kernel.id();
-        let compiled = match self.compiled.get(&id) {
-            Some(known) => Ok(known.clone()),
-            None => Host::compile(kernel),
+        let known = all().get(&id).cloned();
+        let compiled = match known {
+            Some(engine) => Ok(engine),
+            // Others compile theirs meanwhile.
+            None => Host::compile(kernel).inspect(|engine| {
+                all().insert(id, engine.clone());
+            }),
         };
-        if let Ok(engine) = &compiled {
-            self.compiled.insert(id, engine.clone());
-        }
         self.result = Some(compiled.map(|engine| (engine, call)));
     }
 }

@@ -231,9 +231,22 @@ pub fn run_on_device(
     inputs: &[Tensor],
     batch: usize,
     device: Device,
+    observe: impl FnMut(&Launch, Option<Mismatch>),
+) -> Result<(), VerifyError> {
+    run_session(module, inputs, batch, &Session::new(module, device, batch)?, observe)
+}
+
+/// The same of a session of the module for the batch.
+///
+/// # Errors
+/// When its device fails.
+pub fn run_session(
+    module: &Module,
+    inputs: &[Tensor],
+    batch: usize,
+    session: &Session,
     mut observe: impl FnMut(&Launch, Option<Mismatch>),
 ) -> Result<(), VerifyError> {
-    let session = Session::new(module, device, batch)?;
     let wanted = results(&session.module().graph, module, inputs, batch)?;
     session.run_with(inputs, |launch, found| {
         let elem = found.data.elem();

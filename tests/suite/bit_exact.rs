@@ -1,9 +1,17 @@
-//! Kernels on the CPU runtime against the interpreter, bit for bit, after every kernel.
+//! Kernels on this processor against the interpreter, bit for bit, after every kernel.
 
 use crate::common::{compiled, compiled_with, noise, random_programs};
-use swint_compiler::pipeline::{Activation, Equalize, FloatOps, Options, Precision};
+use swint_compiler::{
+    pipeline::{Activation, Equalize, FloatOps, Options, Precision},
+    plan::Machine,
+};
 use swint_ir::{Module, Tensor, interp, op::OpKind, random};
-use swint_runtime::{device::Device, executor::Session, inputs::stack, verify::run_on_device};
+use swint_runtime::{
+    device::{Device, processor},
+    executor::Session,
+    inputs::stack,
+    verify::run_session,
+};
 
 fn kernels_equal_the_interpreter(name: &str, precision: Precision, activation: Activation) {
     compare(name, &compiled(name, precision, activation));
@@ -14,12 +22,29 @@ fn compare(name: &str, module: &Module) {
     compare_on(name, module, 2, &[stack(&noise(module, 2))]);
 }
 
-/// Every kernel's result on a batch equals the interpreter's.
+/// Every kernel's result on a batch equals the interpreter's: of this processor's kernels, and of those for any with vectors.
 fn compare_on(name: &str, module: &Module, batch: usize, inputs: &[Tensor]) {
-    run_on_device(module, inputs, batch, Device::Cpu, |launch, mismatch| {
-        assert_eq!(mismatch, None, "{name} {}", launch.kernel);
-    })
-    .unwrap();
+    let Machine::Cpu { cores, quads, tables } = processor() else { unreachable!("a processor is none") };
+    let all = [(quads, tables), (quads, false), (8, false), (0, false)];
+    let able = all.iter().enumerate().filter(|(i, machine)| machine.0 <= quads && !all[..*i].contains(machine));
+    for machine in able.map(|(_, &(quads, tables))| Machine::Cpu { cores, quads, tables }) {
+        let session = Session::on_processor(module, batch, machine).unwrap();
+        run_session(module, inputs, batch, &session, |launch, mismatch| {
+            assert_eq!(mismatch, None, "{name} {}{} for {machine:?}", launch.kernel, launch.blueprint);
+        })
+        .unwrap();
+    }
+}
+
+/// The instructions that a processor has are used: without, every other test of this file would pass, too.
+#[test]
+fn quads_are_used_where_the_processor_has_them() {
+    let Machine::Cpu { quads, tables, .. } = processor() else { unreachable!("a processor is none") };
+    let session = Session::new(&compiled("cifar10", Precision::Int8, Activation::Lut), Device::Cpu, 1).unwrap();
+    let made: Vec<String> = session.plan().launches.iter().map(|launch| launch.blueprint.to_string()).collect();
+    let of = |what: &str| made.iter().filter(|made| made.contains(what)).count();
+    // All products but the head; attention has tables as well.
+    assert_eq!((of("quads["), of("windows[quads]")), (if quads > 0 { 35 } else { 0 }, if tables { 8 } else { 0 }));
 }
 
 #[test]

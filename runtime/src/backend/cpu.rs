@@ -118,7 +118,7 @@ impl Loaded {
         let mut loaded = Loaded { pool, launches: Vec::new(), consts, inputs, arena, compile_time: Duration::ZERO };
         let start = Instant::now();
         let mut host = Host::new();
-        host.compile_all(&plan.launches).map_err(ExecError::Failed)?;
+        Host::compile_all(&plan.launches).map_err(ExecError::Failed)?;
         loaded.compile_time = start.elapsed();
         for launch in &plan.launches {
             let (engine, call) = host.kernel(launch).map_err(ExecError::Failed)?;

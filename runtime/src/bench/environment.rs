@@ -60,7 +60,8 @@ fn features() -> Vec<&'static str> {
     macro_rules! detected {
         ($($name:tt)*) => { [$(($name, std::arch::is_x86_feature_detected!($name))),*] };
     }
-    let all = detected!("sse4.2" "avx" "avx2" "fma" "avxvnni" "avx512f" "avx512bw" "avx512vl" "avx512vnni");
+    let all =
+        detected!("sse4.2" "avx" "avx2" "fma" "avxvnni" "avx512f" "avx512bw" "avx512vl" "avx512vnni" "avx512vbmi");
     all.into_iter().filter_map(|(name, is)| is.then_some(name)).collect()
 }
 

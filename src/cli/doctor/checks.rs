@@ -83,10 +83,11 @@ fn vectors() -> Check {
     let has = [
         ("AVX2", is_x86_feature_detected!("avx2")),
         ("AVX-512", is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512bw")),
-        ("VNNI", is_x86_feature_detected!("avx512vnni")),
+        ("VNNI", is_x86_feature_detected!("avx512vnni") || is_x86_feature_detected!("avxvnni")),
+        ("VBMI", is_x86_feature_detected!("avx512vbmi")),
     ];
     let found: Vec<&str> = has.iter().filter(|(_, has)| *has).map(|(name, _)| *name).collect();
-    let product = if has[2].1 { "vpdpwssd" } else { "vpmaddwd" };
+    let product = if has[2].1 { "vpdpbusd" } else { "vpmaddwd" };
     match has[0].1 {
         true => Check::ok(PROCESSOR, "vectors", format!("{}: int8 products by {product}", found.join(", "))),
         false => Check::warn(

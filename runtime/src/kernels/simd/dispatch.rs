@@ -40,7 +40,7 @@ pub(crate) fn gemm(kernel: &Kernel, tiles: Dots, items: usize, work: Work, targe
     let of = |rows: Rows, n: usize, to: Elem| Product {
         tiles,
         rows,
-        width: if tiles.products == 4 && rows.chunk.is_multiple_of(16) { 16 } else { 8 },
+        width: if tiles.lanes == 16 && rows.chunk.is_multiple_of(16) { 16 } else { 8 },
         raise: 0,
         n,
         norm: false,
