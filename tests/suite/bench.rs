@@ -48,8 +48,8 @@ fn the_bundled_model_is_timed_at_several_batches_and_kernel_by_kernel() {
     }
     let trace: Value = serde_json::from_str(&fs::read_to_string(&trace).unwrap()).unwrap();
     let events = trace["traceEvents"].as_array().unwrap();
-    // Of each batch 44 kernels and two copies; the load and the first inference.
-    assert_eq!(events.iter().filter(|event| event["ph"] == "X").count(), 2 * 46 + 2);
+    // Of each batch 44 kernels and two copies; load, compilation and first inference.
+    assert_eq!(events.iter().filter(|event| event["ph"] == "X").count(), 2 * 46 + 3);
 }
 
 #[test]

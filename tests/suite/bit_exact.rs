@@ -17,23 +17,28 @@ fn kernels_equal_the_interpreter(name: &str, precision: Precision, activation: A
     compare(name, &compiled(name, precision, activation));
 }
 
-/// Every kernel's result on a batch of two equals the interpreter's.
+/// Every kernel's result on a batch of two equals the interpreter's, of all processors'.
 fn compare(name: &str, module: &Module) {
-    compare_on(name, module, 2, &[stack(&noise(module, 2))]);
+    for machine in processors() {
+        compare_on(machine, name, module, 2, &[stack(&noise(module, 2))]);
+    }
 }
 
-/// Every kernel's result on a batch equals the interpreter's: of this processor's kernels, and of those for any with vectors.
-fn compare_on(name: &str, module: &Module, batch: usize, inputs: &[Tensor]) {
+/// This processor, and others whose kernels it can run.
+fn processors() -> Vec<Machine> {
     let Machine::Cpu { cores, quads, tables } = processor() else { unreachable!("a processor is none") };
     let all = [(quads, tables), (quads, false), (8, false), (0, false)];
     let able = all.iter().enumerate().filter(|(i, machine)| machine.0 <= quads && !all[..*i].contains(machine));
-    for machine in able.map(|(_, &(quads, tables))| Machine::Cpu { cores, quads, tables }) {
-        let session = Session::on_processor(module, batch, machine).unwrap();
-        run_session(module, inputs, batch, &session, |launch, mismatch| {
-            assert_eq!(mismatch, None, "{name} {}{} for {machine:?}", launch.kernel, launch.blueprint);
-        })
-        .unwrap();
-    }
+    able.map(|(_, &(quads, tables))| Machine::Cpu { cores, quads, tables }).collect()
+}
+
+/// Every result on a batch of the kernels that are made for a processor equals the interpreter's.
+fn compare_on(machine: Machine, name: &str, module: &Module, batch: usize, inputs: &[Tensor]) {
+    let session = Session::on_processor(module, batch, machine).unwrap();
+    run_session(module, inputs, batch, &session, |launch, mismatch| {
+        assert_eq!(mismatch, None, "{name} {}{} for {machine:?}", launch.kernel, launch.blueprint);
+    })
+    .unwrap();
 }
 
 /// The instructions that a processor has are used: without, every other test of this file would pass, too.
@@ -128,7 +133,15 @@ fn unfused_int8() {
 /// Random programs: ops on shapes, widths and types that no model has.
 #[test]
 fn random_programs_are_exact() {
-    let kernels = random_programs(0..250, |name, module, inputs| compare_on(name, module, 1, inputs));
+    // Each on this processor and on one of the others.
+    let (own, others) = (processors()[0], &processors()[1..]);
+    let mut others = others.iter().cycle();
+    let kernels = random_programs(0..250, |name, module, inputs| {
+        compare_on(own, name, module, 1, inputs);
+        if let Some(&other) = others.next() {
+            compare_on(other, name, module, 1, inputs);
+        }
+    });
     for fused in ["norm_linear", "linear_residual", "mlp", "window_attention", "linear_norm", "head"] {
         assert!(kernels.contains(fused), "{fused} is in no program: {kernels:?}");
     }

@@ -6,6 +6,8 @@ use crate::{
 };
 use serde_json::{Value as Json, json};
 use std::{fs, path::Path};
+use swint_compiler::plan::Machine;
+use swint_runtime::device::processor;
 
 #[path = "../../runtime/report/tests/report/chromium.rs"]
 mod chromium;
@@ -84,8 +86,9 @@ fn the_bundled_model_has_a_page() {
     let more = ["--reference", &float, "--input", &images, "--limit", "4", "--bench", &bench];
     succeed(&[&["report", &compiled, "-o", &page, "--batch", "2", "--measure", "cpu"], &more[..]].concat());
     let html = fs::read_to_string(&page).unwrap();
-    for part in
-        ["as measured on the CPU", "onnxruntime 1.0", "4 inputs", "by pairs[", "i16[2,16,16,32]", "layers.2.blocks.1"]
+    let Machine::Cpu { quads, .. } = processor() else { unreachable!("a processor is none") };
+    let made = if quads > 0 { "by quads[" } else { "by pairs[" };
+    for part in ["as measured on the CPU", "onnxruntime 1.0", "4 inputs", made, "i16[2,16,16,32]", "layers.2.blocks.1"]
     {
         assert!(html.contains(part), "{part}");
     }

@@ -112,15 +112,14 @@ pub(crate) fn attention(kernel: &Kernel, blueprint: Windows, items: usize, work:
     let first = if masks > 0 { 3 } else { 2 };
     let i = |offset: usize| first + offset;
     let mask = if masks > 0 { 2 } else { 1 };
+    let p = Window { heads, tokens, channels, masks, range, narrow };
     if blueprint.quads {
-        let p = windows::Window { heads, tokens, channels, masks, range, narrow };
         return with_elem!(to, [I16 => i16, I8 => i8, U8 => u8], Y => kernel!(
             target, work, windows::attention::Attention<Y>, items: items, block: block, sizes: [],
             buffers: [0, 0, 1, mask, i(0), i(1), i(3), i(4), i(5)],
             scalars: [tokens as u32, (channels / 4) as u32, tokens.div_ceil(4) as u32], comptime: [p]
         ));
     }
-    let p = Window { heads, tokens, channels, masks, range, narrow };
     with_elem!(to, [I16 => i16, I8 => i8, U8 => u8], Y => kernel!(
         target, work, window::attention::Attention<Y>,
         items: items, block: block, sizes: [],

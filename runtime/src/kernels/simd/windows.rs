@@ -1,6 +1,7 @@
 //! Window attention of a head on bytes: four queries at a time, keys and values packed once as the weights of two matrix products.
 
 use super::{
+    attention::Window,
     fixed::{requantize, upper},
     ops::{Bytes, dot, look_up},
     sums::{ROWS, sums},
@@ -22,23 +23,6 @@ type Unsigned = Vector<u32, Const<LANES>>;
 /// Channels of a head, or probabilities.
 type Sixteen = Vector<u8, Const<LANES>>;
 
-/// Everything about an attention that shapes its code.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub(crate) struct Window {
-    /// Heads.
-    pub heads: usize,
-    /// Tokens of a window.
-    pub tokens: usize,
-    /// Channels of a head.
-    pub channels: usize,
-    /// Masks; 0 where there are none.
-    pub masks: usize,
-    /// The range of results.
-    pub range: (i32, i32),
-    /// Whether the requantization of results needs the upper half of a 64-bit product only.
-    pub narrow: bool,
-}
-
 impl Window {
     /// Vectors of keys whose sums are in registers at the same time, and how often a query has them.
     fn panels(&self) -> (usize, usize) {
@@ -48,18 +32,18 @@ impl Window {
     }
 
     /// Vectors of keys.
-    fn keys(&self) -> usize {
+    fn slots(&self) -> usize {
         Windows::slots(self.tokens) / LANES
     }
 
     /// Vectors of a head's channels.
-    fn vectors(&self) -> usize {
+    fn sixteens(&self) -> usize {
         self.channels / LANES
     }
 
     /// Vectors of a third of the channels of all heads: q, k or v.
-    fn third(&self) -> usize {
-        self.heads * self.vectors()
+    fn all_sixteens(&self) -> usize {
+        self.heads * self.sixteens()
     }
 
     /// The product with keys or values of so many vectors.
@@ -91,7 +75,7 @@ pub(crate) fn attention<Y: Int>(
     #[comptime] per_unit: u32,
 ) {
     let (tokens, channel_words, token_words) = (tokens as usize, channel_words as usize, token_words as usize);
-    let (third, channels, slots) = comptime!((p.third(), p.vectors(), p.keys()));
+    let (third, channels, slots) = comptime!((p.all_sixteens(), p.sixteens(), p.slots()));
     let (vectors, panels) = comptime!(p.panels());
     let panel = comptime!(vectors * (1 + p.channels / 4));
     let mut keys = Array::<Vector<i8, Const<64>>>::new(comptime!(panels * panel));
@@ -212,7 +196,10 @@ fn turn_keys(
                 #[unroll]
                 for lane in 0..LANES {
                     let key = comptime!(((part * vectors + v) * LANES + lane).min(p.tokens - 1));
-                    four.insert(lane, words[(start + comptime!(key * 3 * p.third())) * comptime!(LANES / 4) + c]);
+                    four.insert(
+                        lane,
+                        words[(start + comptime!(key * 3 * p.all_sixteens())) * comptime!(LANES / 4) + c],
+                    );
                 }
                 let four = Vector::<i8, Const<64>>::reinterpret(four);
                 all = dot::<Const<LANES>, Const<64>>(all, Bytes::new(1u8), four);
@@ -232,7 +219,7 @@ fn turn_values(
     token_words: usize,
     #[comptime] p: Window,
 ) {
-    let (channels, stride) = comptime!((p.vectors(), 3 * p.third()));
+    let (channels, stride) = comptime!((p.sixteens(), 3 * p.all_sixteens()));
     #[unroll]
     for v in 0..channels {
         values[v] = Vector::new(0i8);
