@@ -432,6 +432,43 @@ fn no_way_of_making_an_mlp_spills() {
     }
 }
 
+/// A patch embedding of so many channels, of one picture.
+fn patch_embedding(n: usize, side: usize) -> String {
+    let patches = side / 4;
+    format!(
+        "graph @embed(%x: u8<0.01>[1,{side},{side},3]) -> i16<0.001>[1,{patches},{patches},{n}] {{
+  const @w : i8<0.01>[{n},48]
+  const @c : i32<0.0001>[{n}]
+  const @g : i16<0.0009765625>[{n}]
+  const @b : i32<9.5367431640625e-7>[{n}]
+  %0 = patch_embed %x, @w, @c, @g, @b {{block = 4, linear = 0.001, eps = 1e-5, scale = 0.001}} : i16<0.001>[1,{patches},{patches},{n}]
+  return %0
+}}
+"
+    )
+}
+
+/// A lane has a quarter of the sums of two patches, and constants only when it needs them: 192 channels are those of Swin-L, 256 the most that
+/// are made so.
+#[test]
+fn no_patch_embedding_spills() {
+    let Ok(tools) = Tools::find() else {
+        assert!(std::env::var_os("SWINT_PTXAS").is_none(), "tools that are named must be there");
+        return;
+    };
+    for (name, n) in ["sm_89", "sm_90a"].into_iter().flat_map(|name| [96, 128, 192, 256].map(|n| (name, n))) {
+        let target = Target::from_name(name).unwrap();
+        let graph = swint_ir::text::read("embed.ir", &patch_embedding(n, 224)).unwrap().0;
+        let weights = swint_ir::random::weights(&graph, 1);
+        let plan = plan_for(&graph, &weights, Some(target.sm.machine()), &Choices::new()).unwrap().1;
+        let kernel = &report(&plan, target, &tools).unwrap()[0];
+        let Resources { stack, spill_stores, spill_loads, .. } = kernel.resources;
+        assert_eq!((stack, spill_stores, spill_loads, kernel.code.ldl, kernel.code.stl), (0, 0, 0, 0, 0), "{name} {n}");
+        assert!(kernel.code.imma > 0 && kernel.code.float.is_empty(), "{name} {n}");
+        assert_eq!(kernel.code.stores[..4], [0; 4], "{name} {n}");
+    }
+}
+
 /// Swin-T: every kernel is on tensor cores, without a float or a spill, at one picture and at 32.
 #[test]
 fn swin_tiny_is_on_tensor_cores() {

@@ -9,7 +9,7 @@ use swint_compiler::{
     pipeline::{Activation, Options, Precision},
     plan::{Blueprint, Choices, Gemm, Kernel, plan_for},
 };
-use swint_ir::{Module, Tensor};
+use swint_ir::{Module, Tensor, random};
 use swint_runtime::{
     inputs::stack,
     offline::Sm,
@@ -191,6 +191,60 @@ fn products_are_exact_in_many_tiles() {
     some("two warps of rows", |gemm| gemm.row_warps == 2);
     some("several splits", |gemm| gemm.splits > 1);
     some("stages", |gemm| gemm.stages > 1);
+}
+
+/// Runs a text of one op in the simulator, on random values, in some of the ways that it may be made: exact, and without a fault.
+fn one_is_exact(name: &str, ir: &str, ways: usize, mut observe: impl FnMut(&Simulated<'_>)) {
+    let graph = swint_ir::text::read("one.ir", ir).unwrap().0;
+    let module = Module { weights: random::weights(&graph, 3), graph };
+    let inputs = random::inputs(&module.graph, &mut random::Rng::with_seed(5));
+    let machine = Sm::from_name("sm_90").unwrap().machine();
+    let plan = plan_for(&module.graph, &module.weights, Some(machine), &Choices::new()).unwrap().1;
+    assert_eq!(plan.launches.len(), 1, "{name}");
+    let launch = &plan.launches[0];
+    assert_ne!(launch.options, [Blueprint::Plain], "{name}");
+    for option in launch.options.iter().take(ways) {
+        let choices = [(launch.key(), *option)].into();
+        launches_are_exact(&format!("{name}{option}"), &module, (1, &inputs), "sm_90", &choices, &mut observe);
+    }
+}
+
+/// Accesses of global memory in a kernel's text that begin with `name` and have not 16 bytes, but for those of one word, which constants
+/// and tables have.
+fn narrower<'a>(run: &'a Simulated<'_>, name: &str) -> Vec<&'a str> {
+    let narrow = |line: &&str| line.starts_with(name) && !line.contains(".v4.") && !line.contains("_param_");
+    run.ptx.text.lines().map(str::trim).filter(narrow).collect()
+}
+
+/// Patch embeddings of all widths that lanes have registers for, blocks and alignments of lines.
+#[test]
+fn patch_embeddings_are_exact_in_every_width() {
+    for (n, block, height, width) in [
+        (32, 2, 6, 10),
+        (96, 4, 8, 64),
+        (96, 4, 12, 224),
+        (128, 4, 20, 36),
+        (192, 4, 8, 72),
+        (256, 1, 3, 7),
+        (256, 4, 16, 20),
+    ] {
+        let (rows, columns, k) = (height / block, width / block, block * block * 3);
+        let ir = format!(
+            "graph @embed(%x: u8<0.01>[1,{height},{width},3]) -> i16<0.001>[1,{rows},{columns},{n}] {{
+  const @w : i8<0.01>[{n},{k}]
+  const @c : i32<0.0001>[{n}]
+  const @g : i16<0.0009765625>[{n}]
+  const @b : i32<9.5367431640625e-7>[{n}]
+  %0 = patch_embed %x, @w, @c, @g, @b {{block = {block}, linear = 0.001, eps = 1e-5, scale = 0.001}} : i16<0.001>[1,{rows},{columns},{n}]
+  return %0
+}}
+"
+        );
+        one_is_exact(&format!("{n} channels, {height}x{width}"), &ir, 4, |run| {
+            assert!(matches!(run.launch.blueprint, Blueprint::Embed(_)), "{n}");
+            assert_eq!(narrower(run, "st.global"), [""; 0], "{n}");
+        });
+    }
 }
 
 /// Each kernel of an integer model with one kind of instruction changed: the result is wrong, or there is a finding.

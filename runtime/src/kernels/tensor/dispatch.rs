@@ -133,7 +133,7 @@ pub(crate) fn embed(kernel: &Kernel, blueprint: Embed, items: usize, target: Tar
     macro_rules! embed {
         ($a:ty, $e:ty) => {
             kernel!(
-                @launch target, patches::embed::Embed<$a, $e>, count: count, dim: dim, sizes: [4],
+                @launch target, patches::embed::Embed<$a, $e>, count: count, dim: dim, sizes: [],
                 buffers: [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10], scalars: [epsilon, items as u32], comptime: [p]
             )
         };

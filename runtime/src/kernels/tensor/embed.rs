@@ -4,11 +4,11 @@
 //! fragments, and a LayerNorm's sums are those of four lanes.
 
 use super::{
-    epilogue::{Four, of_columns, store},
+    epilogue::Four,
     fixed,
-    fragment::{LANES, Words, halves, multiply, zeros},
+    fragment::{LANES, Words, halves, multiply, pair, zeros},
 };
-use crate::kernels::integer::{chunk_start, normalised, row_norm};
+use crate::kernels::integer::{RowNorm, chunk_start, normalised, row_norm};
 use cubecl::prelude::*;
 use swint_compiler::plan::{Embed, Rows};
 
@@ -60,7 +60,7 @@ fn pixels<E: Int>(x: &[E], map: &[i32], row: usize, from: usize, #[comptime] p: 
 /// `y = qlayer_norm(requantize(patches · weights + bias))` in 16 bits; a warp takes 16 patches. Inputs as the specification has them.
 #[cube(launch_unchecked)]
 #[allow(clippy::too_many_arguments)]
-pub(crate) fn embed<A: Int, E: Int, S: Size>(
+pub(crate) fn embed<A: Int, E: Int>(
     x: &[E],
     w: &[Words],
     bias: &[Four],
@@ -71,7 +71,7 @@ pub(crate) fn embed<A: Int, E: Int, S: Size>(
     norm_mantissa: &[i32],
     norm_shift: &[i32],
     map: &[i32],
-    y: &mut [Vector<u32, S>],
+    y: &mut [Words],
     epsilon: i64,
     rows: u32,
     #[comptime] p: Patches,
@@ -104,51 +104,73 @@ pub(crate) fn embed<A: Int, E: Int, S: Size>(
         }
     }
 
+    // Constants of four columns at a time, for both of a lane's rows: those of all columns would be three registers each, beside two sums.
     let column = t * each;
-    let (bias, mantissas) =
-        (of_columns(bias, column, comptime!(each / 4)), of_columns(mantissas, column, comptime!(each / 4)));
-    let shifts = of_columns(shifts, column, comptime!(each / 4));
+    let (mantissa, shift) = (norm_mantissa[0], norm_shift[0]);
+    let mut totals = Array::<i32>::new(2usize);
+    let mut squares = Array::<i64>::new(2usize);
     #[unroll]
     for half in 0..2usize {
-        let mut q = Array::<i32>::new(each);
-        let mut sum = 0i32;
-        let mut squares = 0i64;
+        totals[half] = 0i32;
+        squares[half] = 0i64;
+    }
+    #[unroll]
+    for c in 0..comptime!(each / 2) {
+        let four = column / 4 + comptime!(c / 2);
+        let (biases, mantissas, shifts) = (bias[four], mantissas[four], shifts[four]);
+        let tile = sums.index_mut(c);
         #[unroll]
-        for c in 0..each {
-            let (four, at) = comptime!((c / 4, c % 4));
-            let acc = sums.index(comptime!(c / 2))[half].extract(comptime!(c % 2)) + bias[four].extract(at);
-            let (mantissa, shift) = (mantissas[four].extract(at), shifts[four].extract(at));
-            let value = fixed::requantize(acc, mantissa, shift, comptime!(p.blueprint.narrow), -32768i32, 32767i32);
-            sum += value;
-            squares += i64::cast_from(value) * i64::cast_from(value);
-            q[c] = value;
+        for half in 0..2usize {
+            let mut values = Vector::<i32, Const<2>>::empty();
+            #[unroll]
+            for e in 0..2usize {
+                let at = comptime!(c % 2 * 2 + e);
+                let acc = tile[half].extract(e) + biases.extract(at);
+                let (mantissa, shift) = (mantissas.extract(at), shifts.extract(at));
+                let value = fixed::requantize(acc, mantissa, shift, comptime!(p.blueprint.narrow), -32768i32, 32767i32);
+                totals[half] += value;
+                squares[half] += i64::cast_from(value) * i64::cast_from(value);
+                values.insert(e, value);
+            }
+            tile[half] = values;
         }
+    }
+    #[unroll]
+    for bit in 0..2u32 {
         #[unroll]
-        for bit in 0..2u32 {
-            sum += plane_shuffle_xor(sum, comptime!(1u32 << bit));
-            squares += plane_shuffle_xor(squares, comptime!(1u32 << bit));
+        for half in 0..2usize {
+            totals[half] += plane_shuffle_xor(totals[half], comptime!(1u32 << bit));
+            squares[half] += plane_shuffle_xor(squares[half], comptime!(1u32 << bit));
         }
-        let norm = row_norm(sum, squares, epsilon, comptime!(p.n));
+    }
+    let mut norms = Sequence::<RowNorm>::new();
+    #[unroll]
+    for half in 0..2usize {
+        norms.push(row_norm(totals[half], squares[half], epsilon, comptime!(p.n)));
+    }
+    #[unroll]
+    for v in 0..comptime!(each / 8) {
+        let gammas = gamma[column / 8 + v];
         #[unroll]
-        for v in 0..comptime!(each / 8) {
-            let gammas = gamma[column / 8 + v];
+        for half in 0..2usize {
+            let norm = norms.index(half);
+            let mut words = Words::empty();
             #[unroll]
             for i in 0..4usize {
                 let (g0, g1) = halves(gammas.extract(i));
                 let betas = beta[column / 4 + comptime!(2 * v + i / 2)];
-                let c = comptime!(8 * v + 2 * i);
-                let d = comptime!(c + 1);
                 let (b0, b1) = (betas.extract(comptime!(i % 2 * 2)), betas.extract(comptime!(i % 2 * 2 + 1)));
-                let (mantissa, shift) = (norm_mantissa[0], norm_shift[0]);
-                let y0 = normalised(&norm, q[c], i16::cast_from(g0), b0, comptime!(p.n));
-                let y1 = normalised(&norm, q[d], i16::cast_from(g1), b1, comptime!(p.n));
-                q[c] = fixed::requantize(y0, mantissa, shift, comptime!(p.blueprint.narrow), -32768i32, 32767i32);
-                q[d] = fixed::requantize(y1, mantissa, shift, comptime!(p.blueprint.narrow), -32768i32, 32767i32);
+                let values = sums.index(comptime!(4 * v + i))[half];
+                let y0 = normalised(norm, values.extract(0usize), i16::cast_from(g0), b0, comptime!(p.n));
+                let y1 = normalised(norm, values.extract(1usize), i16::cast_from(g1), b1, comptime!(p.n));
+                let y0 = fixed::requantize(y0, mantissa, shift, comptime!(p.blueprint.narrow), -32768i32, 32767i32);
+                let y1 = fixed::requantize(y1, mantissa, shift, comptime!(p.blueprint.narrow), -32768i32, 32767i32);
+                words.insert(i, pair(y0, y1));
             }
-        }
-        let row = first + comptime!(8 * half);
-        if row < rows {
-            store::<S>(&q, y, row * comptime!(p.n) + column, each, 2usize, 4usize);
+            let row = first + comptime!(8 * half);
+            if row < rows {
+                y[(row * comptime!(p.n) + column) / 8 + v] = words;
+            }
         }
     }
 }
