@@ -247,6 +247,37 @@ fn patch_embeddings_are_exact_in_every_width() {
     }
 }
 
+/// Heads of all numbers of classes: those of a lane are one store if an image's results begin where such a store may.
+#[test]
+fn heads_are_exact_for_every_number_of_classes() {
+    for (classes, elem, store) in [
+        (1000, "i16", "st.global.v4."),
+        (40, "i8", "st.global.v2."),
+        (20, "i16", "st.global.v2."),
+        (20, "u8", "st.global.b32"),
+        (10, "i16", "st.global.b32"),
+        (10, "i8", "st.global.b8"),
+        (7, "i16", "st.global.b16"),
+    ] {
+        let ir = format!(
+            "graph @head(%x: i16<0.001>[1,3,5,96]) -> {elem}<0.01>[1,{classes}] {{
+  const @g : i16<0.0009765625>[96]
+  const @b : i32<9.5367431640625e-7>[96]
+  const @w : i8<0.01>[{classes},96]
+  const @c : i32<0.0005>[{classes}]
+  %0 = head %x, @g, @b, @w, @c {{eps = 1e-5, norm = 0.001, mean = 0.05, elem = {elem}, scale = 0.01}} : {elem}<0.01>[1,{classes}]
+  return %0
+}}
+"
+        );
+        one_is_exact(&format!("{classes} classes"), &ir, 5, |run| {
+            let stores = run.ptx.text.lines().map(str::trim).filter(|line| line.starts_with("st.global"));
+            let stores: Vec<&str> = stores.collect();
+            assert!(!stores.is_empty() && stores.iter().all(|line| line.starts_with(store)), "{classes} {stores:?}");
+        });
+    }
+}
+
 /// Each kernel of an integer model with one kind of instruction changed: the result is wrong, or there is a finding.
 #[test]
 fn a_changed_instruction_is_caught() {

@@ -305,7 +305,7 @@ pub(crate) fn attention<S: Size>(
                 let at = (window * tokens + row) * comptime!(8 * third)
                     + head * comptime!(p.channels)
                     + t * comptime!(2 * columns);
-                store::<S>(&q, y, at, comptime!(2 * columns), 1usize, comptime!(p.words()));
+                store::<u32, S>(&q, y, at, comptime!(2 * columns), 1usize, comptime!(p.words()));
             }
         }
     }

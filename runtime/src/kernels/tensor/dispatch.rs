@@ -151,12 +151,23 @@ pub(crate) fn embed(kernel: &Kernel, blueprint: Embed, items: usize, target: Tar
 /// The head of `items` images.
 pub(crate) fn head(kernel: &Kernel, blueprint: Head, items: usize, target: Target<'_>) {
     let Kernel::Head { tokens, k, n, epsilon, to, .. } = *kernel else { unreachable!("{kernel} is no head") };
-    let p = Classes { blueprint, k, n, range: range(to) };
+    let p = Classes { blueprint, k, n, range: range(to), bytes: to.bytes() };
+    let (together, words) = (p.together(), p.words());
     let count = CubeCount::Static((items * blueprint.splits) as u32, 1, 1);
     let dim = CubeDim::new_1d(blueprint.warps as u32 * 32);
-    with_elem!(to, [I16 => i16, I8 => i8, U8 => u8], Y => kernel!(
-        @launch target, classes::head::Head<Y>, count: count, dim: dim, sizes: [],
-        buffers: [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11], scalars: [epsilon, tokens as u32, k.div_ceil(32) as u32],
-        comptime: [p]
-    ))
+    macro_rules! head {
+        ($y:ty) => {
+            kernel!(
+                @launch target, classes::head::Head<$y>, count: count, dim: dim, sizes: [together.min(4), words.max(1)],
+                buffers: [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11],
+                scalars: [epsilon, tokens as u32, k.div_ceil(32) as u32], comptime: [p]
+            )
+        };
+    }
+    match to {
+        _ if words > 0 => head!(u32),
+        Elem::I16 => head!(i16),
+        Elem::I8 => head!(i8),
+        _ => head!(u8),
+    }
 }
