@@ -216,6 +216,49 @@ fn narrower<'a>(run: &'a Simulated<'_>, name: &str) -> Vec<&'a str> {
     run.ptx.text.lines().map(str::trim).filter(narrow).collect()
 }
 
+/// Windows of all numbers of tiles and steps, an odd one of either and one that is not full; with masks and without. Queries, keys, values and
+/// results move 16 bytes at a time, and what is on the chip is read without conflicts (`moves_little`).
+#[test]
+fn attention_is_exact_in_every_geometry() {
+    for (tokens, head, masks) in [
+        (4, 32, 0),
+        (9, 16, 2),
+        (16, 32, 0),
+        (25, 16, 0),
+        (36, 32, 4),
+        (49, 32, 0),
+        (49, 16, 2),
+        (64, 32, 2),
+        (81, 16, 0),
+        (100, 32, 0),
+        (121, 32, 2),
+        (144, 32, 4),
+        (144, 16, 0),
+        (160, 32, 0),
+    ] {
+        let (qkv, channels) = (6 * head, 2 * head);
+        let (mask, operand) = match masks {
+            0 => (String::new(), ""),
+            n => (format!("  const @mask : i32<0.0005>[{n},{tokens},{tokens}]\n"), ", @mask"),
+        };
+        let ir = format!(
+            "graph @attention(%qkv: i8<0.05>[4,{tokens},{qkv}]) -> i8<0.02>[4,{tokens},{channels}] {{
+  const @bias : i32<0.0005>[2,{tokens},{tokens}]
+{mask}  %0 = window_attention %qkv, @bias{operand} {{heads = 2, factor = 0.2, elem = i8, scale = 0.02}} : i8<0.02>[4,{tokens},{channels}]
+  return %0
+}}
+"
+        );
+        one_is_exact(&format!("{tokens} tokens, {head} channels"), &ir, 2, |run| {
+            assert!(matches!(run.launch.blueprint, Blueprint::Attention(_)), "{tokens} {head}");
+            assert_eq!(narrower(run, "st.global"), [""; 0], "{tokens} {head}");
+            // Those of one word are the table of powers, and what all lanes have in common.
+            let pairs = narrower(run, "ld.global").into_iter().filter(|line| line.contains(".v2."));
+            assert_eq!(pairs.collect::<Vec<_>>(), [""; 0], "{tokens} {head}");
+        });
+    }
+}
+
 /// Patch embeddings of all widths that lanes have registers for, blocks and alignments of lines.
 #[test]
 fn patch_embeddings_are_exact_in_every_width() {

@@ -118,7 +118,7 @@ pub(crate) fn attention(kernel: &Kernel, blueprint: Attention, items: usize, tar
     let first = if masks > 0 { 3 } else { 2 };
     let i = |offset: usize| first + offset;
     kernel!(
-        @launch target, window::attention::Attention<>, count: count, dim: dim, sizes: [p.words()],
+        @launch target, window::attention::Attention<>, count: count, dim: dim, sizes: [p.vectors()],
         buffers: [0, 1, if masks > 0 { 2 } else { 1 }, i(0), i(1), i(3), i(4), i(5)],
         scalars: [windows as u32], comptime: [p]
     )
