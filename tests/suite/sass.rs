@@ -469,6 +469,44 @@ fn no_patch_embedding_spills() {
     }
 }
 
+/// Windows of all numbers of tiles, whether a cube has one or some: as many cubes as are asked for have registers.
+#[test]
+fn no_window_attention_spills() {
+    let Ok(tools) = Tools::find() else {
+        assert!(std::env::var_os("SWINT_PTXAS").is_none(), "tools that are named must be there");
+        return;
+    };
+    for (tokens, head) in
+        [(4, 32), (16, 16), (36, 32), (49, 32), (64, 32), (81, 32), (100, 16), (121, 32), (144, 32), (160, 32)]
+    {
+        let (qkv, channels) = (6 * head, 2 * head);
+        let ir = format!(
+            "graph @attention(%qkv: i8<0.05>[4,{tokens},{qkv}]) -> i8<0.02>[4,{tokens},{channels}] {{
+  const @bias : i32<0.0005>[2,{tokens},{tokens}]
+  const @mask : i32<0.0005>[4,{tokens},{tokens}]
+  %0 = window_attention %qkv, @bias, @mask {{heads = 2, factor = 0.2, elem = i8, scale = 0.02}} : i8<0.02>[4,{tokens},{channels}]
+  return %0
+}}
+"
+        );
+        let graph = swint_ir::text::read("attention.ir", &ir).unwrap().0;
+        let weights = swint_ir::random::weights(&graph, 1);
+        for name in ["sm_89", "sm_90a"] {
+            let target = Target::from_name(name).unwrap();
+            let planned = |choices: &Choices| plan_for(&graph, &weights, Some(target.sm.machine()), choices).unwrap().1;
+            let launch = planned(&Choices::new()).launches[0].clone();
+            for way in launch.options.iter().take(2) {
+                let plan = planned(&[(launch.key(), *way)].into());
+                let kernel = &report(&plan, target, &tools).unwrap()[0];
+                let Resources { stack, spill_stores, spill_loads, .. } = kernel.resources;
+                assert_eq!((stack, spill_stores, spill_loads), (0, 0, 0), "{name} {tokens}{way}");
+                assert!(kernel.code.imma > 0 && kernel.code.float.is_empty(), "{name} {tokens}{way}");
+                assert_eq!((kernel.code.loads[3], &kernel.code.stores[..4]), (0, &[0; 4][..]), "{name} {tokens}{way}");
+            }
+        }
+    }
+}
+
 /// Swin-T: every kernel is on tensor cores, without a float or a spill, at one picture and at 32.
 #[test]
 fn swin_tiny_is_on_tensor_cores() {
@@ -505,12 +543,13 @@ fn swin_tiny_is_on_tensor_cores() {
                 if entry.starts_with("gemm") {
                     assert!(of("loads", 4) >= 8, "{batch} {kernel}");
                 }
-                // Queries, keys and values once each, and the biases of 49 keys; of one word are the table and constants.
+                // Queries, keys and values once each, and the biases of 49 keys; of one word are the table and constants. What
+                // windows have in common is not kept in registers that other warps could have.
                 if entry.starts_with("attention") {
-                    assert!(
-                        of("loads", 4) >= 3 + 7 && of("loads", 2) == all("loads") - of("loads", 4),
-                        "{batch} {kernel}"
-                    );
+                    assert!(of("loads", 4) >= 3 + 7, "{batch} {kernel}");
+                    assert_eq!(of("loads", 2), all("loads") - of("loads", 4), "{batch} {kernel}");
+                    let least = if target["target"] == "sm_89" { 16 } else { 28 };
+                    assert!(count("warps") >= least, "{batch} {kernel}");
                 }
             }
         }

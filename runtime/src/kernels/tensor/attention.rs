@@ -50,7 +50,7 @@ impl Window {
     }
 
     /// Words between two channels on the chip: as in a matrix product, eight of them lie in different banks, here or, with two steps, by
-    /// [`place_of_step`].
+    /// [`moved`].
     fn pitch(&self) -> usize {
         if self.steps() == 2 { 16 } else { 8 * (self.steps() | 1) }
     }
@@ -74,15 +74,15 @@ fn place_of_values(key: usize, #[comptime] p: Window) -> usize {
     key ^ ((key >> bit as usize) & 1)
 }
 
-/// Where on the chip the words of a step are of the channel that is column `g` of fragment `f`. Two steps are 16 words, so that channels would meet
-/// every other one: of half of them the steps change places. So do two columns in half of the fragments, for those that turn values.
+/// By how much the words of channel `g` of a fragment are moved on the chip. Two steps are 16 words, so that channels would meet every other one: of
+/// half of them the steps have changed places, and this is what is beside the first.
 #[cube]
-fn place_of_step(f: usize, g: usize, step: usize, #[comptime] p: Window) -> usize {
-    let mut group = step;
+fn moved(g: usize, #[comptime] p: Window) -> usize {
+    let mut words = 0usize.runtime();
     if comptime!(p.steps() == 2) {
-        group = step ^ ((g >> 1) & 1);
+        words = (g >> 1) % 2 * 8;
     }
-    (f * 8 + (g ^ (f >> 1))) * comptime!(p.pitch()) + group * 8
+    words
 }
 
 /// What a lane takes of a warp's 16 rows of queries, keys and values: 16 bytes of each. Rows past the window's end are its last one: scores
@@ -118,7 +118,7 @@ fn keep(held: &Array<Words>, chip: &mut Shared<[Words]>, warp: usize, lane: usiz
 #[cube]
 fn turn_values(chip: &Shared<[Words]>, values: &mut Shared<[One]>, #[comptime] p: Window) {
     let vectors = comptime!(p.vectors());
-    let (quads, units) = comptime!((4 * vectors, 32 * p.warps()));
+    let (quads, units, pitch) = comptime!((4 * vectors, 32 * p.warps(), p.pitch()));
     let tasks = comptime!(8 * p.steps() * quads);
     let words = chip.with_vector_size::<Const<1>>();
     #[unroll]
@@ -132,12 +132,18 @@ fn turn_values(chip: &Shared<[Words]>, values: &mut Shared<[One]>, #[comptime] p
             if comptime!(p.warps() % 2 == 1) {
                 first = select(first < comptime!(16 * p.warps()), first, first - 16);
             }
+            // Of what follows each other, addresses differ by what is known, and need no registers of their own.
+            let row = place_of_values(first, p);
+            let (even, odd) = (row * quads + quad, (row ^ 1) * quads + quad);
             let mut held = Array::<u32>::new(4usize);
             #[unroll]
             for k in 0..4usize {
-                let row = place_of_values(first + comptime!(k / 2 * 8 + k % 2), p);
-                held[k] = words[comptime!(8 * p.all()) + row * quads + quad].extract(0usize);
+                let at = if comptime!(k % 2 == 0) { even } else { odd };
+                held[k] = words[at + comptime!(8 * p.all() + k / 2 * 8 * quads)].extract(0usize);
             }
+            // The channel is column g of fragment f, as weights are packed: f = quad % vectors * 2 + c / 2, g = quad / vectors * 2 + c % 2.
+            let g = quad / vectors * 2;
+            let to = (quad % vectors * 16 + g) * pitch + ((step * 8) ^ moved(g, p)) + t * 2 + b;
             #[unroll]
             for c in 0..4usize {
                 let bits = comptime!(c as u32 * 8);
@@ -146,10 +152,8 @@ fn turn_values(chip: &Shared<[Words]>, values: &mut Shared<[One]>, #[comptime] p
                 for k in 0..4usize {
                     keys[k] = i32::cast_from(held[k] >> bits);
                 }
-                // The channel is column g of fragment f, as weights are packed.
-                let f = quad % vectors * 2 + comptime!(c / 2);
-                let g = quad / vectors * 2 + comptime!(c % 2);
-                values[place_of_step(f, g, step, p) + t * 2 + b] = One::new(word(keys[0], keys[1], keys[2], keys[3]));
+                values[to + comptime!((c / 2 * 8 + c % 2) * pitch)] =
+                    One::new(word(keys[0], keys[1], keys[2], keys[3]));
             }
         }
     }
@@ -297,6 +301,9 @@ pub(crate) fn attention<S: Size>(
 
     let biases = (head * comptime!(p.warps()) + warp) * comptime!(frags * 32) + lane;
     let upper = warp * 16 + g;
+    // Where a lane's values are, eight bytes each, in the first step, and in the second if there are two.
+    let own = g * comptime!(p.pitch() / 2) + t;
+    let (first_step, second) = (own + moved(g, p) / 2, own + (4 - moved(g, p) / 2));
     for window in first..end {
         let held = load(qkv, window, start, warp, lane, p);
         keep(&held, &mut chip, warp, lane, p);
@@ -338,8 +345,9 @@ pub(crate) fn attention<S: Size>(
             let a_lower = probabilities(&scores, 1usize, step, frags);
             #[unroll]
             for c in 0..columns {
-                let at = place_of_step(c, g, step, p) + t * 2;
-                let b = values.with_vector_size::<Const<2>>()[at / 2];
+                let at = if comptime!(step == 1 && p.steps() == 2) { second } else { first_step };
+                let beyond = comptime!(c * 4 * p.pitch() + if p.steps() == 2 { 0 } else { step * 4 });
+                let b = values.with_vector_size::<Const<2>>()[at + beyond];
                 multiply::<u8>(a_upper, a_lower, b.extract(0usize), b.extract(1usize), results.index_mut(c));
             }
         }
