@@ -100,7 +100,7 @@ impl Backend for Loaded {
         Ok((split, Clock::Host))
     }
 
-    fn read(&self, plan: &Plan, buffer: Buffer) -> Result<Vec<u8>, ExecError> {
+    fn read(&mut self, plan: &Plan, buffer: Buffer) -> Result<Vec<u8>, ExecError> {
         // The bytes may be the device's own memory: they are copied before the next launch.
         Ok(self.client.read_one(self.handle(plan, buffer)).map_err(failed)?.to_vec())
     }
