@@ -193,19 +193,22 @@ fn products_are_exact_in_many_tiles() {
     some("stages", |gemm| gemm.stages > 1);
 }
 
-/// Runs a text of one op in the simulator, on random values, in some of the ways that it may be made: exact, and without a fault.
-fn one_is_exact(name: &str, ir: &str, ways: usize, mut observe: impl FnMut(&Simulated<'_>)) {
+/// Runs a text of one op in the simulator, on a batch of random values, in some of the ways that it may be made: exact, and without a fault.
+fn one_is_exact(name: &str, ir: &str, batch: usize, ways: usize, mut observe: impl FnMut(&Simulated<'_>)) {
     let graph = swint_ir::text::read("one.ir", ir).unwrap().0;
     let module = Module { weights: random::weights(&graph, 3), graph };
-    let inputs = random::inputs(&module.graph, &mut random::Rng::with_seed(5));
+    let mut rng = random::Rng::with_seed(5);
+    let all: Vec<Tensor> = (0..batch).map(|_| random::inputs(&module.graph, &mut rng).remove(0)).collect();
     let machine = Sm::from_name("sm_90").unwrap().machine();
-    let plan = plan_for(&module.graph, &module.weights, Some(machine), &Choices::new()).unwrap().1;
+    let graph = module.graph.with_batch(batch).unwrap();
+    let plan = plan_for(&graph, &module.weights, Some(machine), &Choices::new()).unwrap().1;
     assert_eq!(plan.launches.len(), 1, "{name}");
     let launch = &plan.launches[0];
     assert_ne!(launch.options, [Blueprint::Plain], "{name}");
     for option in launch.options.iter().take(ways) {
         let choices = [(launch.key(), *option)].into();
-        launches_are_exact(&format!("{name}{option}"), &module, (1, &inputs), "sm_90", &choices, &mut observe);
+        let name = format!("{name}{option}");
+        launches_are_exact(&name, &module, (batch, &[stack(&all)]), "sm_90", &choices, &mut observe);
     }
 }
 
@@ -249,7 +252,7 @@ fn attention_is_exact_in_every_geometry() {
 }}
 "
         );
-        one_is_exact(&format!("{tokens} tokens, {head} channels"), &ir, 2, |run| {
+        one_is_exact(&format!("{tokens} tokens, {head} channels"), &ir, 1, 2, |run| {
             assert!(matches!(run.launch.blueprint, Blueprint::Attention(_)), "{tokens} {head}");
             assert_eq!(narrower(run, "st.global"), [""; 0], "{tokens} {head}");
             // Those of one word are the table of powers, and what all lanes have in common.
@@ -283,9 +286,19 @@ fn patch_embeddings_are_exact_in_every_width() {
 }}
 "
         );
-        one_is_exact(&format!("{n} channels, {height}x{width}"), &ir, 4, |run| {
-            assert!(matches!(run.launch.blueprint, Blueprint::Embed(_)), "{n}");
+        one_is_exact(&format!("{n} channels, {height}x{width}"), &ir, 2, 4, |run| {
+            let Blueprint::Embed(embed) = run.launch.blueprint else { panic!("{n}") };
             assert_eq!(narrower(run, "st.global"), [""; 0], "{n}");
+            // Lines of whole groups of four patches, 16 bytes at a time; nothing else has bytes or halves, and the map is not needed.
+            assert_eq!(embed.granule == 16, block == 4 && width % 16 == 0, "{n} {width}");
+            if embed.granule == 16 {
+                let narrow = narrower(run, "ld.global");
+                let bytes = |line: &&str| line.contains("8 ") || line.contains("16 ");
+                assert!(
+                    narrow.len() <= 2 + n / 4 && !narrow.iter().any(|line| bytes(&line)),
+                    "{n} {width}: {narrow:?}"
+                );
+            }
         });
     }
 }
@@ -313,7 +326,7 @@ fn heads_are_exact_for_every_number_of_classes() {
 }}
 "
         );
-        one_is_exact(&format!("{classes} classes"), &ir, 5, |run| {
+        one_is_exact(&format!("{classes} classes"), &ir, 2, 5, |run| {
             let stores = run.ptx.text.lines().map(str::trim).filter(|line| line.starts_with("st.global"));
             let stores: Vec<&str> = stores.collect();
             assert!(!stores.is_empty() && stores.iter().all(|line| line.starts_with(store)), "{classes} {stores:?}");

@@ -225,6 +225,8 @@ pub enum ConstSource {
     Transposed(Arc<str>),
     /// A matrix `[n,k]` of the graph as fragments, for blocks of so many: [`pack::weights`].
     Fragments(Arc<str>, usize),
+    /// The same for rows of which a lane holds a quarter: [`pack::quarters`].
+    Quarters(Arc<str>, usize),
     /// A matrix `[n,k]` of the graph as pairs, for panels of so many columns: [`pack::pairs`].
     Pairs(Arc<str>, usize),
     /// Biases of scores `[count,tokens,tokens]` of the graph as fragments: [`pack::scores`].
@@ -262,6 +264,11 @@ impl ConstSource {
             ConstSource::Fragments(name, frags) => {
                 let (values, n, k) = bytes(weight(name));
                 Data::I8(pack::weights(values, n, k, *frags))
+            }
+            ConstSource::Quarters(name, frags) => {
+                let (values, n, k) = bytes(weight(name));
+                let (filled, k) = pack::quarters(values, n, k);
+                Data::I8(pack::weights(&filled, n, k, *frags))
             }
             ConstSource::Pairs(name, columns) => {
                 let (values, n, k) = bytes(weight(name));
@@ -330,6 +337,7 @@ impl fmt::Display for ConstSource {
             ConstSource::Weight(name) => write!(f, "@{name}"),
             ConstSource::Transposed(name) => write!(f, "transpose @{name}"),
             ConstSource::Fragments(name, frags) => write!(f, "fragments by {frags} @{name}"),
+            ConstSource::Quarters(name, frags) => write!(f, "fragments by {frags} of quarters @{name}"),
             ConstSource::Pairs(name, columns) => write!(f, "pairs by {columns} @{name}"),
             ConstSource::Scores(name) => write!(f, "fragments of scores @{name}"),
             ConstSource::Rows(name, multiple) => write!(f, "rows by {multiple} @{name}"),

@@ -133,16 +133,16 @@ pub(crate) fn embed(kernel: &Kernel, blueprint: Embed, items: usize, target: Tar
     macro_rules! embed {
         ($a:ty, $e:ty) => {
             kernel!(
-                @launch target, patches::embed::Embed<$a, $e>, count: count, dim: dim, sizes: [],
+                @launch target, patches::embed::Embed<$a, $e>, count: count, dim: dim, sizes: [p.width()],
                 buffers: [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10], scalars: [epsilon, items as u32], comptime: [p]
             )
         };
     }
     match (x, blueprint.granule) {
-        (Elem::U8, 4) => embed!(u8, u32),
+        (Elem::U8, 4 | 16) => embed!(u8, u32),
         (Elem::U8, 2) => embed!(u8, u16),
         (Elem::U8, _) => embed!(u8, u8),
-        (_, 4) => embed!(i8, u32),
+        (_, 4 | 16) => embed!(i8, u32),
         (_, 2) => embed!(i8, u16),
         _ => embed!(i8, u8),
     }

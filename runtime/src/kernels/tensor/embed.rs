@@ -1,12 +1,13 @@
 //! The patch embedding on tensor cores: pixels, a matrix product, LayerNorm.
 //!
-//! A warp takes 16 patches and all channels of them, so that nothing has to be on the chip: pixels go from memory into
-//! fragments, and a LayerNorm's sums are those of four lanes.
+//! A warp takes 16 patches and all channels of them, so that nothing has to be on the chip but pixels, which a warp has for itself: those of
+//! neighbouring patches, 16 bytes of a line at a time. Where lines do not allow that, pixels go from memory into fragments. A LayerNorm's
+//! sums are those of four lanes.
 
 use super::{
     epilogue::Four,
     fixed,
-    fragment::{LANES, Words, halves, multiply, pair, zeros},
+    fragment::{Eight, LANES, Words, halves, multiply, pair, zeros},
 };
 use crate::kernels::integer::{RowNorm, chunk_start, normalised, row_norm};
 use cubecl::prelude::*;
@@ -29,17 +30,28 @@ impl Patches {
     }
 
     fn steps(&self) -> usize {
-        self.rows.len().div_ceil(32)
+        if self.blueprint.across > 0 { (4 * self.rows.chunk).div_ceil(8) } else { self.rows.len().div_ceil(32) }
+    }
+
+    /// Elements of a load.
+    pub(crate) fn width(&self) -> usize {
+        if self.blueprint.across > 0 { 4 } else { 1 }
+    }
+
+    /// Words on the chip between two lines of a warp's patches. A lane reads a word of line t of patch g: with c channels, `c·(8t + g)` and what is
+    /// the same for all, banks that differ as c is odd.
+    fn pitch(&self) -> usize {
+        16 * self.rows.chunk + (32 - 8 * self.rows.chunk % 32) % 32
     }
 }
 
 /// Eight bytes of patch `row` from byte `from` on, 0 past its end. `E` is as wide as what is contiguous allows.
 #[cube]
-fn pixels<E: Int>(x: &[E], map: &[i32], row: usize, from: usize, #[comptime] p: Patches) -> Vector<u32, Const<2>> {
+fn pixels<E: Int, X: Size>(x: &[Vector<E, X>], map: &[i32], row: usize, from: usize, #[comptime] p: Patches) -> Eight {
     let width = comptime!(p.blueprint.granule);
     // A row of pixels of a patch is contiguous.
     let line = comptime!(p.blueprint.block * p.rows.chunk);
-    let mut eight = Vector::<u32, Const<2>>::new(0u32);
+    let mut eight = Eight::new(0u32);
     #[unroll]
     for w in 0..2usize {
         let mut word = 0u32;
@@ -49,7 +61,7 @@ fn pixels<E: Int>(x: &[E], map: &[i32], row: usize, from: usize, #[comptime] p: 
             if at < comptime!(p.rows.len()) {
                 let chunk = row * comptime!(p.rows.parts) + at / line * comptime!(p.blueprint.block);
                 let start = chunk_start(chunk, map, comptime!(p.rows.chunk), comptime!(p.rows)) + at % line;
-                word |= u32::cast_from(x[start / width]) << comptime!((part * width * 8) as u32);
+                word |= u32::cast_from(x[start / width].extract(0usize)) << comptime!((part * width * 8) as u32);
             }
         }
         eight.insert(w, word);
@@ -57,11 +69,55 @@ fn pixels<E: Int>(x: &[E], map: &[i32], row: usize, from: usize, #[comptime] p: 
     eight
 }
 
+/// Line `t` of patches `g` and `g + 8` of a warp's 16, the first of which is `first`, over the chip: of every step eight bytes of either, what is past
+/// the line's end 0. Patches past the last are some others. In `held` are the two of a step one after the other.
+#[cube]
+fn lines<E: Int, X: Size>(
+    x: &[Vector<E, X>],
+    first: usize,
+    rows: usize,
+    warp: usize,
+    lane: usize,
+    held: &mut Array<Eight>,
+    #[comptime] p: Patches,
+) {
+    let (chunk, pitch) = comptime!((p.rows.chunk, p.pitch()));
+    // Groups of four patches side by side in a picture, whose lines are `chunk` loads each.
+    let across = comptime!(p.blueprint.across / 4);
+    let mut chip = Shared::<[Vector<E, X>]>::new_aligned_slice(comptime!(p.blueprint.warps * pitch), 16usize);
+    let base = warp * comptime!(4 * pitch);
+    #[unroll]
+    for i in 0..comptime!((16 * chunk).div_ceil(32)) {
+        let load = lane + comptime!(i * 32);
+        if load < comptime!(16 * chunk) {
+            let (line, at) = (load / comptime!(4 * chunk), load % comptime!(4 * chunk));
+            let group = min(first / 4 + at / chunk, rows / 4 - 1);
+            let place = ((group / across * 4 + line) * across + group % across) * chunk + at % chunk;
+            chip[(base + line * pitch) / 4 + at] = x[place];
+        }
+    }
+    sync_plane();
+    let words = chip.with_vector_size::<Const<1>>();
+    let own = base + lane % 4 * pitch + lane / 4 * chunk;
+    #[unroll]
+    for i in 0..comptime!(2 * p.steps()) {
+        let mut eight = Eight::new(0u32);
+        #[unroll]
+        for w in 0..2usize {
+            let word = comptime!(i / 2 * 2 + w);
+            if comptime!(word < chunk) {
+                eight.insert(w, u32::cast_from(words[own + comptime!(i % 2 * 8 * chunk + word)].extract(0usize)));
+            }
+        }
+        held[i] = eight;
+    }
+}
+
 /// `y = qlayer_norm(requantize(patches · weights + bias))` in 16 bits; a warp takes 16 patches. Inputs as the specification has them.
 #[cube(launch_unchecked)]
 #[allow(clippy::too_many_arguments)]
-pub(crate) fn embed<A: Int, E: Int>(
-    x: &[E],
+pub(crate) fn embed<A: Int, E: Int, X: Size>(
+    x: &[Vector<E, X>],
     w: &[Words],
     bias: &[Four],
     mantissas: &[Four],
@@ -83,15 +139,29 @@ pub(crate) fn embed<A: Int, E: Int>(
     let first = (CUBE_POS * comptime!(p.blueprint.warps) + warp) * 16 + g;
     let (frags, each) = comptime!((p.frags(), p.n / 4));
 
+    let mut held = Array::<Eight>::new(comptime!(2 * p.steps()));
+    if comptime!(p.blueprint.across > 0) {
+        lines::<E, X>(x, first - g, rows, warp, lane, &mut held, p);
+    } else {
+        #[unroll]
+        for i in 0..comptime!(2 * p.steps()) {
+            let row = min(first + comptime!(i % 2 * 8), rows - 1);
+            held[i] = pixels::<E, X>(x, map, row, comptime!(i / 2 * 32) + t * 8, p);
+        }
+    }
     let mut sums = zeros(frags);
     #[unroll]
     for step in 0..comptime!(p.steps()) {
-        let from = comptime!(step * 32) + t * 8;
-        let upper = pixels::<E>(x, map, min(first, rows - 1), from, p);
-        let lower = pixels::<E>(x, map, min(first + 8, rows - 1), from, p);
+        let (upper, lower) = (held[comptime!(2 * step)], held[comptime!(2 * step + 1)]);
+        // All at once: of one that is used by halves, LLVM makes two loads.
+        let mut weights = Array::<Words>::new(comptime!(frags / 2));
         #[unroll]
         for pair in 0..comptime!(frags / 2) {
-            let words = w[comptime!((step * (frags / 2) + pair) * 32) + lane];
+            weights[pair] = w[comptime!((step * (frags / 2) + pair) * 32) + lane];
+        }
+        #[unroll]
+        for pair in 0..comptime!(frags / 2) {
+            let words = weights[pair];
             multiply::<A>(
                 upper,
                 lower,
@@ -151,6 +221,11 @@ pub(crate) fn embed<A: Int, E: Int>(
     #[unroll]
     for v in 0..comptime!(each / 8) {
         let gammas = gamma[column / 8 + v];
+        let mut betas = Array::<Four>::new(2usize);
+        #[unroll]
+        for four in 0..2usize {
+            betas[four] = beta[column / 4 + comptime!(2 * v + four)];
+        }
         #[unroll]
         for half in 0..2usize {
             let norm = norms.index(half);
@@ -158,8 +233,8 @@ pub(crate) fn embed<A: Int, E: Int>(
             #[unroll]
             for i in 0..4usize {
                 let (g0, g1) = halves(gammas.extract(i));
-                let betas = beta[column / 4 + comptime!(2 * v + i / 2)];
-                let (b0, b1) = (betas.extract(comptime!(i % 2 * 2)), betas.extract(comptime!(i % 2 * 2 + 1)));
+                let four = betas[comptime!(i / 2)];
+                let (b0, b1) = (four.extract(comptime!(i % 2 * 2)), four.extract(comptime!(i % 2 * 2 + 1)));
                 let values = sums.index(comptime!(4 * v + i))[half];
                 let y0 = normalised(norm, values.extract(0usize), i16::cast_from(g0), b0, comptime!(p.n));
                 let y1 = normalised(norm, values.extract(1usize), i16::cast_from(g1), b1, comptime!(p.n));
