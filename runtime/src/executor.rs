@@ -228,7 +228,7 @@ impl Session {
 
     /// Reads a buffer; waits for the kernels before.
     fn read(&self, buffer: Buffer, ty: &Type) -> Result<Tensor, ExecError> {
-        let bytes = self.loaded.borrow().read(&self.plan, buffer)?;
+        let bytes = self.loaded.borrow_mut().read(&self.plan, buffer)?;
         Ok(Tensor::new(ty.shape.clone(), Data::from_bytes(ty.elem, &bytes)))
     }
 }

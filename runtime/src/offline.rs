@@ -140,6 +140,8 @@ pub(crate) struct Offline {
     warps: bool,
     /// Blocks of it that a multiprocessor should have at a time.
     blocks: Option<usize>,
+    /// Whether it has a loop that loads constants in every round, so that they need no registers between.
+    reloads: bool,
     /// Which of its launch's inputs are constants.
     constants: Vec<bool>,
 }
@@ -155,6 +157,7 @@ impl Offline {
             result: None,
             warps: false,
             blocks: None,
+            reloads: false,
             constants: Vec::new(),
         }
     }
@@ -183,6 +186,7 @@ impl Offline {
                 // SAFETY: the module's PTX is NUL-terminated.
                 let text = unsafe { CStr::from_ptr(module.ptx.as_ptr()) }.to_string_lossy().into_owned();
                 let text = if self.warps { ptx_text::of_whole_warps(&text, self.blocks) } else { text };
+                let text = if self.reloads { ptx_text::of_loads_in_loops(&text) } else { text };
                 let (entry, shared) = (module.entrypoint.clone(), module.shared_memory_size);
                 let kernel = Ptx { entry, text, shared };
                 Ok(match constants {
@@ -221,6 +225,7 @@ impl Offline {
     /// When it does not compile, by name.
     pub(crate) fn kernel(&mut self, launch: &Launch) -> Result<(Arc<Ptx>, Call), String> {
         (self.warps, self.blocks) = (launch.blueprint != Blueprint::Plain, launch.blueprint.resident());
+        self.reloads = matches!(launch.blueprint, Blueprint::Attention(_));
         self.constants = constants(launch);
         kernels::dispatch(launch, Work::gpu(), Target::Offline(self));
         self.result.take().expect("dispatch compiles one kernel").map_err(|e| format!("{}: {e}", launch.kernel))

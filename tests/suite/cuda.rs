@@ -8,7 +8,12 @@ use std::{
     collections::BTreeSet,
     process::{Command, Output},
 };
-use swint_runtime::bench::report::{Clock, Kind, Report};
+use swint_ir::{Data, Module, Tensor, Weights};
+use swint_runtime::{
+    bench::report::{Clock, Kind, Report},
+    device::Device,
+    executor::Session,
+};
 use tempfile::TempDir;
 
 /// A machine with the stand-in as its driver.
@@ -64,6 +69,27 @@ fn a_gpu_gives_the_interpreters_bits() {
     let wanted = run("89", "interp");
     // On the second launches overlap.
     assert_eq!([run("89", "cuda"), run("90", "cuda")], [wanted.clone(), wanted]);
+}
+
+/// What is longer than a piece goes to the device in several, of which the last is shorter, and comes back whole; the next one takes its place.
+#[test]
+fn long_inputs_go_in_pieces() {
+    let folder = tempfile::tempdir().unwrap();
+    let cache = [("SWINT_CACHE", folder.path().to_str().unwrap())];
+    if let Some(output) = swint_cuda_stand_in::child("cuda::long_inputs_go_in_pieces", &cache).unwrap() {
+        assert!(output.status.success(), "{}{}", text(&output.stdout), text(&output.stderr));
+        return;
+    }
+    // 1,500,012 bytes.
+    let ir = "graph @long(%x: f32[1,375003]) -> f32[1,375003] {\n  %0 = relu %x : f32[1,375003]\n  return %0\n}\n";
+    let module = Module { graph: swint_ir::text::read("long.ir", ir).unwrap().0, weights: Weights::default() };
+    let session = Session::new(&module, Device::Cuda(0), 1).unwrap();
+    for factor in [37, 91] {
+        let values: Vec<f32> = (0..375_003).map(|i| (i * factor % 251) as f32 - 125.0).collect();
+        let positive = values.iter().map(|x| x.max(0.0)).collect();
+        let found = session.run(&[Tensor::new(vec![1, 375_003], Data::F32(values))]).unwrap();
+        assert!(found.data == Data::F32(positive), "{factor}");
+    }
 }
 
 #[test]

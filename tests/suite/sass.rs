@@ -432,6 +432,81 @@ fn no_way_of_making_an_mlp_spills() {
     }
 }
 
+/// A patch embedding of so many channels, of one picture.
+fn patch_embedding(n: usize, side: usize) -> String {
+    let patches = side / 4;
+    format!(
+        "graph @embed(%x: u8<0.01>[1,{side},{side},3]) -> i16<0.001>[1,{patches},{patches},{n}] {{
+  const @w : i8<0.01>[{n},48]
+  const @c : i32<0.0001>[{n}]
+  const @g : i16<0.0009765625>[{n}]
+  const @b : i32<9.5367431640625e-7>[{n}]
+  %0 = patch_embed %x, @w, @c, @g, @b {{block = 4, linear = 0.001, eps = 1e-5, scale = 0.001}} : i16<0.001>[1,{patches},{patches},{n}]
+  return %0
+}}
+"
+    )
+}
+
+/// A lane has a quarter of the sums of two patches, and constants only when it needs them: 192 channels are those of Swin-L, 256 the most that
+/// are made so.
+#[test]
+fn no_patch_embedding_spills() {
+    let Ok(tools) = Tools::find() else {
+        assert!(std::env::var_os("SWINT_PTXAS").is_none(), "tools that are named must be there");
+        return;
+    };
+    for (name, n) in ["sm_89", "sm_90a"].into_iter().flat_map(|name| [96, 128, 192, 256].map(|n| (name, n))) {
+        let target = Target::from_name(name).unwrap();
+        let graph = swint_ir::text::read("embed.ir", &patch_embedding(n, 224)).unwrap().0;
+        let weights = swint_ir::random::weights(&graph, 1);
+        let plan = plan_for(&graph, &weights, Some(target.sm.machine()), &Choices::new()).unwrap().1;
+        let kernel = &report(&plan, target, &tools).unwrap()[0];
+        let Resources { stack, spill_stores, spill_loads, .. } = kernel.resources;
+        assert_eq!((stack, spill_stores, spill_loads, kernel.code.ldl, kernel.code.stl), (0, 0, 0, 0, 0), "{name} {n}");
+        assert!(kernel.code.imma > 0 && kernel.code.float.is_empty(), "{name} {n}");
+        assert_eq!(kernel.code.stores[..4], [0; 4], "{name} {n}");
+    }
+}
+
+/// Windows of all numbers of tiles, whether a cube has one or some: as many cubes as are asked for have registers.
+#[test]
+fn no_window_attention_spills() {
+    let Ok(tools) = Tools::find() else {
+        assert!(std::env::var_os("SWINT_PTXAS").is_none(), "tools that are named must be there");
+        return;
+    };
+    for (tokens, head) in
+        [(4, 32), (16, 16), (36, 32), (49, 32), (64, 32), (81, 32), (100, 16), (121, 32), (144, 32), (160, 32)]
+    {
+        let (qkv, channels) = (6 * head, 2 * head);
+        let ir = format!(
+            "graph @attention(%qkv: i8<0.05>[4,{tokens},{qkv}]) -> i8<0.02>[4,{tokens},{channels}] {{
+  const @bias : i32<0.0005>[2,{tokens},{tokens}]
+  const @mask : i32<0.0005>[4,{tokens},{tokens}]
+  %0 = window_attention %qkv, @bias, @mask {{heads = 2, factor = 0.2, elem = i8, scale = 0.02}} : i8<0.02>[4,{tokens},{channels}]
+  return %0
+}}
+"
+        );
+        let graph = swint_ir::text::read("attention.ir", &ir).unwrap().0;
+        let weights = swint_ir::random::weights(&graph, 1);
+        for name in ["sm_89", "sm_90a"] {
+            let target = Target::from_name(name).unwrap();
+            let planned = |choices: &Choices| plan_for(&graph, &weights, Some(target.sm.machine()), choices).unwrap().1;
+            let launch = planned(&Choices::new()).launches[0].clone();
+            for way in launch.options.iter().take(2) {
+                let plan = planned(&[(launch.key(), *way)].into());
+                let kernel = &report(&plan, target, &tools).unwrap()[0];
+                let Resources { stack, spill_stores, spill_loads, .. } = kernel.resources;
+                assert_eq!((stack, spill_stores, spill_loads), (0, 0, 0), "{name} {tokens}{way}");
+                assert!(kernel.code.imma > 0 && kernel.code.float.is_empty(), "{name} {tokens}{way}");
+                assert_eq!((kernel.code.loads[3], &kernel.code.stores[..4]), (0, &[0; 4][..]), "{name} {tokens}{way}");
+            }
+        }
+    }
+}
+
 /// Swin-T: every kernel is on tensor cores, without a float or a spill, at one picture and at 32.
 #[test]
 fn swin_tiny_is_on_tensor_cores() {
@@ -462,10 +537,23 @@ fn swin_tiny_is_on_tensor_cores() {
                 assert!(count("imma") > 0 && count("stack") == 0, "{batch} {kernel}");
                 assert_eq!(count("ldl") + count("stl"), 0, "{batch} {kernel}");
                 // Rows, weights and results move 16 bytes at a time.
-                let widest = |what: &str| kernel[what].as_array().unwrap()[4].as_u64().unwrap();
+                let of = |what: &str, width: usize| kernel[what][width].as_u64().unwrap();
+                let all = |what: &str| (0..5).map(|width| of(what, width)).sum::<u64>();
+                assert_eq!(of("stores", 4), all("stores"), "{batch} {kernel}");
                 if entry.starts_with("gemm") {
-                    let stores: u64 = kernel["stores"].as_array().unwrap().iter().map(|n| n.as_u64().unwrap()).sum();
-                    assert!(widest("loads") >= 8 && widest("stores") == stores, "{batch} {kernel}");
+                    assert!(of("loads", 4) >= 8, "{batch} {kernel}");
+                }
+                // Queries, keys and values once each, and the biases of 49 keys; of one word are the table and constants. What
+                // windows have in common is not kept in registers that other warps could have.
+                if entry.starts_with("attention") {
+                    assert!(of("loads", 4) >= 3 + 7, "{batch} {kernel}");
+                    assert_eq!(of("loads", 2), all("loads") - of("loads", 4), "{batch} {kernel}");
+                    let least = if target["target"] == "sm_89" { 16 } else { 28 };
+                    assert!(count("warps") >= least, "{batch} {kernel}");
+                }
+                // Pixels by 16 bytes, too; of one word are the last multiplier's parts.
+                if entry.starts_with("embed") {
+                    assert_eq!((of("loads", 0), of("loads", 1), of("loads", 2)), (0, 0, 2), "{batch} {kernel}");
                 }
             }
         }

@@ -9,7 +9,7 @@ use swint_compiler::{
     pipeline::{Activation, Options, Precision},
     plan::{Blueprint, Choices, Gemm, Kernel, plan_for},
 };
-use swint_ir::{Module, Tensor};
+use swint_ir::{Module, Tensor, random};
 use swint_runtime::{
     inputs::stack,
     offline::Sm,
@@ -191,6 +191,147 @@ fn products_are_exact_in_many_tiles() {
     some("two warps of rows", |gemm| gemm.row_warps == 2);
     some("several splits", |gemm| gemm.splits > 1);
     some("stages", |gemm| gemm.stages > 1);
+}
+
+/// Runs a text of one op in the simulator, on a batch of random values, in some of the ways that it may be made: exact, and without a fault.
+fn one_is_exact(name: &str, ir: &str, batch: usize, ways: usize, mut observe: impl FnMut(&Simulated<'_>)) {
+    let graph = swint_ir::text::read("one.ir", ir).unwrap().0;
+    let module = Module { weights: random::weights(&graph, 3), graph };
+    let mut rng = random::Rng::with_seed(5);
+    let all: Vec<Tensor> = (0..batch).map(|_| random::inputs(&module.graph, &mut rng).remove(0)).collect();
+    let machine = Sm::from_name("sm_90").unwrap().machine();
+    let graph = module.graph.with_batch(batch).unwrap();
+    let plan = plan_for(&graph, &module.weights, Some(machine), &Choices::new()).unwrap().1;
+    assert_eq!(plan.launches.len(), 1, "{name}");
+    let launch = &plan.launches[0];
+    assert_ne!(launch.options, [Blueprint::Plain], "{name}");
+    for option in launch.options.iter().take(ways) {
+        let choices = [(launch.key(), *option)].into();
+        let name = format!("{name}{option}");
+        launches_are_exact(&name, &module, (batch, &[stack(&all)]), "sm_90", &choices, &mut observe);
+    }
+}
+
+/// Accesses of global memory in a kernel's text that begin with `name` and have not 16 bytes, but for those of one word, which constants
+/// and tables have.
+fn narrower<'a>(run: &'a Simulated<'_>, name: &str) -> Vec<&'a str> {
+    let narrow = |line: &&str| line.starts_with(name) && !line.contains(".v4.") && !line.contains("_param_");
+    run.ptx.text.lines().map(str::trim).filter(narrow).collect()
+}
+
+/// Windows of all numbers of tiles and steps, an odd one of either and one that is not full; with masks and without. Queries, keys, values and
+/// results move 16 bytes at a time, and what is on the chip is read without conflicts (`moves_little`).
+#[test]
+fn attention_is_exact_in_every_geometry() {
+    for (tokens, head, masks) in [
+        (4, 32, 0),
+        (9, 16, 2),
+        (16, 32, 0),
+        (25, 16, 0),
+        (36, 32, 4),
+        (49, 32, 0),
+        (49, 16, 2),
+        (64, 32, 2),
+        (81, 16, 0),
+        (100, 32, 0),
+        (121, 32, 2),
+        (144, 32, 4),
+        (144, 16, 0),
+        (160, 32, 0),
+    ] {
+        let (qkv, channels) = (6 * head, 2 * head);
+        let (mask, operand) = match masks {
+            0 => (String::new(), ""),
+            n => (format!("  const @mask : i32<0.0005>[{n},{tokens},{tokens}]\n"), ", @mask"),
+        };
+        let ir = format!(
+            "graph @attention(%qkv: i8<0.05>[4,{tokens},{qkv}]) -> i8<0.02>[4,{tokens},{channels}] {{
+  const @bias : i32<0.0005>[2,{tokens},{tokens}]
+{mask}  %0 = window_attention %qkv, @bias{operand} {{heads = 2, factor = 0.2, elem = i8, scale = 0.02}} : i8<0.02>[4,{tokens},{channels}]
+  return %0
+}}
+"
+        );
+        one_is_exact(&format!("{tokens} tokens, {head} channels"), &ir, 1, 2, |run| {
+            assert!(matches!(run.launch.blueprint, Blueprint::Attention(_)), "{tokens} {head}");
+            assert_eq!(narrower(run, "st.global"), [""; 0], "{tokens} {head}");
+            // Those of one word are the table of powers, and what all lanes have in common.
+            let pairs = narrower(run, "ld.global").into_iter().filter(|line| line.contains(".v2."));
+            assert_eq!(pairs.collect::<Vec<_>>(), [""; 0], "{tokens} {head}");
+        });
+    }
+}
+
+/// Patch embeddings of all widths that lanes have registers for, blocks and alignments of lines.
+#[test]
+fn patch_embeddings_are_exact_in_every_width() {
+    for (n, block, height, width) in [
+        (32, 2, 6, 10),
+        (96, 4, 8, 64),
+        (96, 4, 12, 224),
+        (128, 4, 20, 36),
+        (192, 4, 8, 72),
+        (256, 1, 3, 7),
+        (256, 4, 16, 20),
+    ] {
+        let (rows, columns, k) = (height / block, width / block, block * block * 3);
+        let ir = format!(
+            "graph @embed(%x: u8<0.01>[1,{height},{width},3]) -> i16<0.001>[1,{rows},{columns},{n}] {{
+  const @w : i8<0.01>[{n},{k}]
+  const @c : i32<0.0001>[{n}]
+  const @g : i16<0.0009765625>[{n}]
+  const @b : i32<9.5367431640625e-7>[{n}]
+  %0 = patch_embed %x, @w, @c, @g, @b {{block = {block}, linear = 0.001, eps = 1e-5, scale = 0.001}} : i16<0.001>[1,{rows},{columns},{n}]
+  return %0
+}}
+"
+        );
+        one_is_exact(&format!("{n} channels, {height}x{width}"), &ir, 2, 4, |run| {
+            let Blueprint::Embed(embed) = run.launch.blueprint else { panic!("{n}") };
+            assert_eq!(narrower(run, "st.global"), [""; 0], "{n}");
+            // Lines of whole groups of four patches, 16 bytes at a time; nothing else has bytes or halves, and the map is not needed.
+            assert_eq!(embed.granule == 16, block == 4 && width % 16 == 0, "{n} {width}");
+            if embed.granule == 16 {
+                let narrow = narrower(run, "ld.global");
+                let bytes = |line: &&str| line.contains("8 ") || line.contains("16 ");
+                assert!(
+                    narrow.len() <= 2 + n / 4 && !narrow.iter().any(|line| bytes(&line)),
+                    "{n} {width}: {narrow:?}"
+                );
+            }
+        });
+    }
+}
+
+/// Heads of all numbers of classes: those of a lane are one store if an image's results begin where such a store may.
+#[test]
+fn heads_are_exact_for_every_number_of_classes() {
+    for (classes, elem, store) in [
+        (1000, "i16", "st.global.v4."),
+        (40, "i8", "st.global.v2."),
+        (20, "i16", "st.global.v2."),
+        (20, "u8", "st.global.b32"),
+        (10, "i16", "st.global.b32"),
+        (10, "i8", "st.global.b8"),
+        (7, "i16", "st.global.b16"),
+    ] {
+        let ir = format!(
+            "graph @head(%x: i16<0.001>[1,3,5,96]) -> {elem}<0.01>[1,{classes}] {{
+  const @g : i16<0.0009765625>[96]
+  const @b : i32<9.5367431640625e-7>[96]
+  const @w : i8<0.01>[{classes},96]
+  const @c : i32<0.0005>[{classes}]
+  %0 = head %x, @g, @b, @w, @c {{eps = 1e-5, norm = 0.001, mean = 0.05, elem = {elem}, scale = 0.01}} : {elem}<0.01>[1,{classes}]
+  return %0
+}}
+"
+        );
+        one_is_exact(&format!("{classes} classes"), &ir, 2, 5, |run| {
+            let stores = run.ptx.text.lines().map(str::trim).filter(|line| line.starts_with("st.global"));
+            let stores: Vec<&str> = stores.collect();
+            assert!(!stores.is_empty() && stores.iter().all(|line| line.starts_with(store)), "{classes} {stores:?}");
+        });
+    }
 }
 
 /// Each kernel of an integer model with one kind of instruction changed: the result is wrong, or there is a finding.

@@ -138,8 +138,10 @@ pub struct Embed {
     pub warps: usize,
     /// Pixels of a side of a patch.
     pub block: usize,
-    /// Bytes of a load: 4, 2 or 1, by how the rows of patches are aligned.
+    /// Bytes of a load: 16 where pictures are whole groups of four patches of four lines; else 4, 2 or 1, by how the rows of patches are aligned.
     pub granule: usize,
+    /// Patches side by side in a picture, where loads have 16 bytes; else 0.
+    pub across: usize,
     /// Whether every requantization needs the upper half of a 64-bit product only.
     pub narrow: bool,
 }

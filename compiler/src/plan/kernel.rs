@@ -225,6 +225,8 @@ pub enum ConstSource {
     Transposed(Arc<str>),
     /// A matrix `[n,k]` of the graph as fragments, for blocks of so many: [`pack::weights`].
     Fragments(Arc<str>, usize),
+    /// The same for rows of which a lane holds a quarter: [`pack::quarters`].
+    Quarters(Arc<str>, usize),
     /// A matrix `[n,k]` of the graph for sums of several products: [`pack::dots`].
     Dots {
         /// Its name.
@@ -275,6 +277,11 @@ impl ConstSource {
             ConstSource::Fragments(name, frags) => {
                 let (values, n, k) = bytes(weight(name));
                 Data::I8(pack::weights(values, n, k, *frags))
+            }
+            ConstSource::Quarters(name, frags) => {
+                let (values, n, k) = bytes(weight(name));
+                let (filled, k) = pack::quarters(values, n, k);
+                Data::I8(pack::weights(&filled, n, k, *frags))
             }
             ConstSource::Dots { name, bias, columns, products, raise } => {
                 let (values, n, k) = bytes(weight(name));
@@ -353,6 +360,7 @@ impl fmt::Display for ConstSource {
                 let raised = if *raise > 0 { format!(" of rows raised by {raise}") } else { String::new() };
                 write!(f, "{of} by {columns} @{name}{bias}{raised}")
             }
+            ConstSource::Quarters(name, frags) => write!(f, "fragments by {frags} of quarters @{name}"),
             ConstSource::Scores(name) => write!(f, "fragments of scores @{name}"),
             ConstSource::Rows(name, multiple) => write!(f, "rows by {multiple} @{name}"),
             ConstSource::Exponent(ty) => write!(f, "exponent {ty}"),

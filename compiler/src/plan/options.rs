@@ -8,7 +8,7 @@ use super::{
     tiles::{Extents, ON_CHIP, mlps},
 };
 use std::{ops::RangeInclusive, sync::Arc};
-use swint_ir::{Elem, Weights};
+use swint_ir::{Elem, Op, Weights, op::Order};
 
 /// Channels of a patch embedding: all of a row's sums are in the registers of four lanes.
 const MOST_CHANNELS: usize = 256;
@@ -53,9 +53,11 @@ pub(super) fn options(
         }
         Kernel::LinearNorm { x, rows, n, .. } if is_byte(x) && n.is_multiple_of(32) && n <= MOST_CHANNELS => {
             let block = rows.parts.isqrt();
+            let across = across(&operands[9], block, rows);
             // Lines of a patch begin at multiples of their length, and lines of an image are as many of them.
-            let granule = [4, 2].into_iter().find(|g| (block * rows.chunk).is_multiple_of(*g)).unwrap_or(1);
-            let embed = |warps: usize| Blueprint::Embed(Embed { warps, block, granule, narrow });
+            let aligned = [4, 2].into_iter().find(|g| (block * rows.chunk).is_multiple_of(*g)).unwrap_or(1);
+            let granule = if across > 0 { 16 } else { aligned };
+            let embed = |warps: usize| Blueprint::Embed(Embed { warps, block, granule, across, narrow });
             if block * block == rows.parts { [4, 2, 1, 8].map(embed).into() } else { Vec::new() }
         }
         Kernel::Head { x: Elem::I16, k, n, .. } if k.is_multiple_of(8) => {
@@ -86,6 +88,19 @@ pub(super) fn options(
     };
     let plain = if matches!(kernel, Kernel::Mlp { .. }) { Blueprint::Parts } else { Blueprint::Plain };
     if all.is_empty() { vec![plain] } else { all }
+}
+
+/// Patches side by side in a picture, where four of them begin with each 16 bytes of its lines: patches of four lines, each of which a lane holds, of
+/// an odd number of channels, so that lanes find them in different banks; and nothing else moves pixels. Else 0.
+fn across(map: &Operand, block: usize, rows: Rows) -> usize {
+    let Operand::Const(ConstSource::Map(maps)) = map else { return 0 };
+    match &maps[..] {
+        [(Op::SpaceToDepth { block: 4, order: Order::Row }, shape)] if block == 4 && rows.chunk % 2 == 1 => {
+            let patches = shape[shape.len() - 2] / block;
+            if patches.is_multiple_of(4) { patches } else { 0 }
+        }
+        _ => 0,
+    }
 }
 
 /// The blueprint for a processor's vector units, where rows and results are whole vectors.
@@ -206,7 +221,10 @@ pub(super) fn pack(kernel: &Kernel, blueprint: &Blueprint, operands: &mut [Opera
         }
         _ => unreachable!("{kernel} has no blueprint {blueprint:?}"),
     };
-    pack_weights(kernel, operands, |name, i| ConstSource::Fragments(name, frags[i]));
+    let quarters = matches!(blueprint, Blueprint::Embed(embed) if embed.across > 0);
+    pack_weights(kernel, operands, |name, i| {
+        if quarters { ConstSource::Quarters(name, frags[i]) } else { ConstSource::Fragments(name, frags[i]) }
+    });
 }
 
 /// Gives a kernel's weights another order: `packed` makes it of their name and their place among them.

@@ -35,6 +35,19 @@ pub fn weights(w: &[i8], n: usize, k: usize, frags: usize) -> Vec<i8> {
     packed
 }
 
+/// Weights `[n,k]` for rows of which a lane holds a quarter: each quarter is filled up with zeros to whole eight bytes, and what the four lanes hold
+/// of a step follows each other. The new k is a multiple of [`STEP`].
+pub fn quarters(w: &[i8], n: usize, k: usize) -> (Vec<i8>, usize) {
+    let quarter = k / 4;
+    let wide = quarter.div_ceil(8) * STEP;
+    let at = |column: usize, i: usize| {
+        let (step, lane, byte) = (i / STEP, i % STEP / 8, i % 8);
+        let own = step * 8 + byte;
+        if own < quarter { w[column * k + lane * quarter + own] } else { 0 }
+    };
+    ((0..n).flat_map(|column| (0..wide).map(move |i| at(column, i))).collect(), wide)
+}
+
 /// Pairs that a processor multiplies at once.
 pub const PAIRS: usize = 8;
 
@@ -164,6 +177,16 @@ mod tests {
                 assert_eq!(y[row * n + column], sum, "{n} {k} {frags}: {row} {column}");
             }
         }
+    }
+
+    #[test]
+    fn quarters_are_filled_up() {
+        let w: Vec<i8> = (1..=2 * 48).collect();
+        let (filled, k) = quarters(&w, 2, 48);
+        assert_eq!((filled.len(), k), (2 * 64, 64));
+        // Of the second column, the third lane's: the first eight bytes of its quarter, then the last four.
+        assert_eq!(filled[64 + 16..64 + 24], w[48 + 24..48 + 32]);
+        assert_eq!(filled[64 + 48..64 + 56], [w[48 + 32], w[48 + 33], w[48 + 34], w[48 + 35], 0, 0, 0, 0]);
     }
 
     #[test]

@@ -234,7 +234,7 @@ impl Backend for Loaded {
         Some(self.compile_time)
     }
 
-    fn read(&self, _: &Plan, buffer: Buffer) -> Result<Vec<u8>, ExecError> {
+    fn read(&mut self, _: &Plan, buffer: Buffer) -> Result<Vec<u8>, ExecError> {
         let (memory, offset) = self.place(buffer);
         let bytes = match buffer {
             Buffer::Arena { bytes, .. } => bytes,

@@ -2,6 +2,7 @@
 
 mod cpu;
 mod cuda;
+mod pinned;
 
 use crate::{
     bench::{
@@ -116,7 +117,7 @@ pub(crate) trait Backend {
     }
 
     /// Reads a buffer, when everything that was started is done.
-    fn read(&self, plan: &Plan, buffer: Buffer) -> Result<Vec<u8>, ExecError>;
+    fn read(&mut self, plan: &Plan, buffer: Buffer) -> Result<Vec<u8>, ExecError>;
 }
 
 /// An error of a device.

@@ -8,7 +8,7 @@
 use super::{
     epilogue::{Four, store},
     fixed,
-    fragment::{LANES, Sums, multiply, to_every_bank, word, zeros},
+    fragment::{Eight, LANES, Sums, Words, multiply, to_every_bank, word, zeros},
 };
 use crate::kernels::integer::share;
 use cubecl::prelude::*;
@@ -17,9 +17,6 @@ use swint_ir::arith::softmax::EXPONENT_BITS;
 
 /// Four bytes, of which neighbours may be read together.
 type One = Vector<u32, Const<1>>;
-
-/// Eight bytes.
-type Eight = Vector<u32, Const<2>>;
 
 /// Everything about an attention that shapes its code.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -52,65 +49,125 @@ impl Window {
         self.tokens.div_ceil(32)
     }
 
-    /// Words between two channels on the chip: as in a matrix product, eight of them lie in different banks.
+    /// Words between two channels on the chip: as in a matrix product, eight of them lie in different banks, here or, with two steps, by
+    /// [`moved`].
     fn pitch(&self) -> usize {
-        8 * (self.steps() | 1)
+        if self.steps() == 2 { 16 } else { 8 * (self.steps() | 1) }
     }
 
-    /// Words of a store: all that a lane holds of a row.
-    pub(crate) fn words(&self) -> usize {
+    /// 16-byte vectors of a row of a head; words of what a lane holds of a row of results.
+    pub(crate) fn vectors(&self) -> usize {
         self.channels / 16
+    }
+
+    /// Vectors on the chip of all rows of queries, of keys or of values: the rows of whole tiles.
+    fn all(&self) -> usize {
+        16 * self.warps() * self.vectors()
     }
 }
 
-/// Values of a head to the chip: of each channel all keys, in the order in which lanes hold probabilities.
+/// Where on the chip a row of values begins, in rows. What lanes of a warp read of them at a time are four words of four keys with others between
+/// them, which would lie in two banks: two neighbours change places where bit 2 is set; of half as long rows, bit 4.
 #[cube]
-fn stage_values(qkv: &[Eight], chip: &mut Shared<[One]>, base: usize, start: usize, #[comptime] p: Window) {
-    let stride = comptime!(3 * p.heads * p.channels / 8);
-    let eighths = comptime!(p.channels / 8);
-    let sets = comptime!(8 * p.steps());
-    let units = comptime!(32 * p.warps());
+fn place_of_values(key: usize, #[comptime] p: Window) -> usize {
+    let bit = comptime!(if p.vectors() == 2 { 2u32 } else { 4u32 });
+    key ^ ((key >> bit as usize) & 1)
+}
+
+/// By how much the words of channel `g` of a fragment are moved on the chip. Two steps are 16 words, so that channels would meet every other one: of
+/// half of them the steps have changed places, and this is what is beside the first.
+#[cube]
+fn moved(g: usize, #[comptime] p: Window) -> usize {
+    let mut words = 0usize.runtime();
+    if comptime!(p.steps() == 2) {
+        words = (g >> 1) % 2 * 8;
+    }
+    words
+}
+
+/// What a lane takes of a warp's 16 rows of queries, keys and values: 16 bytes of each. Rows past the window's end are its last one: scores
+/// of such keys are not looked at, their probabilities are 0, and results of such queries are not stored.
+#[cube]
+fn load(qkv: &[Words], window: usize, start: usize, warp: usize, lane: usize, #[comptime] p: Window) -> Array<Words> {
+    let vectors = comptime!(p.vectors());
+    let third = comptime!(p.heads * vectors);
+    let token = min(warp * 16 + lane / vectors % 16, comptime!(p.tokens - 1));
+    let at = (window * comptime!(p.tokens) + token) * comptime!(3 * third) + start + lane % vectors;
+    let mut held = Array::<Words>::new(3usize);
     #[unroll]
-    for i in 0..comptime!((sets * eighths).div_ceil(units)) {
+    for part in 0..3usize {
+        held[part] = qkv[at + comptime!(part * third)];
+    }
+    held
+}
+
+/// Keeps on the chip what lanes have taken: all queries, all keys, all values.
+#[cube]
+fn keep(held: &Array<Words>, chip: &mut Shared<[Words]>, warp: usize, lane: usize, #[comptime] p: Window) {
+    let (vectors, all) = comptime!((p.vectors(), p.all()));
+    if lane < comptime!(16 * vectors) {
+        let row = warp * 16 + lane / vectors;
+        let at = row * vectors + lane % vectors;
+        chip[at] = held[0];
+        chip[all + at] = held[1];
+        chip[comptime!(2 * all) + place_of_values(row, p) * vectors + lane % vectors] = held[2];
+    }
+}
+
+/// Turns the values on the chip: of each channel all keys, in the order in which lanes hold probabilities. A unit takes four channels of four keys.
+#[cube]
+fn turn_values(chip: &Shared<[Words]>, values: &mut Shared<[One]>, #[comptime] p: Window) {
+    let vectors = comptime!(p.vectors());
+    let (quads, units, pitch) = comptime!((4 * vectors, 32 * p.warps(), p.pitch()));
+    let tasks = comptime!(8 * p.steps() * quads);
+    let words = chip.with_vector_size::<Const<1>>();
+    #[unroll]
+    for i in 0..comptime!(tasks.div_ceil(units)) {
         let task = UNIT_POS as usize + comptime!(i * units);
-        if task < comptime!(sets * eighths) {
-            let (set, eighth) = (task % sets, task / sets);
+        if task < tasks {
+            let (quad, set) = (task % quads, task / quads);
             let (step, b, t) = (set / 8, set % 8 / 4, set % 4);
-            let mut held = Array::<Eight>::new(4usize);
+            let mut first = step * 32 + b * 16 + t * 2;
+            // There may be no rows for the second half of the last step: any do, as their probabilities are 0.
+            if comptime!(p.warps() % 2 == 1) {
+                first = select(first < comptime!(16 * p.warps()), first, first - 16);
+            }
+            // Of what follows each other, addresses differ by what is known, and need no registers of their own.
+            let row = place_of_values(first, p);
+            let (even, odd) = (row * quads + quad, (row ^ 1) * quads + quad);
+            let mut held = Array::<u32>::new(4usize);
             #[unroll]
             for k in 0..4usize {
-                let key = step * 32 + b * 16 + t * 2 + comptime!(k / 2 * 8 + k % 2);
-                let mut eight = Eight::new(0u32);
-                if key < comptime!(p.tokens) {
-                    eight = qkv[start + key * stride + eighth];
-                }
-                held[k] = eight;
+                let at = if comptime!(k % 2 == 0) { even } else { odd };
+                held[k] = words[at + comptime!(8 * p.all() + k / 2 * 8 * quads)].extract(0usize);
             }
+            // The channel is column g of fragment f, as weights are packed: f = quad % vectors * 2 + c / 2, g = quad / vectors * 2 + c % 2.
+            let g = quad / vectors * 2;
+            let to = (quad % vectors * 16 + g) * pitch + ((step * 8) ^ moved(g, p)) + t * 2 + b;
             #[unroll]
-            for c in 0..8usize {
-                let (half, bits) = comptime!((c / 4, c as u32 % 4 * 8));
+            for c in 0..4usize {
+                let bits = comptime!(c as u32 * 8);
                 let mut keys = Array::<i32>::new(4usize);
                 #[unroll]
                 for k in 0..4usize {
-                    keys[k] = i32::cast_from(held[k].extract(half) >> bits);
+                    keys[k] = i32::cast_from(held[k] >> bits);
                 }
-                // The channel is column g of fragment f, as weights are packed.
-                let channel = eighth * 8 + c;
-                let (f, g) =
-                    (channel % comptime!(p.channels / 4) / 2, channel / comptime!(p.channels / 4) * 2 + channel % 2);
-                let to = (f * 8 + g) * comptime!(p.pitch()) + step * 8 + t * 2 + b;
-                chip[base + to] = One::new(word(keys[0], keys[1], keys[2], keys[3]));
+                values[to + comptime!((c / 2 * 8 + c % 2) * pitch)] =
+                    One::new(word(keys[0], keys[1], keys[2], keys[3]));
             }
         }
     }
 }
 
-/// What lane `t` of a row holds of it: eight bytes, 0 past its end.
+/// What lane `t` holds of a row of the chip: eight bytes, 0 past its end.
 #[cube]
-fn row_of(qkv: &[Eight], at: usize, t: usize, there: bool, #[comptime] p: Window) -> Eight {
+fn row_of(chip: &Shared<[Words]>, row: usize, t: usize, #[comptime] p: Window) -> Eight {
+    let eights = comptime!(2 * p.vectors());
     let mut eight = Eight::new(0u32);
-    if there && t < comptime!(p.channels / 8) {
-        eight = qkv[at + t];
+    if comptime!(eights == 4) {
+        eight = chip.with_vector_size::<Const<2>>()[row * eights + t];
+    } else if t < eights {
+        eight = chip.with_vector_size::<Const<2>>()[row * eights + t];
     }
     eight
 }
@@ -215,14 +272,14 @@ fn probabilities(
 #[cube(launch_unchecked)]
 #[allow(clippy::too_many_arguments)]
 pub(crate) fn attention<S: Size>(
-    qkv: &[Eight],
+    qkv: &[Words],
     bias: &[Four],
     mask: &[Four],
     table: &[u32],
     exponent: &[i32],
     mantissa: &[i32],
     shift: &[i32],
-    y: &mut [Vector<u32, S>],
+    y: &mut [Words],
     windows: u32,
     #[comptime] p: Window,
 ) {
@@ -233,33 +290,35 @@ pub(crate) fn attention<S: Size>(
     let head = CUBE_POS % comptime!(p.heads);
     let first = CUBE_POS / comptime!(p.heads) * comptime!(p.blueprint.windows);
     let end = min(first + comptime!(p.blueprint.windows), windows as usize);
-    let third = comptime!(p.heads * p.channels / 8);
-    let start = head * comptime!(p.channels / 8);
+    let (vectors, all) = comptime!((p.vectors(), p.all()));
+    let start = head * vectors;
 
     let mut powers = Shared::<[u32]>::new_aligned_slice(comptime!(128usize * 32), 16usize);
     to_every_bank(table, &mut powers, 128usize, comptime!(p.warps()));
     sync_cube();
-    let buffer = comptime!(p.channels * p.pitch());
-    let mut values = Shared::<[One]>::new_aligned_slice(comptime!(2 * buffer), 16usize);
+    let mut chip = Shared::<[Words]>::new_aligned_slice(comptime!(3 * all), 16usize);
+    let mut values = Shared::<[One]>::new_aligned_slice(comptime!(p.channels * p.pitch()), 16usize);
 
     let biases = (head * comptime!(p.warps()) + warp) * comptime!(frags * 32) + lane;
     let upper = warp * 16 + g;
-    let lower = upper + 8;
+    // Where a lane's values are, eight bytes each, in the first step, and in the second if there are two.
+    let own = g * comptime!(p.pitch() / 2) + t;
+    let (first_step, second) = (own + moved(g, p) / 2, own + (4 - moved(g, p) / 2));
     for window in first..end {
-        let rows = window * tokens * comptime!(3 * third) + start;
-        let base = (window - first) % 2 * buffer;
-        stage_values(qkv, &mut values, base, rows + comptime!(2 * third), p);
+        let held = load(qkv, window, start, warp, lane, p);
+        keep(&held, &mut chip, warp, lane, p);
+        sync_cube();
+        turn_values(&chip, &mut values, p);
 
-        let q_upper = row_of(qkv, rows + upper * comptime!(3 * third), t, upper < tokens, p);
-        let q_lower = row_of(qkv, rows + lower * comptime!(3 * third), t, lower < tokens, p);
+        let q_upper = row_of(&chip, upper, t, p);
+        let q_lower = row_of(&chip, upper + 8, t, p);
         let mut scores = zeros(frags);
         let masks = (window % comptime!(if p.masks > 0 { p.masks } else { 1 }) * comptime!(p.warps()) + warp)
             * comptime!(frags * 32)
             + lane;
         #[unroll]
         for f in 0..frags {
-            let key = comptime!(8 * f) + g;
-            let k = row_of(qkv, rows + key * comptime!(3 * third) + third, t, key < tokens, p);
+            let k = row_of(&chip, comptime!(16 * p.warps() + 8 * f) + g, t, p);
             let mut four = bias[biases + comptime!(f * 32)];
             if comptime!(p.masks > 0) {
                 four += mask[masks + comptime!(f * 32)];
@@ -286,27 +345,30 @@ pub(crate) fn attention<S: Size>(
             let a_lower = probabilities(&scores, 1usize, step, frags);
             #[unroll]
             for c in 0..columns {
-                let at = base + (comptime!(8 * c) + g) * comptime!(p.pitch()) + comptime!(step * 8) + t * 2;
-                let b = values.with_vector_size::<Const<2>>()[at / 2];
+                let at = if comptime!(step == 1 && p.steps() == 2) { second } else { first_step };
+                let beyond = comptime!(c * 4 * p.pitch() + if p.steps() == 2 { 0 } else { step * 4 });
+                let b = values.with_vector_size::<Const<2>>()[at + beyond];
                 multiply::<u8>(a_upper, a_lower, b.extract(0usize), b.extract(1usize), results.index_mut(c));
             }
         }
+        // Results go over the chip, in place of the warp's queries, so that a lane has 16 bytes of a row.
         #[unroll]
         for half in 0..2usize {
-            let row = upper + comptime!(8 * half);
-            if row < tokens {
-                let mut q = Array::<i32>::new(comptime!(2 * columns));
-                #[unroll]
-                for c in 0..comptime!(2 * columns) {
-                    let sum = results.index(comptime!(c / 2))[half].extract(comptime!(c % 2));
-                    let (low, high) = comptime!(p.range);
-                    q[c] = fixed::requantize(sum, mantissa[0], shift[0], comptime!(p.blueprint.narrow), low, high);
-                }
-                let at = (window * tokens + row) * comptime!(8 * third)
-                    + head * comptime!(p.channels)
-                    + t * comptime!(2 * columns);
-                store::<S>(&q, y, at, comptime!(2 * columns), 1usize, comptime!(p.words()));
+            let mut q = Array::<i32>::new(comptime!(2 * columns));
+            #[unroll]
+            for c in 0..comptime!(2 * columns) {
+                let sum = results.index(comptime!(c / 2))[half].extract(comptime!(c % 2));
+                let (low, high) = comptime!(p.range);
+                q[c] = fixed::requantize(sum, mantissa[0], shift[0], comptime!(p.blueprint.narrow), low, high);
             }
+            let at = (upper + comptime!(8 * half)) * comptime!(p.channels) + t * comptime!(2 * columns);
+            store::<u32, S>(&q, chip.with_vector_size_mut::<S>(), at, comptime!(2 * columns), 1usize, vectors);
+        }
+        sync_plane();
+        let row = warp * 16 + lane / vectors;
+        if lane < comptime!(16 * vectors) && row < tokens {
+            let to = (window * tokens + row) * comptime!(p.heads * vectors) + start + lane % vectors;
+            y[to] = chip[warp * comptime!(16 * vectors) + lane];
         }
     }
 }

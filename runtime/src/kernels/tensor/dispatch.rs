@@ -118,7 +118,7 @@ pub(crate) fn attention(kernel: &Kernel, blueprint: Attention, items: usize, tar
     let first = if masks > 0 { 3 } else { 2 };
     let i = |offset: usize| first + offset;
     kernel!(
-        @launch target, window::attention::Attention<>, count: count, dim: dim, sizes: [p.words()],
+        @launch target, window::attention::Attention<>, count: count, dim: dim, sizes: [p.vectors()],
         buffers: [0, 1, if masks > 0 { 2 } else { 1 }, i(0), i(1), i(3), i(4), i(5)],
         scalars: [windows as u32], comptime: [p]
     )
@@ -133,16 +133,16 @@ pub(crate) fn embed(kernel: &Kernel, blueprint: Embed, items: usize, target: Tar
     macro_rules! embed {
         ($a:ty, $e:ty) => {
             kernel!(
-                @launch target, patches::embed::Embed<$a, $e>, count: count, dim: dim, sizes: [4],
+                @launch target, patches::embed::Embed<$a, $e>, count: count, dim: dim, sizes: [p.width()],
                 buffers: [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10], scalars: [epsilon, items as u32], comptime: [p]
             )
         };
     }
     match (x, blueprint.granule) {
-        (Elem::U8, 4) => embed!(u8, u32),
+        (Elem::U8, 4 | 16) => embed!(u8, u32),
         (Elem::U8, 2) => embed!(u8, u16),
         (Elem::U8, _) => embed!(u8, u8),
-        (_, 4) => embed!(i8, u32),
+        (_, 4 | 16) => embed!(i8, u32),
         (_, 2) => embed!(i8, u16),
         _ => embed!(i8, u8),
     }
@@ -151,12 +151,23 @@ pub(crate) fn embed(kernel: &Kernel, blueprint: Embed, items: usize, target: Tar
 /// The head of `items` images.
 pub(crate) fn head(kernel: &Kernel, blueprint: Head, items: usize, target: Target<'_>) {
     let Kernel::Head { tokens, k, n, epsilon, to, .. } = *kernel else { unreachable!("{kernel} is no head") };
-    let p = Classes { blueprint, k, n, range: range(to) };
+    let p = Classes { blueprint, k, n, range: range(to), bytes: to.bytes() };
+    let (together, words) = (p.together(), p.words());
     let count = CubeCount::Static((items * blueprint.splits) as u32, 1, 1);
     let dim = CubeDim::new_1d(blueprint.warps as u32 * 32);
-    with_elem!(to, [I16 => i16, I8 => i8, U8 => u8], Y => kernel!(
-        @launch target, classes::head::Head<Y>, count: count, dim: dim, sizes: [],
-        buffers: [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11], scalars: [epsilon, tokens as u32, k.div_ceil(32) as u32],
-        comptime: [p]
-    ))
+    macro_rules! head {
+        ($y:ty) => {
+            kernel!(
+                @launch target, classes::head::Head<$y>, count: count, dim: dim, sizes: [together.min(4), words.max(1)],
+                buffers: [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11],
+                scalars: [epsilon, tokens as u32, k.div_ceil(32) as u32], comptime: [p]
+            )
+        };
+    }
+    match to {
+        _ if words > 0 => head!(u32),
+        Elem::I16 => head!(i16),
+        Elem::I8 => head!(i8),
+        _ => head!(u8),
+    }
 }

@@ -146,7 +146,7 @@ pub(super) fn finish<S: Size>(
                     }
                 }
             }
-            store::<S>(
+            store::<u32, S>(
                 &q,
                 y,
                 row * comptime!(p.n) + column,
@@ -181,34 +181,34 @@ fn added_to(
     min(max(r + y, -32768i32), 32767i32)
 }
 
-/// Stores `count` results of `bytes` bytes each, `words` words at a time; `at` is the place of the first among all.
+/// Stores `count` results of `bytes` bytes each, `words` words at a time, or one by one where that is 0; `at` is the place of the first among
+/// all.
 #[cube]
-pub(super) fn store<S: Size>(
+pub(super) fn store<W: Int, S: Size>(
     q: &Array<i32>,
-    y: &mut [Vector<u32, S>],
+    y: &mut [Vector<W, S>],
     at: usize,
     #[comptime] count: usize,
     #[comptime] bytes: usize,
     #[comptime] words: usize,
 ) {
-    let width = comptime!(words);
-    // Results of a word.
-    let packed = comptime!(4 / bytes);
+    // Results of an element of what is stored, and elements of a store.
+    let (packed, width) = comptime!(if words > 0 { (4 / bytes, words) } else { (1, 1) });
     let to = at / comptime!(packed * width);
     #[unroll]
     for v in 0..comptime!(count / (packed * width)) {
-        let mut words = Vector::<u32, S>::empty();
+        let mut stored = Vector::<W, S>::empty();
         #[unroll]
         for w in 0..width {
             let c = comptime!((v * width + w) * packed);
-            if comptime!(bytes == 1) {
-                words.insert(w, word(q[c], q[comptime!(c + 1)], q[comptime!(c + 2)], q[comptime!(c + 3)]));
-            } else if comptime!(bytes == 2) {
-                words.insert(w, pair(q[c], q[comptime!(c + 1)]));
-            } else {
-                words.insert(w, u32::cast_from(q[c]));
+            let mut element = W::cast_from(q[c]);
+            if comptime!(packed == 4) {
+                element = W::cast_from(word(q[c], q[comptime!(c + 1)], q[comptime!(c + 2)], q[comptime!(c + 3)]));
+            } else if comptime!(packed == 2) {
+                element = W::cast_from(pair(q[c], q[comptime!(c + 1)]));
             }
+            stored.insert(w, element);
         }
-        y[to + v] = words;
+        y[to + v] = stored;
     }
 }

@@ -4,6 +4,7 @@
 //! the mean lies on the chip as one row of 16, of which the others are 0.
 
 use super::{
+    epilogue::store,
     fixed,
     fragment::{LANES, Words, halves, multiply, word, zeros},
 };
@@ -22,6 +23,8 @@ pub(crate) struct Classes {
     pub n: usize,
     /// The range of results.
     pub range: (i32, i32),
+    /// Bytes of a result.
+    pub bytes: usize,
 }
 
 impl Classes {
@@ -39,6 +42,17 @@ impl Classes {
         (1..=6).rev().find(|ahead| self.steps().is_multiple_of(*ahead)).expect("1 divides all")
     }
 
+    /// Classes of a store: at most all that a lane has, so many that an image's begin where a store may.
+    pub(crate) fn together(&self) -> usize {
+        let whole = |count: &usize| self.n.is_multiple_of(*count) && (count * self.bytes).is_multiple_of(4);
+        [8, 4, 2].into_iter().find(whole).unwrap_or(1)
+    }
+
+    /// Words of a store; 0 where it is one class of less than a word.
+    pub(crate) fn words(&self) -> usize {
+        self.together() * self.bytes / 4
+    }
+
     /// Blocks of columns, a warp each.
     fn blocks(&self) -> usize {
         self.n.div_ceil(8 * Blueprint::FRAGS)
@@ -48,7 +62,7 @@ impl Classes {
 /// `y = requantize(requantize(mean of qlayer_norm(x)) · weights + bias)`. Inputs as the specification has them.
 #[cube(launch_unchecked)]
 #[allow(clippy::too_many_arguments)]
-pub(crate) fn head<Y: Int>(
+pub(crate) fn head<Y: Int, C: Size, S: Size>(
     x: &[Words],
     gamma: &[Words],
     beta: &[Vector<i32, Const<4>>],
@@ -57,10 +71,10 @@ pub(crate) fn head<Y: Int>(
     mean_mantissa: &[i32],
     mean_shift: &[i32],
     w: &[Words],
-    bias: &[i32],
-    mantissas: &[i32],
-    shifts: &[i32],
-    y: &mut [Y],
+    bias: &[Vector<i32, C>],
+    mantissas: &[Vector<i32, C>],
+    shifts: &[Vector<i32, C>],
+    y: &mut [Vector<Y, S>],
     epsilon: i64,
     tokens: u32,
     steps: u32,
@@ -207,14 +221,28 @@ pub(crate) fn head<Y: Int>(
         }
     }
     if lane < 4 && block < comptime!(p.blocks()) {
+        let (together, words) = comptime!((p.together(), p.words()));
+        let vector = comptime!(together.min(4));
+        let (low, high) = comptime!(p.range);
         #[unroll]
-        for c in 0..comptime!(2 * frags) {
-            let column = block * comptime!(8 * frags) + lane * comptime!(2 * frags) + c;
+        for part in 0..comptime!(2 * frags / together) {
+            let column = block * comptime!(8 * frags) + lane * comptime!(2 * frags) + comptime!(part * together);
             if column < comptime!(p.n) {
-                let acc = results.index(comptime!(c / 2))[0].extract(comptime!(c % 2)) + bias[column];
-                let (low, high) = comptime!(p.range);
-                let q = fixed::requantize(acc, mantissas[column], shifts[column], narrow, low, high);
-                y[image * comptime!(p.n) + column] = Y::cast_from(q);
+                let mut q = Array::<i32>::new(together);
+                #[unroll]
+                for v in 0..comptime!(together / vector) {
+                    let at = column / vector + v;
+                    let (biases, mantissas, shifts) = (bias[at], mantissas[at], shifts[at]);
+                    #[unroll]
+                    for i in 0..vector {
+                        let c = comptime!(part * together + v * vector + i);
+                        let sum = results.index(comptime!(c / 2))[0].extract(comptime!(c % 2)) + biases.extract(i);
+                        q[comptime!(v * vector + i)] =
+                            fixed::requantize(sum, mantissas.extract(i), shifts.extract(i), narrow, low, high);
+                    }
+                }
+                let at = image * comptime!(p.n) + column;
+                store::<Y, S>(&q, y, at, together, comptime!(p.bytes), words);
             }
         }
     }
