@@ -1,7 +1,7 @@
 //! Page-locked memory of the host, through which copies go: a GPU fetches from it by itself, while the host already does something else.
 //!
-//! Of other memory the driver makes such copies too, through a small place of its own and on one core. What a caller has only lent cannot be locked
-//! instead: that takes longer than the copy.
+//! Of other memory the driver makes such copies too, through a small place of its own and on one core. What a caller has only lent is not
+//! locked instead: the system would be asked for every page of every batch.
 
 use cudarc::driver::{
     CudaContext, CudaSlice, CudaStream, CudaView, DevicePtr, DriverError, PinnedHostSlice, result::memcpy_htod_async,
