@@ -295,7 +295,7 @@ fn patch_embeddings_are_exact_in_every_width() {
                 let narrow = narrower(run, "ld.global");
                 let bytes = |line: &&str| line.contains("8 ") || line.contains("16 ");
                 assert!(
-                    narrow.len() <= 2 + n / 4 && !narrow.iter().any(|line| bytes(&line)),
+                    narrow.len() <= 2 + n / 4 && !narrow.iter().any(|line| bytes(line)),
                     "{n} {width}: {narrow:?}"
                 );
             }

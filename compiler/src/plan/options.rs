@@ -147,8 +147,10 @@ fn on_vectors(kernel: &Kernel, items: usize, operands: &[Operand], weights: &Wei
     let bytes = 4 * rows.len() * (4 / products);
     let fits = |groups: &usize| groups * bytes <= NEAR && items >= 8 * groups * cores;
     let groups = [6, 4, 3, 2].into_iter().find(fits).unwrap_or(1);
-    // A table is looked up for as many results as a register has bytes.
-    let tables = tables && vectors * lanes == 64;
+    // A table of bytes for bytes is looked up for as many results as a register has of them.
+    let of_bytes =
+        matches!(*kernel, Kernel::NormLinear { to, table: Some(table), .. } if is_byte(to) && is_byte(table));
+    let tables = tables && of_bytes && vectors * lanes == 64;
     Blueprint::Dots(Dots { products, lanes, vectors, groups, tables, narrow })
 }
 

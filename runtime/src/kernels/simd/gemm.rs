@@ -39,10 +39,10 @@ pub(crate) struct Product {
 }
 
 /// A matrix product; an item is a tile of rows, which are made of O near the core. What is absent may be any buffer; `registers` are the table. A chunk has
-/// `chunk` vectors of N, a row `words` of W elements, a vector of results L lanes, one of weights B bytes.
+/// `chunk` vectors of N, a row `words` of S elements, a vector of results L lanes, one of weights B bytes.
 #[cube(launch_unchecked)]
 #[allow(clippy::too_many_arguments)]
-pub(crate) fn gemm<X: Int, Y: Int, O: Int, N: Size, W: Size, L: Size, B: Size>(
+pub(crate) fn gemm<X: Int, Y: Int, O: Int, N: Size, S: Size, L: Size, B: Size>(
     x: &[Vector<X, N>],
     gamma: &[Vector<i16, N>],
     beta: &[Vector<i32, N>],
@@ -113,14 +113,14 @@ pub(crate) fn gemm<X: Int, Y: Int, O: Int, N: Size, W: Size, L: Size, B: Size>(
                 );
             }
         }
-        let own = own.as_slice().with_vector_size::<W>();
+        let own = own.as_slice().with_vector_size::<S>();
         for panel in 0..panels {
             let column = panel * comptime!(p.tiles.vectors);
             for group in 0..groups {
                 let pitch = comptime!(k / p.tiles.products);
                 let start = column * (words + comptime!(usize::from(p.tiles.products == 4)));
                 let base = group * comptime!(ROWS * pitch);
-                let sums = sums::<O, W, L, B>(own, base, w, start, words, pitch, comptime!(p.tiles));
+                let sums = sums::<O, S, L, B>(own, base, w, start, words, pitch, comptime!(p.tiles));
                 finish::<Y, L>(
                     &sums,
                     bias,

@@ -164,9 +164,7 @@ fn turn_values(chip: &Shared<[Words]>, values: &mut Shared<[One]>, #[comptime] p
 fn row_of(chip: &Shared<[Words]>, row: usize, t: usize, #[comptime] p: Window) -> Eight {
     let eights = comptime!(2 * p.vectors());
     let mut eight = Eight::new(0u32);
-    if comptime!(eights == 4) {
-        eight = chip.with_vector_size::<Const<2>>()[row * eights + t];
-    } else if t < eights {
+    if comptime!(eights == 4) || t < eights {
         eight = chip.with_vector_size::<Const<2>>()[row * eights + t];
     }
     eight

@@ -116,8 +116,8 @@ fn lines<E: Int, X: Size>(
 /// `y = qlayer_norm(requantize(patches · weights + bias))` in 16 bits; a warp takes 16 patches. Inputs as the specification has them.
 #[cube(launch_unchecked)]
 #[allow(clippy::too_many_arguments)]
-pub(crate) fn embed<A: Int, E: Int, X: Size>(
-    x: &[Vector<E, X>],
+pub(crate) fn embed<A: Int, E: Int, S: Size>(
+    x: &[Vector<E, S>],
     w: &[Words],
     bias: &[Four],
     mantissas: &[Four],
@@ -141,12 +141,12 @@ pub(crate) fn embed<A: Int, E: Int, X: Size>(
 
     let mut held = Array::<Eight>::new(comptime!(2 * p.steps()));
     if comptime!(p.blueprint.across > 0) {
-        lines::<E, X>(x, first - g, rows, warp, lane, &mut held, p);
+        lines::<E, S>(x, first - g, rows, warp, lane, &mut held, p);
     } else {
         #[unroll]
         for i in 0..comptime!(2 * p.steps()) {
             let row = min(first + comptime!(i % 2 * 8), rows - 1);
-            held[i] = pixels::<E, X>(x, map, row, comptime!(i / 2 * 32) + t * 8, p);
+            held[i] = pixels::<E, S>(x, map, row, comptime!(i / 2 * 32) + t * 8, p);
         }
     }
     let mut sums = zeros(frags);
