@@ -294,10 +294,7 @@ fn patch_embeddings_are_exact_in_every_width() {
             if embed.granule == 16 {
                 let narrow = narrower(run, "ld.global");
                 let bytes = |line: &&str| line.contains("8 ") || line.contains("16 ");
-                assert!(
-                    narrow.len() <= 2 + n / 4 && !narrow.iter().any(|line| bytes(line)),
-                    "{n} {width}: {narrow:?}"
-                );
+                assert!(narrow.len() <= 2 + n / 4 && !narrow.iter().any(bytes), "{n} {width}: {narrow:?}");
             }
         });
     }
