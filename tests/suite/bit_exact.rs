@@ -1,6 +1,6 @@
 //! Kernels on this processor against the interpreter, bit for bit, after every kernel.
 
-use crate::common::{compiled, compiled_with, noise, random_programs};
+use crate::common::{attention, compiled, compiled_with, noise, patch_embedding, random_programs};
 use swint_compiler::{
     pipeline::{Activation, Equalize, FloatOps, Options, Precision},
     plan::Machine,
@@ -127,6 +127,43 @@ fn unfused_int8() {
     {
         let options = Options { precision: Precision::Int8, activation, fuse: false, ..Options::default() };
         compare(name, &compiled_with(name, &options));
+    }
+}
+
+/// A text's only op on random values, on all processors.
+fn one_is_exact(name: &str, ir: &str) {
+    let graph = swint_ir::text::read("one.ir", ir).unwrap().0;
+    let inputs = random::inputs(&graph, &mut random::Rng::with_seed(5));
+    let module = Module { weights: random::weights(&graph, 3), graph };
+    processors().into_iter().for_each(|machine| compare_on(machine, name, &module, 1, &inputs));
+}
+
+/// Windows that fill vectors of keys, panels of four such, more than one, and none of them; heads of all widths.
+#[test]
+fn attention_is_exact_in_every_geometry() {
+    for (tokens, head, masks) in [
+        (1, 16, 0),
+        (9, 16, 2),
+        (16, 32, 0),
+        (25, 24, 4),
+        (49, 32, 0),
+        (49, 16, 4),
+        (50, 48, 0),
+        (64, 64, 2),
+        (65, 32, 0),
+        (100, 80, 2),
+        (144, 32, 4),
+        (160, 32, 0),
+    ] {
+        one_is_exact(&format!("{tokens} tokens, {head} channels"), &attention(tokens, head, masks));
+    }
+}
+
+/// Patches of whole words of four bytes, and not; channels of whole vectors and panels, and not.
+#[test]
+fn patch_embeddings_are_exact_in_every_width() {
+    for (n, block, height, width) in [(16, 2, 6, 10), (24, 4, 8, 12), (96, 4, 20, 36), (192, 4, 8, 8), (80, 1, 3, 7)] {
+        one_is_exact(&format!("{n} channels"), &patch_embedding(n, block, height, width));
     }
 }
 

@@ -80,3 +80,36 @@ pub fn random_programs(seeds: std::ops::Range<u64>, mut run: impl FnMut(&str, &M
     }
     kernels
 }
+
+/// Window attention of four windows and two heads of so many channels, as a text; `masks` of 0 are none.
+pub fn attention(tokens: usize, head: usize, masks: usize) -> String {
+    let (qkv, channels) = (6 * head, 2 * head);
+    let (mask, operand) = match masks {
+        0 => (String::new(), ""),
+        n => (format!("  const @mask : i32<0.0005>[{n},{tokens},{tokens}]\n"), ", @mask"),
+    };
+    format!(
+        "graph @attention(%qkv: i8<0.05>[4,{tokens},{qkv}]) -> i8<0.02>[4,{tokens},{channels}] {{
+  const @bias : i32<0.0005>[2,{tokens},{tokens}]
+{mask}  %0 = window_attention %qkv, @bias{operand} {{heads = 2, factor = 0.2, elem = i8, scale = 0.02}} : i8<0.02>[4,{tokens},{channels}]
+  return %0
+}}
+"
+    )
+}
+
+/// A patch embedding of a picture of three channels, as a text.
+pub fn patch_embedding(n: usize, block: usize, height: usize, width: usize) -> String {
+    let (rows, columns, k) = (height / block, width / block, block * block * 3);
+    format!(
+        "graph @embed(%x: u8<0.01>[1,{height},{width},3]) -> i16<0.001>[1,{rows},{columns},{n}] {{
+  const @w : i8<0.01>[{n},{k}]
+  const @c : i32<0.0001>[{n}]
+  const @g : i16<0.0009765625>[{n}]
+  const @b : i32<9.5367431640625e-7>[{n}]
+  %0 = patch_embed %x, @w, @c, @g, @b {{block = {block}, linear = 0.001, eps = 1e-5, scale = 0.001}} : i16<0.001>[1,{rows},{columns},{n}]
+  return %0
+}}
+"
+    )
+}

@@ -2,7 +2,7 @@
 
 use crate::{
     cli::{fail, model, succeed, swint, text},
-    common::{compiled, compiled_with, noise, random_programs},
+    common::{attention, compiled, compiled_with, noise, patch_embedding, random_programs},
 };
 use std::fs;
 use swint_compiler::{
@@ -239,19 +239,7 @@ fn attention_is_exact_in_every_geometry() {
         (144, 16, 0),
         (160, 32, 0),
     ] {
-        let (qkv, channels) = (6 * head, 2 * head);
-        let (mask, operand) = match masks {
-            0 => (String::new(), ""),
-            n => (format!("  const @mask : i32<0.0005>[{n},{tokens},{tokens}]\n"), ", @mask"),
-        };
-        let ir = format!(
-            "graph @attention(%qkv: i8<0.05>[4,{tokens},{qkv}]) -> i8<0.02>[4,{tokens},{channels}] {{
-  const @bias : i32<0.0005>[2,{tokens},{tokens}]
-{mask}  %0 = window_attention %qkv, @bias{operand} {{heads = 2, factor = 0.2, elem = i8, scale = 0.02}} : i8<0.02>[4,{tokens},{channels}]
-  return %0
-}}
-"
-        );
+        let ir = attention(tokens, head, masks);
         one_is_exact(&format!("{tokens} tokens, {head} channels"), &ir, 1, 2, |run| {
             assert!(matches!(run.launch.blueprint, Blueprint::Attention(_)), "{tokens} {head}");
             assert_eq!(narrower(run, "st.global"), [""; 0], "{tokens} {head}");
@@ -274,18 +262,7 @@ fn patch_embeddings_are_exact_in_every_width() {
         (256, 1, 3, 7),
         (256, 4, 16, 20),
     ] {
-        let (rows, columns, k) = (height / block, width / block, block * block * 3);
-        let ir = format!(
-            "graph @embed(%x: u8<0.01>[1,{height},{width},3]) -> i16<0.001>[1,{rows},{columns},{n}] {{
-  const @w : i8<0.01>[{n},{k}]
-  const @c : i32<0.0001>[{n}]
-  const @g : i16<0.0009765625>[{n}]
-  const @b : i32<9.5367431640625e-7>[{n}]
-  %0 = patch_embed %x, @w, @c, @g, @b {{block = {block}, linear = 0.001, eps = 1e-5, scale = 0.001}} : i16<0.001>[1,{rows},{columns},{n}]
-  return %0
-}}
-"
-        );
+        let ir = patch_embedding(n, block, height, width);
         one_is_exact(&format!("{n} channels, {height}x{width}"), &ir, 2, 4, |run| {
             let Blueprint::Embed(embed) = run.launch.blueprint else { panic!("{n}") };
             assert_eq!(narrower(run, "st.global"), [""; 0], "{n}");
