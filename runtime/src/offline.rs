@@ -189,10 +189,10 @@ impl Offline {
                 let text = if self.reloads { ptx_text::of_loads_in_loops(&text) } else { text };
                 let (entry, shared) = (module.entrypoint.clone(), module.shared_memory_size);
                 let kernel = Ptx { entry, text, shared };
-                Ok(match constants {
+                match constants {
                     Some(constants) => overlapping(kernel, constants),
-                    None => kernel,
-                })
+                    None => Ok(kernel),
+                }
             }
             Ok(_) => Err("the NVPTX target gave no PTX".to_owned()),
             Err(error) => Err(format!("{error:?}")),
@@ -259,13 +259,13 @@ fn constants(launch: &Launch) -> Vec<bool> {
 }
 
 /// A kernel whose launches may overlap those before, where `constants` of its buffers are written by none.
-fn overlapping(kernel: Ptx, constants: &[bool]) -> Ptx {
+fn overlapping(kernel: Ptx, constants: &[bool]) -> Result<Ptx, String> {
     let Ptx { entry, text, shared } = kernel;
-    let text = ptx_text::of_overlapping_launches(&text, &entry, constants);
+    let text = ptx_text::of_overlapping_launches(&text, &entry, constants)?;
     // The same kernel may have other constants elsewhere in the plan, or not overlap, and an entry has one text.
     let which = constants.iter().rev().fold(0u64, |which, &constant| which << 1 | u64::from(constant));
     let name = format!("{entry}_c{which:x}");
-    Ptx { text: text.replace(&entry, &name), entry: name, shared }
+    Ok(Ptx { text: text.replace(&entry, &name), entry: name, shared })
 }
 
 /// Compiles every kernel of a plan. Specifications that differ only in what is an argument of the code share it, so there

@@ -94,8 +94,10 @@ pub struct Gemm {
     pub splits: usize,
     /// How often the warps of a cube go on to other columns; with rows that are on the chip as a whole only.
     pub rounds: usize,
-    /// Steps of weights that are on their way at a time: divides the steps of a stage and of a row.
+    /// Steps of weights that are on their way at a time: divides the steps of a stage and of a part of a row.
     pub ahead: usize,
+    /// Whether weights are copied to the chip, and constants of columns too where there is one round; otherwise they go to registers.
+    pub copied: bool,
     /// 32-byte steps of a row that are on the chip at a time.
     pub stage: usize,
     /// How often a row needs that.
@@ -242,6 +244,7 @@ impl Mlp {
             splits: 1,
             rounds: 1,
             ahead: 1,
+            copied: false,
             stage,
             stages,
             resident: self.resident() / warps,
@@ -277,6 +280,16 @@ impl Gemm {
         (self.parts - 1) * self.row_warps * self.column_warps * self.frags() * 32
     }
 
+    /// Bytes of weights of a cube on the chip.
+    pub fn ring(&self) -> usize {
+        if self.copied { self.warps() * self.ahead * self.column_frags * COLUMNS * STEP } else { 0 }
+    }
+
+    /// Whether constants of columns are copied to the chip.
+    pub fn keeps_constants(&self) -> bool {
+        self.copied && self.rounds == 1
+    }
+
     /// Bytes between two rows on the chip: an odd number of steps, so that eight rows lie in different banks.
     pub fn pitch(&self) -> usize {
         (self.stage | 1) * STEP
@@ -302,9 +315,10 @@ impl fmt::Display for Blueprint {
                 write!(f, ",splits={},rounds={}", g.splits, g.rounds)?;
                 write!(
                     f,
-                    ",stage={},ahead={},resident={}{}]",
+                    ",stage={},ahead={}{},resident={}{}]",
                     g.stage,
                     g.ahead,
+                    if g.copied { ",copied" } else { "" },
                     g.resident,
                     if g.narrow { "" } else { ",wide" }
                 )

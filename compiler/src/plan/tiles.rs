@@ -14,6 +14,9 @@ pub(super) const ON_CHIP: usize = 99 << 10;
 /// Bytes of a table with a copy in every bank.
 pub(super) const TABLE: usize = 8 << 10;
 
+/// Bytes that are there for what a cube has none of.
+const UNUSED: usize = 128;
+
 /// Sums of fragments that a warp holds: 128 registers a thread.
 pub(super) const MOST_FRAGS: usize = 32;
 
@@ -25,6 +28,9 @@ const RESERVED: usize = 1 << 10;
 
 /// Most registers of a thread, by an estimate that may be too low by some; there are 255.
 const MOST_REGISTERS: usize = 232;
+
+/// Most steps of weights that are on their way to the chip at a time, where not all are.
+const MOST_AHEAD: usize = 8;
 
 /// Most 16-byte loads of a thread that are on their way at a time.
 const MOST_LOADS: usize = 16;
@@ -119,24 +125,30 @@ impl Extents {
                     continue;
                 }
                 let divides = |ahead: &usize| [steps, stage].iter().all(|n| (n / parts).is_multiple_of(*ahead));
-                for ahead in (1..=4).filter(divides) {
-                    let gemm = Gemm {
-                        row_frags,
-                        column_frags,
-                        row_warps,
-                        column_warps,
-                        parts,
-                        splits,
-                        rounds,
-                        ahead,
-                        stage,
-                        stages,
-                        resident: 1,
-                        narrow: false,
-                    };
-                    let fits = self.on_chip(&gemm) <= ON_CHIP
-                        && gemm.frags() <= MOST_FRAGS
-                        && (self.whole || self.loads(&gemm) <= MOST_LOADS);
+                let fits = |gemm: &Gemm| self.on_chip(gemm) <= ON_CHIP;
+                let of = |(copied, ahead): (bool, usize)| Gemm {
+                    copied,
+                    row_frags,
+                    column_frags,
+                    row_warps,
+                    column_warps,
+                    parts,
+                    splits,
+                    rounds,
+                    ahead,
+                    stage,
+                    stages,
+                    resident: 1,
+                    narrow: false,
+                };
+                // All weights of a warp, or as many steps of them as there is room for and cover the time that they take.
+                let whole = Some(steps / parts).filter(|_| rounds == 1 && stage == steps);
+                let some = (2..=MOST_AHEAD).rev().filter(divides).find(|&ahead| fits(&of((true, ahead))));
+                let copied = whole.filter(|&ahead| fits(&of((true, ahead)))).or(some);
+                let ways = (1..=4).filter(divides).map(|ahead| (false, ahead)).chain(copied.map(|ahead| (true, ahead)));
+                for gemm in ways.map(of) {
+                    let fits =
+                        fits(&gemm) && gemm.frags() <= MOST_FRAGS && (self.whole || self.loads(&gemm) <= MOST_LOADS);
                     let registers = self.registers(&gemm);
                     let resident =
                         (warps_with(registers) / gemm.warps()).min(SHARED / (self.on_chip(&gemm) + RESERVED));
@@ -157,8 +169,8 @@ impl Extents {
     /// Registers of a thread, by what the assembler's reports show: while rows are taken onto the chip, while products are added, and while results
     /// are made of them.
     fn registers(&self, gemm: &Gemm) -> usize {
-        let Gemm { row_frags, column_frags, ahead, .. } = *gemm;
-        let ahead = 2 * column_frags * ahead;
+        let Gemm { row_frags, column_frags, .. } = *gemm;
+        let ahead = if gemm.copied { 0 } else { 2 * column_frags * gemm.ahead };
         // Of long rows a lane holds more, and γ and β for it.
         let normalised = if self.k > 768 { 184 } else { 148 };
         let taken = if self.whole { normalised } else { 4 * self.loads(gemm) + 28 } + ahead;
@@ -173,7 +185,11 @@ impl Extents {
 
     /// Bytes of shared memory of a cube.
     fn on_chip(&self, gemm: &Gemm) -> usize {
-        gemm.stages.min(2) * gemm.rows() * gemm.pitch() + 16 * gemm.partial() + if self.table { TABLE } else { 32 }
+        // Bias, factors and shifts of columns, and of a residual stream.
+        let kinds = if self.whole { 3 } else { 5 };
+        let constants = if gemm.keeps_constants() { kinds * gemm.warps() * gemm.column_frags * COLUMNS * 4 } else { 0 };
+        let rows = gemm.stages.min(2) * gemm.rows() * gemm.pitch();
+        rows + 16 * gemm.partial() + gemm.ring() + constants + if self.table { TABLE } else { 0 } + UNUSED
     }
 
     /// What a cube is likely to take.
@@ -182,15 +198,19 @@ impl Extents {
         let (rows, warps, steps, rounds) = (gemm.rows(), gemm.warps(), self.k.div_ceil(STEP), gemm.rounds);
         let columns = rounds * gemm.column_warps * gemm.column_frags * COLUMNS;
         let loaded = if self.whole { 17.2 * of(rows * self.k) / 32.0 } else { 0.0 };
-        let step = 2.9 * of(gemm.frags()) + of(2 * gemm.row_frags) + 0.5 * of(gemm.column_frags) + 13.7;
+        // Weights that are copied are loaded as well, and waited for.
+        let copied = if gemm.copied { 0.5 * of(gemm.column_frags) + 4.0 } else { 0.0 };
+        let step = 2.9 * of(gemm.frags()) + of(2 * gemm.row_frags) + 0.5 * of(gemm.column_frags) + 13.7 + copied;
         let added = of(rounds * warps * steps) / of(gemm.parts) * step + of(12 * gemm.partial()) / 32.0;
         let (deviation, result, of_a_round) = if self.whole { (2400.0, 6.6, ROUND) } else { (0.0, 24.0, 3210.0) };
         let (looked_up, copied) = if self.table { (3.2, 256.0) } else { (0.0, 0.0) };
         let gathered = if gemm.parts > 1 { 650.0 } else { 0.0 };
-        let waits = of(steps) / of(gemm.parts) * STEP_WAITS[gemm.ahead - 1] + of_a_round;
+        let waits = of(steps) / of(gemm.parts) * STEP_WAITS[gemm.ahead.min(4) - 1] + of_a_round;
+        // What the cube has copied before it has rows is not waited for: bias, factors and the first weights.
+        let known = if gemm.keeps_constants() { 3.0 * STEP_WAITS[0] } else { 0.0 };
         Cube {
             instructions: loaded + added + of(rows * columns) / 32.0 * (result + looked_up) + copied,
-            waits: deviation + of(rounds) * waits + gathered,
+            waits: deviation + of(rounds) * waits + gathered - known,
             // The residual stream has 16 bits, too.
             bytes: self.k * columns
                 + rows * self.k * if self.whole { 2 } else { 1 }
@@ -312,10 +332,12 @@ mod tests {
                     assert!(n.is_multiple_of(2 * gemm.column_frags) && gemm.column_frags.is_multiple_of(2), "{name}");
                     assert!((1..=32).contains(&gemm.warps()) && gemm.row_frags * gemm.column_frags <= MOST_FRAGS);
                     assert!(gemm.stage * gemm.stages * STEP >= k && (!whole || gemm.stages == 1), "{name}");
-                    let bytes = gemm.stages.min(2) * gemm.rows() * gemm.pitch() + 16 * gemm.partial();
+                    let bytes = gemm.stages.min(2) * gemm.rows() * gemm.pitch() + 16 * gemm.partial() + gemm.ring();
                     let bytes = bytes + if table { TABLE } else { 32 };
                     assert!(bytes <= ON_CHIP, "{name}: {gemm:?}");
+                    assert_eq!(gemm.ring() > 0, gemm.copied, "{name}: {gemm:?}");
                 }
+                assert!(k > 3136 || all.iter().any(|gemm| gemm.copied), "{name}: none copies weights");
             }
         }
     }

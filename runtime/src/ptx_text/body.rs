@@ -71,9 +71,11 @@ impl Statement {
         operands.split_at(end.unwrap_or(operands.len()))
     }
 
-    /// What is between its brackets.
+    /// What is between its brackets; of a copy to shared memory, where it is from.
     fn address(&self) -> Option<&str> {
-        Some(self.text.split_once('[')?.1.split_once(']')?.0.trim())
+        let (from, to) = self.text.split_once('[').map(|(_, rest)| (self.text.rsplit_once('['), rest))?;
+        let address = if self.opcode().starts_with("cp.") { from?.1 } else { to };
+        Some(address.split_once(']')?.0.trim())
     }
 }
 
@@ -129,7 +131,7 @@ impl Body {
             let (set, from) = match opcode.split('.').next().unwrap_or_default() {
                 "ld" if opcode.starts_with("ld.param.") => (set, of_parameter(sources, entry, constants)),
                 "ld" => (set, OTHER),
-                "st" => ("", NO_BUFFER),
+                "st" | "cp" => ("", NO_BUFFER),
                 known if OF_REGISTERS.contains(&known) => {
                     (set, words(sources).fold(NO_BUFFER, |all, word| all | self.origin(word)))
                 }
@@ -168,6 +170,7 @@ impl Body {
         match (opcode.next().unwrap_or_default(), opcode.next().unwrap_or_default()) {
             ("ld", "param" | "shared" | "local") | ("st", "shared" | "local") => true,
             ("ld", "global") => self.is_of_constant(statement),
+            ("cp", "async") => statement.address().is_none() || self.is_of_constant(statement),
             (known, _) => OF_REGISTERS.contains(&known),
         }
     }
@@ -175,6 +178,12 @@ impl Body {
     /// The line of the first statement.
     pub(super) fn first(&self) -> Option<usize> {
         self.statements.first().map(|statement| statement.line)
+    }
+
+    /// The first line before `end` with an access to what other launches may be at.
+    pub(super) fn access_before(&self, end: usize) -> Option<usize> {
+        let early = self.statements.iter().take_while(|statement| statement.line < end);
+        early.filter(|s| s.address().is_some()).find(|s| !self.is_independent(s)).map(|s| s.line)
     }
 
     /// The line up to which all statements are executed in turn and are independent of other launches.

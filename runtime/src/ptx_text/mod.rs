@@ -5,6 +5,9 @@ mod body;
 use body::Body;
 use std::collections::HashSet;
 
+/// What a kernel says where it waits for the launches before, if its launches overlap; nothing to an assembler.
+pub(crate) const WAITS_HERE: &str = "// swint: the launches before";
+
 /// The text of a kernel for tensor cores, with two things said that cubecl leaves to chance.
 ///
 /// A multiprocessor should have `blocks` of it at a time: knowing only how large a block is, NVIDIA's assembler spills registers that it
@@ -36,34 +39,47 @@ pub(crate) fn of_loads_in_loops(text: &str) -> String {
 /// Every thread waits before it accesses what launches write. The wait ends when the launch before has completed and what it has written
 /// can be seen. That one's threads have waited as well, or it has not overlapped, so the launch before it had completed by then, and so on: a thread goes on
 /// when all launches before have completed, as if they had not overlapped, and memory that any of them has used may be reused. What
-/// overlaps is that blocks are placed and begin: what comes before the first such access, loads of constants too, but only where no
-/// branch has to be looked through, so that it is plain that each thread waits once.
+/// overlaps is that blocks are placed and begin: what comes before the first such access, loads of constants too. A kernel says itself
+/// where it waits ([`WAITS_HERE`]). In others that is before the first such access or branch, so that it is plain that each thread waits
+/// once.
 ///
 /// At its start it lets the next launch start. That happens when all blocks of this one have said so: as they are placed by then, the
 /// next one's, which mostly wait, take no room from them.
 ///
 /// `ld.global.nc` is for what nothing writes as long as a kernel runs, and now the one before runs, too: NVIDIA's assembler moves such
 /// loads across the wait. They become plain ones, and those of constants before the wait do so as well, for it would move them behind.
-pub(crate) fn of_overlapping_launches(text: &str, entry: &str, constants: &[bool]) -> String {
+///
+/// # Errors
+/// The access to what launches write that comes before a kernel's own wait, or that there are two of these.
+pub(crate) fn of_overlapping_launches(text: &str, entry: &str, constants: &[bool]) -> Result<String, String> {
     let body = Body::read(text, entry, constants);
-    let (first, dependent) = (body.first(), body.dependent());
+    let mut marked = text.lines().enumerate().filter(|(_, line)| line.trim() == WAITS_HERE).map(|(number, _)| number);
+    let own = marked.next();
+    if marked.next().is_some() {
+        return Err("the wait for the launches before is there twice".to_owned());
+    }
+    if let Some(line) = own.and_then(|wait| body.access_before(wait)) {
+        let line = text.lines().nth(line).unwrap_or_default().trim();
+        return Err(format!("`{line}` comes before the wait for the launches before"));
+    }
+    let (first, waits) = (body.first(), own.or(body.dependent()));
     let variable: HashSet<usize> = body.variable().collect();
     let mut changed = String::with_capacity(text.len() + 80);
     for (number, line) in text.lines().enumerate() {
         if first == Some(number) {
             changed += "\tgriddepcontrol.launch_dependents;\n";
         }
-        if dependent == Some(number) {
+        if waits == Some(number) {
             changed += "\tgriddepcontrol.wait;\n";
         }
-        let is_early = dependent.is_some_and(|dependent| number < dependent);
+        let is_early = waits.is_some_and(|waits| number < waits);
         match is_early || variable.contains(&number) {
             true => changed += &line.replace("ld.global.nc.", "ld.global."),
             false => changed += line,
         }
         changed.push('\n');
     }
-    changed
+    Ok(changed)
 }
 
 #[cfg(test)]
@@ -105,7 +121,7 @@ mod tests {
     /// A kernel with two buffers, of which the first is constant.
     fn overlapping(body: &str) -> String {
         let text = format!("{{\n\t.reg .b64 \t%rd<9>;\n\n{}}}\n", body.replace("P", "k_param_"));
-        of_overlapping_launches(&text, "k", &[true, false]).replace("k_param_", "P")
+        of_overlapping_launches(&text, "k", &[true, false]).expect("nothing too early").replace("k_param_", "P")
     }
 
     const LOADS: &str = "\

@@ -100,7 +100,8 @@ pub(super) fn early_residual(
     early
 }
 
-/// Writes results: of a lane those of `2·column_frags` columns from `column` on, in row `first`, those 8 rows further, and so on.
+/// Writes results: of a lane those of `2·column_frags` columns from `column` on, in row `first`, those 8 rows further, and so on. The columns'
+/// constants are those from `constants` on.
 #[cube]
 #[allow(clippy::too_many_arguments)]
 pub(super) fn finish<S: Size>(
@@ -116,15 +117,16 @@ pub(super) fn finish<S: Size>(
     first: usize,
     rows: usize,
     column: usize,
+    constants: usize,
     lane: usize,
     #[comptime] p: Product,
 ) {
     let frags = comptime!(p.tiles.column_frags);
     let fours = comptime!(frags / 2);
     let scaled = comptime!(if p.range.is_some() { fours } else { 0 });
-    let (mantissas, shifts) = (of_columns(mantissas, column, scaled), of_columns(shifts, column, scaled));
+    let (mantissas, shifts) = (of_columns(mantissas, constants, scaled), of_columns(shifts, constants, scaled));
     let added = comptime!(if p.residual { fours } else { 0 });
-    let (r_mantissas, r_shifts) = (of_columns(r_mantissas, column, added), of_columns(r_shifts, column, added));
+    let (r_mantissas, r_shifts) = (of_columns(r_mantissas, constants, added), of_columns(r_shifts, constants, added));
     #[unroll]
     for i in 0..comptime!(2 * p.tiles.row_frags) {
         let row = first + comptime!(8 * i);

@@ -1,18 +1,19 @@
 //! The int8 matrix product on tensor cores, with what comes before and after it.
 //!
 //! A cube takes a tile of rows on the chip, normalised or as they are, and its warps take blocks of columns each. Weights come
-//! straight from memory in the order of fragments, which no other warp of the cube reads, some steps of k ahead. Rows that fit
-//! are on the chip with all of their k; others a stage at a time, the next one on its way while the present one is used.
+//! from memory in the order of fragments, some steps of k ahead. Rows that fit are on the chip with all of their k; others a
+//! stage at a time, the next one on its way while the present one is used.
 //!
-//! A row on the chip is an odd number of 32-byte steps long, so that the lanes of a warp, which read eight bytes of eight rows,
-//! meet in no bank.
+//! Where weights are copied to the chip, so are the constants of columns, and all that has room is on its way before the kernel
+//! waits for the launches before it: what then is left to wait for is rows.
 
 use super::{
+    copies::{copy, wait, wait_for_launches},
     epilogue::{Four, early_residual, finish, of_columns},
-    fixed::requantize,
-    fragment::{Eight, LANES, Sums, Words, halves, multiply, to_every_bank, word, zeros},
+    fragment::{Eight, LANES, Sums, Words, to_every_bank, zeros},
+    rows::{load_stage, norm_rows, store_stage},
+    weights::{accumulate, accumulate_copied, first_copies, first_weights, next_weights},
 };
-use crate::kernels::integer::{RowNorm, chunk_start, kept, normalised, row_norm};
 use cubecl::prelude::*;
 use swint_compiler::plan::{Gemm, Rows};
 
@@ -55,13 +56,13 @@ impl Product {
     }
 
     /// Lanes that share a row that is normalised: a power of two, few enough to leave each of them three loads.
-    fn lanes(&self) -> usize {
+    pub(super) fn lanes(&self) -> usize {
         (self.steps() * 4).div_ceil(3).next_power_of_two().clamp(4, 32)
     }
 
     /// The bits of a lane's number that differ among the lanes of a row. Half a warp writes eight bytes a lane at once: to as much
     /// of a row, or to 32 bytes of four rows, so that no two meet in a bank.
-    fn lane_bits(&self) -> &'static [u32] {
+    pub(super) fn lane_bits(&self) -> &'static [u32] {
         match self.lanes() {
             4 => &[0, 1],
             8 => &[0, 1, 4],
@@ -71,7 +72,7 @@ impl Product {
     }
 
     /// 16-byte loads of a unit that take a stage of rows that are not normalised.
-    fn loads(&self) -> usize {
+    pub(super) fn loads(&self) -> usize {
         (self.tiles.rows() * self.tiles.stage * 2).div_ceil(self.tiles.warps() * 32)
     }
 
@@ -87,7 +88,7 @@ impl Product {
     }
 
     /// 16-byte loads of a lane that take its part of a row.
-    fn each(&self) -> usize {
+    pub(super) fn each(&self) -> usize {
         (self.steps() * 4).div_ceil(self.lanes())
     }
 
@@ -105,188 +106,33 @@ impl Product {
     }
 
     /// Rows that a lane normalises its part of at a time.
-    fn at_a_time(&self) -> usize {
+    pub(super) fn at_a_time(&self) -> usize {
         self.turns().1
     }
-}
 
-/// Normalises a tile of rows onto the chip.
-#[cube]
-#[allow(clippy::too_many_arguments)]
-pub(super) fn norm_rows(
-    x: &[Words],
-    map: &[i32],
-    gamma: &[Words],
-    beta: &[Four],
-    mantissa: i32,
-    shift: i32,
-    epsilon: i64,
-    chip: &mut Shared<[Eight]>,
-    first: usize,
-    rows: usize,
-    passes: u32,
-    #[comptime] p: Product,
-) {
-    let lanes = comptime!(p.lanes());
-    let vectors = comptime!(p.rows.len() / 8);
-    let padded = comptime!(p.steps() * 4);
-    let (each, group) = comptime!((p.each(), p.at_a_time()));
-    let chunk = comptime!(p.rows.chunk / 8);
-    let lane = (UNIT_POS % LANES) as usize;
-    let warp = (UNIT_POS / LANES) as usize;
-    let (mut sub, mut own) = (lane % lanes, lane / lanes);
-    if comptime!(lanes == 8) {
-        sub = lane % 4 + lane / 16 * 4;
-        own = lane / 4 % 4;
+    /// Whether γ, β and the places of rows are known before rows are.
+    pub(super) fn is_early(&self) -> bool {
+        self.tiles.copied && self.passes() == 1
     }
-    for pass in 0..passes {
-        // Of the lane's rows, those that differ by this are a warp's next ones.
-        let stride = comptime!(p.tiles.warps() * (32 / lanes));
-        let local = pass as usize * comptime!(group * stride) + warp * comptime!(32 / lanes) + own;
-        let mut held = Array::<Words>::new(comptime!(group * each));
-        #[unroll]
-        for g in 0..group {
-            let row = min(first + local + g * stride, rows - 1);
-            #[unroll]
-            for i in 0..each {
-                let v = sub + i * lanes;
-                let mut words = Words::new(0u32);
-                if v < vectors {
-                    let start = chunk_start(row * comptime!(p.rows.parts) + v / chunk, map, chunk, comptime!(p.rows));
-                    words = x[start + v % chunk];
-                }
-                held[comptime!(g * each + i)] = words;
-            }
-        }
-        let mut sums = Array::<i32>::new(group);
-        let mut squares = Array::<i64>::new(group);
-        #[unroll]
-        for g in 0..group {
-            let mut sum = 0i32;
-            let mut square = 0i64;
-            #[unroll]
-            for i in 0..each {
-                #[unroll]
-                for w in 0..4usize {
-                    let (a, b) = halves(held[comptime!(g * each + i)].extract(w));
-                    sum += a + b;
-                    square += i64::cast_from(a) * i64::cast_from(a) + i64::cast_from(b) * i64::cast_from(b);
-                }
-            }
-            sums[g] = sum;
-            squares[g] = square;
-        }
-        #[unroll]
-        for bit in 0..comptime!(p.lane_bits().len()) {
-            #[unroll]
-            for g in 0..group {
-                sums[g] += plane_shuffle_xor(sums[g], comptime!(1u32 << p.lane_bits()[bit]));
-                squares[g] += plane_shuffle_xor(squares[g], comptime!(1u32 << p.lane_bits()[bit]));
-            }
-        }
-        let mut norms = Sequence::<RowNorm>::new();
-        #[unroll]
-        for g in 0..group {
-            norms.push(row_norm(sums[g], squares[g], epsilon, comptime!(p.rows.len())));
-        }
-        #[unroll]
-        for i in 0..each {
-            let v = sub + i * lanes;
-            let known = min(v, comptime!(vectors - 1));
-            let gammas = gamma[known];
-            let (low, high) = (beta[2 * known], beta[2 * known + 1]);
-            #[unroll]
-            for g in 0..group {
-                let local = local + g * stride;
-                let row = min(first + local, rows - 1);
-                let norm = norms.index(g);
-                let mut eight = Eight::new(0u32);
-                if v < vectors {
-                    #[unroll]
-                    for h in 0..2usize {
-                        let mut q = Array::<i32>::new(4usize);
-                        #[unroll]
-                        for w in 0..2usize {
-                            let (x0, x1) = halves(held[comptime!(g * each + i)].extract(comptime!(2 * h + w)));
-                            let (g0, g1) = halves(gammas.extract(comptime!(2 * h + w)));
-                            let (mut b0, mut b1) = (low.extract(comptime!(2 * w)), low.extract(comptime!(2 * w + 1)));
-                            if comptime!(h == 1) {
-                                b0 = high.extract(comptime!(2 * w));
-                                b1 = high.extract(comptime!(2 * w + 1));
-                            }
-                            let y0 = normalised(norm, x0, i16::cast_from(g0), b0, comptime!(p.rows.len()));
-                            let y1 = normalised(norm, x1, i16::cast_from(g1), b1, comptime!(p.rows.len()));
-                            q[comptime!(2 * w)] = to_byte(y0, mantissa, shift, comptime!(p.tiles.narrow));
-                            q[comptime!(2 * w + 1)] = to_byte(y1, mantissa, shift, comptime!(p.tiles.narrow));
-                        }
-                        let mut bytes = word(q[0], q[1], q[2], q[3]);
-                        if comptime!(p.rows.padded) {
-                            bytes *= u32::cast_from(kept(row, map, comptime!(p.rows)));
-                        }
-                        eight.insert(h, bytes);
-                    }
-                }
-                if v < padded && local < comptime!(p.tiles.rows()) {
-                    chip[local * comptime!(p.pitch()) + v] = eight;
-                }
-            }
-        }
+
+    /// Whether the ring has all weights of a warp, and nothing comes in their place.
+    pub(super) fn is_whole(&self) -> bool {
+        self.tiles.copied && self.tiles.rounds == 1 && self.tiles.ahead * self.tiles.parts == self.steps()
     }
-}
 
-/// A normalised value in 8 bits.
-#[cube]
-fn to_byte(sum: i32, mantissa: i32, shift: i32, #[comptime] narrow: bool) -> i32 {
-    requantize(sum, mantissa, shift, narrow, -128i32, 127i32)
-}
-
-/// A unit's part of a stage of rows of bytes, on its way to the chip.
-#[cube]
-fn load_stage(
-    x: &[Words],
-    map: &[i32],
-    held: &mut Array<Words>,
-    stage: usize,
-    first: usize,
-    rows: usize,
-    #[comptime] p: Product,
-) {
-    let vectors = comptime!(p.rows.chunk / 16);
-    let wide = comptime!(p.tiles.stage * 2);
-    #[unroll]
-    for i in 0..comptime!(p.loads()) {
-        let at = UNIT_POS as usize + comptime!(i * p.tiles.warps() * 32);
-        let row = min(first + at / wide, rows - 1);
-        let v = stage * wide + at % wide;
-        let mut words = Words::new(0u32);
-        if v < vectors {
-            words = x[chunk_start(row, map, vectors, comptime!(p.rows)) + v];
-        }
-        held[i] = words;
+    /// 16-byte places of the ring of a cube, at least one.
+    fn ring(&self) -> usize {
+        (self.tiles.ring() / 16).max(1)
     }
-}
 
-/// What [`load_stage`] has loaded to the chip, from `base` on.
-#[cube]
-fn store_stage(held: &Array<Words>, chip: &mut Shared<[Eight]>, base: usize, #[comptime] p: Product) {
-    let wide = comptime!(p.tiles.stage * 2);
-    // 16 lanes write 128 bytes at once: the second eight of them begin with their second half.
-    let second = (UNIT_POS / 8) % 2;
-    #[unroll]
-    for i in 0..comptime!(p.loads()) {
-        let at = UNIT_POS as usize + comptime!(i * p.tiles.warps() * 32);
-        if at < comptime!(p.tiles.rows() * p.tiles.stage * 2) {
-            let to = base + at / wide * comptime!(p.pitch()) + at % wide * 2;
-            let (mut a, mut b) = (Eight::empty(), Eight::empty());
-            #[unroll]
-            for w in 0..2usize {
-                let (low, high) = (held[i].extract(w), held[i].extract(comptime!(w + 2)));
-                a.insert(w, select(second == 1, high, low));
-                b.insert(w, select(second == 1, low, high));
-            }
-            chip[to + second as usize] = a;
-            chip[to + 1 - second as usize] = b;
-        }
+    /// Whether constants of columns are copied to the chip.
+    fn keeps_constants(&self) -> bool {
+        self.tiles.keeps_constants()
+    }
+
+    /// Fours of constants of each of a cube's warps on the chip, at least one.
+    fn constants(&self, are: bool) -> usize {
+        if are && self.keeps_constants() { self.tiles.warps() * self.tiles.column_frags * 2 } else { 1 }
     }
 }
 
@@ -308,82 +154,6 @@ pub(super) fn biased(bias: &[Four], column: usize, #[comptime] p: Product) -> Se
         }
     }
     sums
-}
-
-/// The weights of a warp for a step of k.
-#[cube]
-fn load_weights(w: &[Words], held: &mut Array<Words>, at: usize, #[comptime] pairs: usize) {
-    #[unroll]
-    for i in 0..pairs {
-        held[i] = w[at + i * LANES as usize];
-    }
-}
-
-/// The weights of a warp for the first steps of k that [`accumulate`] takes, as many as are on their way at a time.
-#[cube]
-pub(super) fn first_weights(w: &[Words], at: usize, #[comptime] p: Product) -> Sequence<Array<Words>> {
-    let mut all = Sequence::<Array<Words>>::new();
-    #[unroll]
-    for _ in 0..comptime!(p.tiles.ahead) {
-        all.push(Array::<Words>::new(comptime!(p.tiles.column_frags / 2)));
-    }
-    next_weights(w, &mut all, at, p);
-    all
-}
-
-/// [`first_weights`] of other columns, in place of those that were used.
-#[cube]
-pub(super) fn next_weights(w: &[Words], all: &mut Sequence<Array<Words>>, at: usize, #[comptime] p: Product) {
-    let pairs = comptime!(p.tiles.column_frags / 2);
-    #[unroll]
-    for step in 0..comptime!(p.tiles.ahead) {
-        load_weights(w, all.index_mut(step), at + comptime!(step * pairs * 32), pairs);
-    }
-}
-
-/// Adds the products of `count` steps of k, a multiple of those that are on their way at a time: of rows on the chip, the lane's first
-/// from `base` on, and of weights. `b` holds those of the first steps and then of each next ones, which are from `next` on, but not
-/// beyond `last`.
-#[cube]
-#[allow(clippy::too_many_arguments)]
-pub(super) fn accumulate<A: Int>(
-    chip: &Shared<[Eight]>,
-    base: usize,
-    w: &[Words],
-    b: &mut Sequence<Array<Words>>,
-    next: usize,
-    last: usize,
-    count: usize,
-    sums: &mut Sequence<Sums>,
-    #[comptime] p: Product,
-) {
-    let frags = comptime!(p.tiles.column_frags);
-    let pairs = comptime!(frags / 2);
-    let ahead = comptime!(p.tiles.ahead);
-    for group in 0..count / ahead {
-        #[unroll]
-        for own in 0..ahead {
-            let step = group * ahead + own;
-            let mut held = Array::<Words>::new(pairs);
-            load_weights(w, &mut held, min(next + step * comptime!(pairs * 32), last), pairs);
-            let b = b.index_mut(own);
-            #[unroll]
-            for i in 0..comptime!(p.tiles.row_frags) {
-                let at = base + step * 4 + comptime!(i * 16 * p.pitch());
-                let (upper, lower) = (chip[at], chip[at + comptime!(8 * p.pitch())]);
-                #[unroll]
-                for j in 0..frags {
-                    let words = b[comptime!(j / 2)];
-                    let (b0, b1) = (words.extract(comptime!(j % 2 * 2)), words.extract(comptime!(j % 2 * 2 + 1)));
-                    multiply::<A>(upper, lower, b0, b1, sums.index_mut(comptime!(i * frags + j)));
-                }
-            }
-            #[unroll]
-            for i in 0..pairs {
-                b[i] = held[i];
-            }
-        }
-    }
 }
 
 /// Sums of another part of k than the first begin with nothing.
@@ -435,6 +205,21 @@ fn gather(sums: &mut Sequence<Sums>, partial: &mut Shared<[Four]>, part: usize, 
     }
 }
 
+/// Begins to copy the constants of a warp's columns, `first` the place of the first four of them, to `to` on the chip: every lane copies four.
+#[cube]
+fn copy_constants(
+    all: &[Four],
+    chip: &mut Shared<[Four]>,
+    first: usize,
+    to: usize,
+    lane: usize,
+    #[comptime] p: Product,
+) {
+    if lane < comptime!(2 * p.tiles.column_frags) {
+        copy::<Four>(&all[min(first + lane, comptime!(p.n / 4 - 1))], &mut chip[to + lane]);
+    }
+}
+
 /// `y = requantize(rows · weights + bias)`, where rows may be normalised first, and a table or a residual stream may follow. What
 /// is absent may be any buffer. A cube takes `16·row_frags·row_warps` rows and one of `splits` parts of the columns, which it goes through in
 /// `rounds`: rows that are normalised are so once for all of them.
@@ -480,10 +265,6 @@ pub(crate) fn gemm<A: Int, S: Size>(
     let mut chip = Shared::<[Eight]>::new_aligned_slice(comptime!(buffers * buffer), 16usize);
     let mut partial = Shared::<[Four]>::new_aligned_slice(comptime!(p.tiles.partial().max(1)), 16usize);
     let mut bytes = Shared::<[u32]>::new_aligned_slice(comptime!(if p.table { 64usize * 32 } else { 1 }), 16usize);
-    if comptime!(p.table) {
-        to_every_bank(table, &mut bytes, 64usize, comptime!(p.tiles.warps()));
-    }
-
     let frags = comptime!(p.tiles.column_frags);
     let per_step = comptime!(frags / 2 * 32);
     let per_block = steps as usize * per_step;
@@ -495,15 +276,52 @@ pub(crate) fn gemm<A: Int, S: Size>(
     }
     // A warp without columns does what the last one does, but writes nothing.
     let last_block = comptime!(p.blocks() - 1);
-    let mut weights = min(first_block, last_block) * per_block + from * per_step + lane;
-    let mut b = first_weights(w, weights, p);
+    let known_block = min(first_block, last_block);
+    let mut weights = known_block * per_block + from * per_step + lane;
+
+    let copied = comptime!(p.tiles.copied);
+    let mut ring = Shared::<[Words]>::new_aligned_slice(comptime!(p.ring()), 16usize);
+    let (scaled, added) = comptime!((p.range.is_some(), p.residual));
+    let mut own_bias = Shared::<[Four]>::new_aligned_slice(comptime!(p.constants(p.bias)), 16usize);
+    let mut own_mantissas = Shared::<[Four]>::new_aligned_slice(comptime!(p.constants(scaled)), 16usize);
+    let mut own_shifts = Shared::<[Four]>::new_aligned_slice(comptime!(p.constants(scaled)), 16usize);
+    let mut own_r_mantissas = Shared::<[Four]>::new_aligned_slice(comptime!(p.constants(added)), 16usize);
+    let mut own_r_shifts = Shared::<[Four]>::new_aligned_slice(comptime!(p.constants(added)), 16usize);
+    let own_constants = warp * comptime!(2 * frags);
+    if comptime!(p.keeps_constants()) {
+        let columns = known_block * comptime!(2 * frags);
+        if comptime!(p.bias) {
+            copy_constants(bias, &mut own_bias, columns, own_constants, lane, p);
+        }
+        if comptime!(scaled) {
+            copy_constants(mantissas, &mut own_mantissas, columns, own_constants, lane, p);
+            copy_constants(shifts, &mut own_shifts, columns, own_constants, lane, p);
+        }
+        if comptime!(added) {
+            copy_constants(r_mantissas, &mut own_r_mantissas, columns, own_constants, lane, p);
+            copy_constants(r_shifts, &mut own_r_shifts, columns, own_constants, lane, p);
+        }
+    }
+    let slot = warp * comptime!(p.tiles.ahead * per_step) + lane;
+    if comptime!(copied) {
+        first_copies(w, &mut ring, weights, slot, p);
+    }
+    let mut b = if comptime!(copied) { Sequence::<Array<Words>>::new() } else { first_weights(w, weights, p) };
+    if comptime!(p.table) {
+        to_every_bank(table, &mut bytes, 64usize, comptime!(p.tiles.warps()));
+    }
 
     let mut held = Array::<Words>::new(comptime!(p.loads()));
     if comptime!(p.norm) {
         norm_rows(x, map, gamma, beta, norm_mantissa[0], norm_shift[0], epsilon, &mut chip, first, rows, passes, p);
     } else {
+        wait_for_launches();
         load_stage(x, map, &mut held, 0usize, first, rows, p);
         store_stage(&held, &mut chip, 0usize, p);
+    }
+    if comptime!(copied) {
+        // Constants came with the first group; a ring that has all weights needs no other wait.
+        wait(comptime!(if p.is_whole() { 0 } else { p.tiles.ahead - 1 }));
     }
     sync_cube();
 
@@ -514,7 +332,11 @@ pub(crate) fn gemm<A: Int, S: Size>(
     for round in 0..all {
         let block = first_block + round as usize * column_warps;
         let column = block * comptime!(8 * frags) + lane % 4 * comptime!(2 * frags);
-        let mut sums = biased(bias, min(column, comptime!(p.n - 2 * frags)), p);
+        let mut sums = if comptime!(p.keeps_constants()) {
+            biased(&own_bias, 4 * own_constants + lane % 4 * comptime!(2 * frags), p)
+        } else {
+            biased(bias, min(column, comptime!(p.n - 2 * frags)), p)
+        };
         if comptime!(p.tiles.parts > 1 && p.bias) && part > 0 {
             clear(&mut sums, p);
         }
@@ -527,9 +349,19 @@ pub(crate) fn gemm<A: Int, S: Size>(
             }
             let base = s % buffers * buffer + (own_rows + lane / 4) * comptime!(p.pitch()) + lane % 4 + from * 4;
             let (start, end) = (s * stage, min(count, (s + 1) * stage));
-            let next = weights + (start + comptime!(p.tiles.ahead)) * per_step;
-            let last = weights + (count - 1) * per_step;
-            accumulate::<A>(&chip, base, w, &mut b, next, last, end - start, &mut sums, p);
+            if comptime!(copied) {
+                let (mut after, mut later) = (weights + end * per_step, end < count);
+                if comptime!(p.tiles.rounds > 1) {
+                    after = min(block + column_warps, last_block) * per_block + lane;
+                    later = round + 1 < rounds;
+                }
+                let own = weights + start * per_step;
+                accumulate_copied::<A>(&chip, base, w, &mut ring, slot, own, after, later, end - start, &mut sums, p);
+            } else {
+                let next = weights + (start + comptime!(p.tiles.ahead)) * per_step;
+                let last = weights + (count - 1) * per_step;
+                accumulate::<A>(&chip, base, w, &mut b, next, last, end - start, &mut sums, p);
+            }
             if comptime!(p.tiles.stages > 1) {
                 // The other buffer was last read before the barrier.
                 store_stage(&held, &mut chip, (s + 1) % buffers * buffer, p);
@@ -543,25 +375,50 @@ pub(crate) fn gemm<A: Int, S: Size>(
         if comptime!(p.tiles.rounds > 1) {
             // The first weights of the next columns are on their way while results are made of these.
             weights = min(block + column_warps, last_block) * per_block + lane;
-            next_weights(w, &mut b, weights, p);
+            if comptime!(!copied) {
+                next_weights(w, &mut b, weights, p);
+            }
         }
         if block <= last_block && column < comptime!(p.n) && part == 0 {
-            finish::<S>(
-                &sums,
-                mantissas,
-                shifts,
-                &bytes,
-                r,
-                &early,
-                r_mantissas,
-                r_shifts,
-                y,
-                first + own_rows + lane / 4,
-                rows,
-                column,
-                lane,
-                p,
-            );
+            let row = first + own_rows + lane / 4;
+            if comptime!(p.keeps_constants()) {
+                let constants = 4 * own_constants + lane % 4 * comptime!(2 * frags);
+                finish::<S>(
+                    &sums,
+                    &own_mantissas,
+                    &own_shifts,
+                    &bytes,
+                    r,
+                    &early,
+                    &own_r_mantissas,
+                    &own_r_shifts,
+                    y,
+                    row,
+                    rows,
+                    column,
+                    constants,
+                    lane,
+                    p,
+                );
+            } else {
+                finish::<S>(
+                    &sums,
+                    mantissas,
+                    shifts,
+                    &bytes,
+                    r,
+                    &early,
+                    r_mantissas,
+                    r_shifts,
+                    y,
+                    row,
+                    rows,
+                    column,
+                    column,
+                    lane,
+                    p,
+                );
+            }
         }
     }
 }

@@ -7,7 +7,9 @@
 use super::{
     epilogue::{Four, early_residual, finish, keep},
     fragment::{Eight, LANES, Words, to_every_bank},
-    gemm::{Product, accumulate, biased, first_weights, next_weights, norm_rows},
+    gemm::{Product, biased},
+    rows::norm_rows,
+    weights::{accumulate, first_weights, next_weights},
 };
 use cubecl::prelude::*;
 
@@ -135,6 +137,7 @@ pub(crate) fn mlp<A: Int, S: Size>(
         y,
         first + lane / 4,
         rows,
+        column,
         column,
         lane,
         down,

@@ -3,6 +3,7 @@
 //! Unlike the plain kernels these have barriers and shared memory, and their units work in warps of 32, so that they are for GPUs only.
 
 mod attention;
+mod copies;
 mod dispatch;
 mod embed;
 mod epilogue;
@@ -11,5 +12,7 @@ mod fragment;
 mod gemm;
 mod head;
 mod mlp;
+mod rows;
+mod weights;
 
 pub(super) use dispatch::{attention, embed, gemm, head, mlp};

@@ -1,0 +1,238 @@
+//! A tile of rows onto the chip, normalised or as they are.
+//!
+//! A row on the chip is an odd number of 32-byte steps long, so that the lanes of a warp, which read eight bytes of eight rows,
+//! meet in no bank.
+
+use super::{
+    copies::wait_for_launches,
+    epilogue::Four,
+    fixed::requantize,
+    fragment::{Eight, LANES, Words, halves, word},
+    gemm::Product,
+};
+use crate::kernels::integer::{RowNorm, chunk_start, kept, normalised, row_norm};
+use cubecl::prelude::*;
+
+/// Where the vectors of a lane are among those of all rows: its rows are `stride` apart from `row` on, its vectors of each `lanes` from `sub` on.
+#[cube]
+#[allow(clippy::too_many_arguments)]
+fn places(
+    map: &[i32],
+    starts: &mut Array<usize>,
+    row: usize,
+    stride: usize,
+    sub: usize,
+    rows: usize,
+    #[comptime] p: Product,
+) {
+    let (each, group, lanes) = comptime!((p.each(), p.at_a_time(), p.lanes()));
+    let chunk = comptime!(p.rows.chunk / 8);
+    #[unroll]
+    for g in 0..group {
+        let row = min(row + g * stride, rows - 1);
+        #[unroll]
+        for i in 0..each {
+            let v = min(sub + i * lanes, comptime!(p.rows.len() / 8 - 1));
+            let start = chunk_start(row * comptime!(p.rows.parts) + v / chunk, map, chunk, comptime!(p.rows));
+            starts[comptime!(g * each + i)] = start + v % chunk;
+        }
+    }
+}
+
+/// Normalises a tile of rows onto the chip, when the launches before have completed.
+#[cube]
+#[allow(clippy::too_many_arguments)]
+pub(super) fn norm_rows(
+    x: &[Words],
+    map: &[i32],
+    gamma: &[Words],
+    beta: &[Four],
+    mantissa: i32,
+    shift: i32,
+    epsilon: i64,
+    chip: &mut Shared<[Eight]>,
+    first: usize,
+    rows: usize,
+    passes: u32,
+    #[comptime] p: Product,
+) {
+    let lanes = comptime!(p.lanes());
+    let vectors = comptime!(p.rows.len() / 8);
+    let padded = comptime!(p.steps() * 4);
+    let (each, group) = comptime!((p.each(), p.at_a_time()));
+    let lane = (UNIT_POS % LANES) as usize;
+    let warp = (UNIT_POS / LANES) as usize;
+    let (mut sub, mut own) = (lane % lanes, lane / lanes);
+    if comptime!(lanes == 8) {
+        sub = lane % 4 + lane / 16 * 4;
+        own = lane / 4 % 4;
+    }
+    // Of the lane's rows, those that differ by this are a warp's next ones.
+    let stride = comptime!(p.tiles.warps() * (32 / lanes));
+    let local = warp * comptime!(32 / lanes) + own;
+    // What is constant is loaded before, where it is for all of the lane's rows.
+    let early = comptime!(p.is_early());
+    let constants = comptime!(if early { each } else { 1 });
+    let mut gammas = Array::<Words>::new(constants);
+    let mut betas = Array::<Four>::new(comptime!(2 * constants));
+    let mut starts = Array::<usize>::new(comptime!(group * each));
+    if comptime!(early) {
+        places(map, &mut starts, first + local, stride, sub, rows, p);
+        #[unroll]
+        for i in 0..each {
+            let v = min(sub + i * lanes, comptime!(vectors - 1));
+            gammas[i] = gamma[v];
+            betas[comptime!(2 * i)] = beta[2 * v];
+            betas[comptime!(2 * i + 1)] = beta[2 * v + 1];
+        }
+    }
+    wait_for_launches();
+    for pass in 0..passes {
+        let local = pass as usize * comptime!(group * stride) + local;
+        if comptime!(!early) {
+            places(map, &mut starts, first + local, stride, sub, rows, p);
+        }
+        let mut held = Array::<Words>::new(comptime!(group * each));
+        #[unroll]
+        for g in 0..group {
+            #[unroll]
+            for i in 0..each {
+                let mut words = Words::new(0u32);
+                if sub + i * lanes < vectors {
+                    words = x[starts[comptime!(g * each + i)]];
+                }
+                held[comptime!(g * each + i)] = words;
+            }
+        }
+        let mut sums = Array::<i32>::new(group);
+        let mut squares = Array::<i64>::new(group);
+        #[unroll]
+        for g in 0..group {
+            let mut sum = 0i32;
+            let mut square = 0i64;
+            #[unroll]
+            for i in 0..each {
+                #[unroll]
+                for w in 0..4usize {
+                    let (a, b) = halves(held[comptime!(g * each + i)].extract(w));
+                    sum += a + b;
+                    square += i64::cast_from(a) * i64::cast_from(a) + i64::cast_from(b) * i64::cast_from(b);
+                }
+            }
+            sums[g] = sum;
+            squares[g] = square;
+        }
+        #[unroll]
+        for bit in 0..comptime!(p.lane_bits().len()) {
+            #[unroll]
+            for g in 0..group {
+                sums[g] += plane_shuffle_xor(sums[g], comptime!(1u32 << p.lane_bits()[bit]));
+                squares[g] += plane_shuffle_xor(squares[g], comptime!(1u32 << p.lane_bits()[bit]));
+            }
+        }
+        let mut norms = Sequence::<RowNorm>::new();
+        #[unroll]
+        for g in 0..group {
+            norms.push(row_norm(sums[g], squares[g], epsilon, comptime!(p.rows.len())));
+        }
+        #[unroll]
+        for i in 0..each {
+            let v = sub + i * lanes;
+            let at = comptime!(if early { i } else { 0 });
+            if comptime!(!early) {
+                let known = min(v, comptime!(vectors - 1));
+                gammas[at] = gamma[known];
+                betas[comptime!(2 * at)] = beta[2 * known];
+                betas[comptime!(2 * at + 1)] = beta[2 * known + 1];
+            }
+            #[unroll]
+            for g in 0..group {
+                let local = local + g * stride;
+                let row = min(first + local, rows - 1);
+                let norm = norms.index(g);
+                let mut eight = Eight::new(0u32);
+                if v < vectors {
+                    #[unroll]
+                    for h in 0..2usize {
+                        let mut q = Array::<i32>::new(4usize);
+                        #[unroll]
+                        for w in 0..2usize {
+                            let (x0, x1) = halves(held[comptime!(g * each + i)].extract(comptime!(2 * h + w)));
+                            let (g0, g1) = halves(gammas[at].extract(comptime!(2 * h + w)));
+                            let four = betas[comptime!(2 * at + h)];
+                            let (b0, b1) = (four.extract(comptime!(2 * w)), four.extract(comptime!(2 * w + 1)));
+                            let y0 = normalised(norm, x0, i16::cast_from(g0), b0, comptime!(p.rows.len()));
+                            let y1 = normalised(norm, x1, i16::cast_from(g1), b1, comptime!(p.rows.len()));
+                            q[comptime!(2 * w)] = to_byte(y0, mantissa, shift, comptime!(p.tiles.narrow));
+                            q[comptime!(2 * w + 1)] = to_byte(y1, mantissa, shift, comptime!(p.tiles.narrow));
+                        }
+                        let mut bytes = word(q[0], q[1], q[2], q[3]);
+                        if comptime!(p.rows.padded) {
+                            bytes *= u32::cast_from(kept(row, map, comptime!(p.rows)));
+                        }
+                        eight.insert(h, bytes);
+                    }
+                }
+                if v < padded && local < comptime!(p.tiles.rows()) {
+                    chip[local * comptime!(p.pitch()) + v] = eight;
+                }
+            }
+        }
+    }
+}
+
+/// A normalised value in 8 bits.
+#[cube]
+fn to_byte(sum: i32, mantissa: i32, shift: i32, #[comptime] narrow: bool) -> i32 {
+    requantize(sum, mantissa, shift, narrow, -128i32, 127i32)
+}
+
+/// A unit's part of a stage of rows of bytes, on its way to the chip.
+#[cube]
+pub(super) fn load_stage(
+    x: &[Words],
+    map: &[i32],
+    held: &mut Array<Words>,
+    stage: usize,
+    first: usize,
+    rows: usize,
+    #[comptime] p: Product,
+) {
+    let vectors = comptime!(p.rows.chunk / 16);
+    let wide = comptime!(p.tiles.stage * 2);
+    #[unroll]
+    for i in 0..comptime!(p.loads()) {
+        let at = UNIT_POS as usize + comptime!(i * p.tiles.warps() * 32);
+        let row = min(first + at / wide, rows - 1);
+        let v = stage * wide + at % wide;
+        let mut words = Words::new(0u32);
+        if v < vectors {
+            words = x[chunk_start(row, map, vectors, comptime!(p.rows)) + v];
+        }
+        held[i] = words;
+    }
+}
+
+/// What [`load_stage`] has loaded to the chip, from `base` on.
+#[cube]
+pub(super) fn store_stage(held: &Array<Words>, chip: &mut Shared<[Eight]>, base: usize, #[comptime] p: Product) {
+    let wide = comptime!(p.tiles.stage * 2);
+    // 16 lanes write 128 bytes at once: the second eight of them begin with their second half.
+    let second = (UNIT_POS / 8) % 2;
+    #[unroll]
+    for i in 0..comptime!(p.loads()) {
+        let at = UNIT_POS as usize + comptime!(i * p.tiles.warps() * 32);
+        if at < comptime!(p.tiles.rows() * p.tiles.stage * 2) {
+            let to = base + at / wide * comptime!(p.pitch()) + at % wide * 2;
+            let (mut a, mut b) = (Eight::empty(), Eight::empty());
+            #[unroll]
+            for w in 0..2usize {
+                let (low, high) = (held[i].extract(w), held[i].extract(comptime!(w + 2)));
+                a.insert(w, select(second == 1, high, low));
+                b.insert(w, select(second == 1, low, high));
+            }
+            chip[to + second as usize] = a;
+            chip[to + 1 - second as usize] = b;
+        }
+    }
+}
