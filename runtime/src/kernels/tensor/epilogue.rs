@@ -11,13 +11,15 @@ use cubecl::prelude::*;
 /// Constants of four columns.
 pub(super) type Four = Vector<i32, Const<4>>;
 
-/// The constants of the columns that a lane holds.
+/// The constants of the columns that a lane holds, the first four at `first`. On the chip those of the four lanes of a row alternate, so
+/// that they are in different banks.
 #[cube]
-pub(super) fn of_columns(all: &[Four], column: usize, #[comptime] count: usize) -> Array<Four> {
+pub(super) fn of_columns(all: &[Four], first: usize, #[comptime] count: usize, #[comptime] p: Product) -> Array<Four> {
     let mut held = Array::<Four>::new(count);
+    let stride = comptime!(if p.tiles.keeps_constants() { 4 } else { 1 });
     #[unroll]
     for i in 0..count {
-        held[i] = all[column / 4 + i];
+        held[i] = all[first + i * stride];
     }
     held
 }
@@ -53,7 +55,7 @@ fn results(
     q
 }
 
-/// Keeps results of bytes on the chip: a lane's eight columns from `column` on, constants of which are those from `constants` on. The
+/// Keeps results of bytes on the chip: a lane's eight columns, the first four constants of which are at `constants`. The
 /// lane's first row begins at `base`.
 #[cube]
 #[allow(clippy::too_many_arguments)]
@@ -69,7 +71,7 @@ pub(super) fn keep(
     #[comptime] pitch: usize,
     #[comptime] p: Product,
 ) {
-    let (mantissas, shifts) = (of_columns(mantissas, constants, 2usize), of_columns(shifts, constants, 2usize));
+    let (mantissas, shifts) = (of_columns(mantissas, constants, 2usize, p), of_columns(shifts, constants, 2usize, p));
     #[unroll]
     for i in 0..comptime!(2 * p.tiles.row_frags) {
         let q = results(sums, &mantissas, &shifts, table, lane, i, p);
@@ -100,8 +102,8 @@ pub(super) fn early_residual(
     early
 }
 
-/// Writes results: of a lane those of `2·column_frags` columns from `column` on, in row `first`, those 8 rows further, and so on. The columns'
-/// constants are those from `constants` on.
+/// Writes results: of a lane those of `2·column_frags` columns from `column` on, in row `first`, those 8 rows further, and so on. The first four
+/// constants of each kind are at `constants`.
 #[cube]
 #[allow(clippy::too_many_arguments)]
 pub(super) fn finish<S: Size>(
@@ -124,9 +126,10 @@ pub(super) fn finish<S: Size>(
     let frags = comptime!(p.tiles.column_frags);
     let fours = comptime!(frags / 2);
     let scaled = comptime!(if p.range.is_some() { fours } else { 0 });
-    let (mantissas, shifts) = (of_columns(mantissas, constants, scaled), of_columns(shifts, constants, scaled));
+    let (mantissas, shifts) = (of_columns(mantissas, constants, scaled, p), of_columns(shifts, constants, scaled, p));
     let added = comptime!(if p.residual { fours } else { 0 });
-    let (r_mantissas, r_shifts) = (of_columns(r_mantissas, constants, added), of_columns(r_shifts, constants, added));
+    let (r_mantissas, r_shifts) =
+        (of_columns(r_mantissas, constants, added, p), of_columns(r_shifts, constants, added, p));
     #[unroll]
     for i in 0..comptime!(2 * p.tiles.row_frags) {
         let row = first + comptime!(8 * i);

@@ -136,13 +136,13 @@ impl Product {
     }
 }
 
-/// Sums that begin with the bias, of which a lane holds `2·column_frags` columns from `column` on.
+/// Sums that begin with the bias, of which a lane holds `2·column_frags` columns, the first four's at `first`.
 #[cube]
-pub(super) fn biased(bias: &[Four], column: usize, #[comptime] p: Product) -> Sequence<Sums> {
+pub(super) fn biased(bias: &[Four], first: usize, #[comptime] p: Product) -> Sequence<Sums> {
     let frags = comptime!(p.tiles.column_frags);
     let mut sums = zeros(comptime!(p.tiles.row_frags * frags));
     if comptime!(p.bias) {
-        let held = of_columns(bias, column, comptime!(frags / 2));
+        let held = of_columns(bias, first, comptime!(frags / 2), p);
         #[unroll]
         for i in 0..comptime!(p.tiles.row_frags * frags) {
             let mut two = Vector::<i32, Const<2>>::empty();
@@ -205,7 +205,7 @@ fn gather(sums: &mut Sequence<Sums>, partial: &mut Shared<[Four]>, part: usize, 
     }
 }
 
-/// Begins to copy the constants of a warp's columns, `first` the place of the first four of them, to `to` on the chip: every lane copies four.
+/// Begins to copy the constants of a warp's columns, `first` the place of the first four of them, to the chip, from `to` on: every lane copies four.
 #[cube]
 fn copy_constants(
     all: &[Four],
@@ -215,8 +215,9 @@ fn copy_constants(
     lane: usize,
     #[comptime] p: Product,
 ) {
-    if lane < comptime!(2 * p.tiles.column_frags) {
-        copy::<Four>(&all[min(first + lane, comptime!(p.n / 4 - 1))], &mut chip[to + lane]);
+    let own = comptime!(p.tiles.column_frags / 2);
+    if lane < comptime!(4 * own) {
+        copy::<Four>(&all[min(first + lane, comptime!(p.n / 4 - 1))], &mut chip[to + lane % own * 4 + lane / own]);
     }
 }
 
@@ -333,9 +334,9 @@ pub(crate) fn gemm<A: Int, S: Size>(
         let block = first_block + round as usize * column_warps;
         let column = block * comptime!(8 * frags) + lane % 4 * comptime!(2 * frags);
         let mut sums = if comptime!(p.keeps_constants()) {
-            biased(&own_bias, 4 * own_constants + lane % 4 * comptime!(2 * frags), p)
+            biased(&own_bias, own_constants + lane % 4, p)
         } else {
-            biased(bias, min(column, comptime!(p.n - 2 * frags)), p)
+            biased(bias, min(column, comptime!(p.n - 2 * frags)) / 4, p)
         };
         if comptime!(p.tiles.parts > 1 && p.bias) && part > 0 {
             clear(&mut sums, p);
@@ -382,7 +383,6 @@ pub(crate) fn gemm<A: Int, S: Size>(
         if block <= last_block && column < comptime!(p.n) && part == 0 {
             let row = first + own_rows + lane / 4;
             if comptime!(p.keeps_constants()) {
-                let constants = 4 * own_constants + lane % 4 * comptime!(2 * frags);
                 finish::<S>(
                     &sums,
                     &own_mantissas,
@@ -396,7 +396,7 @@ pub(crate) fn gemm<A: Int, S: Size>(
                     row,
                     rows,
                     column,
-                    constants,
+                    own_constants + lane % 4,
                     lane,
                     p,
                 );
@@ -414,7 +414,7 @@ pub(crate) fn gemm<A: Int, S: Size>(
                     row,
                     rows,
                     column,
-                    column,
+                    column / 4,
                     lane,
                     p,
                 );

@@ -85,12 +85,12 @@ pub(crate) fn mlp<A: Int, S: Size>(
 
     let columns = comptime!(8 * down.tiles.column_frags);
     let column = warp * columns + lane % 4 * comptime!(2 * down.tiles.column_frags);
-    let mut sums = biased(b2, column, down);
+    let mut sums = biased(b2, column / 4, down);
     let up_base = lane / 4 * comptime!(up.pitch()) + lane % 4;
     let down_base = lane / 4 * comptime!(down.pitch()) + lane % 4;
     for chunk in 0..chunks {
         let chunk = chunk as usize;
-        let constants = (chunk * warps + warp) * comptime!(8 * up.tiles.column_frags) + lane % 4 * 8;
+        let constants = (chunk * warps + warp) * comptime!(2 * up.tiles.column_frags) + lane % 4 * 2;
         let mut made = biased(b1, constants, up);
         let up_last = up_at + comptime!((up_steps - 1) * up_step);
         accumulate::<i8>(&chip, up_base, w1, &mut held1, up_at + up_step, up_last, up_steps, &mut made, up);
@@ -138,7 +138,7 @@ pub(crate) fn mlp<A: Int, S: Size>(
         first + lane / 4,
         rows,
         column,
-        column,
+        column / 4,
         lane,
         down,
     );
