@@ -296,6 +296,36 @@ impl Gemm {
     }
 }
 
+/// How a cube's warps share the rows that they normalise.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct NormShare {
+    /// Lanes that have part in a row.
+    pub lanes: usize,
+    /// 16-byte loads of a lane that take its part.
+    pub each: usize,
+    /// Rows that a lane has part in at a time: what one waits for the others use, and γ and β are loaded once for all.
+    pub rows: usize,
+    /// How often a warp goes on to other rows.
+    pub passes: usize,
+    /// Whether γ, β and the places of rows are loaded before rows are known to be there.
+    pub early: bool,
+}
+
+impl Gemm {
+    /// How rows of `k` 16-bit values are normalised onto the chip.
+    pub fn norm_share(&self, k: usize) -> NormShare {
+        // Vectors of eight, of whole steps. Few enough lanes to leave each of them three.
+        let vectors = k.div_ceil(STEP) * (STEP / 8);
+        let lanes = vectors.div_ceil(3).next_power_of_two().clamp(4, 32);
+        let each = vectors.div_ceil(lanes);
+        let rows = (self.rows() * lanes).div_ceil(32 * self.warps());
+        // 48 registers hold them.
+        let passes = rows.div_ceil((12 / each).clamp(1, 4));
+        let rows = rows.div_ceil(passes);
+        NormShare { lanes, each, rows, passes, early: self.copied && passes == 1 && 12 * each + 4 * each * rows <= 96 }
+    }
+}
+
 impl fmt::Display for Blueprint {
     /// Nothing where it is plain; else ` by gemm[tile=64x128,warps=1x4,splits=3,stage=12]`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

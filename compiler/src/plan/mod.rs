@@ -10,7 +10,7 @@ pub mod pack;
 mod split;
 mod tiles;
 
-pub use blueprint::{Attention, Blueprint, Dots, Embed, Gemm, Head, Machine, Mlp, Windows};
+pub use blueprint::{Attention, Blueprint, Dots, Embed, Gemm, Head, Machine, Mlp, NormShare, Windows};
 pub use kernel::{ConstSource, Kernel, Rows};
 pub use lower::{Choices, PlanError, plan, plan_for};
 pub use pack::PAIRS;

@@ -29,7 +29,8 @@ const RESERVED: usize = 1 << 10;
 /// Most registers of a thread, by an estimate that may be too low by some; there are 255.
 const MOST_REGISTERS: usize = 232;
 
-/// Most steps of weights that are on their way to the chip at a time, where not all are.
+/// Most steps of weights that are on their way to the chip at a time, where not all are; half of them where a warp has many sums, for these steps
+/// follow each other in the code.
 const MOST_AHEAD: usize = 8;
 
 /// Most 16-byte loads of a thread that are on their way at a time.
@@ -143,7 +144,8 @@ impl Extents {
                 };
                 // All weights of a warp, or as many steps of them as there is room for and cover the time that they take.
                 let whole = Some(steps / parts).filter(|_| rounds == 1 && stage == steps);
-                let some = (2..=MOST_AHEAD).rev().filter(divides).find(|&ahead| fits(&of((true, ahead))));
+                let most = if row_frags * column_frags > 16 { MOST_AHEAD / 2 } else { MOST_AHEAD };
+                let some = (2..=most).rev().filter(divides).find(|&ahead| fits(&of((true, ahead))));
                 let copied = whole.filter(|&ahead| fits(&of((true, ahead)))).or(some);
                 let ways = (1..=4).filter(divides).map(|ahead| (false, ahead)).chain(copied.map(|ahead| (true, ahead)));
                 for gemm in ways.map(of) {
@@ -171,8 +173,13 @@ impl Extents {
     fn registers(&self, gemm: &Gemm) -> usize {
         let Gemm { row_frags, column_frags, .. } = *gemm;
         let ahead = if gemm.copied { 0 } else { 2 * column_frags * gemm.ahead };
-        // Of long rows a lane holds more, and γ and β for it.
-        let normalised = if self.k > 768 { 184 } else { 148 };
+        let share = gemm.norm_share(self.k);
+        let normalised = match self.k {
+            _ if share.early => 100 + (12 + 4 * share.rows) * share.each,
+            // Of long rows a lane holds more, and γ and β for it.
+            769.. => 184,
+            _ => 148,
+        };
         let taken = if self.whole { normalised } else { 4 * self.loads(gemm) + 28 } + ahead;
         // Steps that follow each other in the code have their rows loaded early.
         let rows = if gemm.ahead > 1 { 4 * row_frags } else { 0 };

@@ -15,7 +15,7 @@ use super::{
     weights::{accumulate, accumulate_copied, first_copies, first_weights, next_weights},
 };
 use cubecl::prelude::*;
-use swint_compiler::plan::{Gemm, Rows};
+use swint_compiler::plan::{Gemm, NormShare, Rows};
 
 /// Everything about a matrix product that shapes its code.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -55,15 +55,15 @@ impl Product {
         self.n.div_ceil(8 * self.tiles.column_frags)
     }
 
-    /// Lanes that share a row that is normalised: a power of two, few enough to leave each of them three loads.
-    pub(super) fn lanes(&self) -> usize {
-        (self.steps() * 4).div_ceil(3).next_power_of_two().clamp(4, 32)
+    /// How its rows are normalised.
+    pub(super) fn share(&self) -> NormShare {
+        self.tiles.norm_share(self.rows.len())
     }
 
     /// The bits of a lane's number that differ among the lanes of a row. Half a warp writes eight bytes a lane at once: to as much
     /// of a row, or to 32 bytes of four rows, so that no two meet in a bank.
     pub(super) fn lane_bits(&self) -> &'static [u32] {
-        match self.lanes() {
+        match self.share().lanes {
             4 => &[0, 1],
             8 => &[0, 1, 4],
             16 => &[0, 1, 2, 3],
@@ -87,32 +87,9 @@ impl Product {
         if self.residual && loads <= 4 { loads } else { 0 }
     }
 
-    /// 16-byte loads of a lane that take its part of a row.
-    pub(super) fn each(&self) -> usize {
-        (self.steps() * 4).div_ceil(self.lanes())
-    }
-
-    /// How often a warp goes on to other rows when it normalises a tile of them, and how many a lane has part in at a time: what
-    /// one waits for the others use, and γ and β are loaded once for all. 48 registers hold them.
-    fn turns(&self) -> (usize, usize) {
-        let rows = (self.tiles.rows() * self.lanes()).div_ceil(32 * self.tiles.warps());
-        let turns = rows.div_ceil((12 / self.each()).clamp(1, 4));
-        (turns, rows.div_ceil(turns))
-    }
-
     /// How often a warp goes on to other rows when it normalises a tile of them.
     pub(crate) fn passes(&self) -> usize {
-        self.turns().0
-    }
-
-    /// Rows that a lane normalises its part of at a time.
-    pub(super) fn at_a_time(&self) -> usize {
-        self.turns().1
-    }
-
-    /// Whether γ, β and the places of rows are known before rows are.
-    pub(super) fn is_early(&self) -> bool {
-        self.tiles.copied && self.passes() == 1
+        self.share().passes
     }
 
     /// Whether the ring has all weights of a warp, and nothing comes in their place.

@@ -12,6 +12,7 @@ use super::{
 };
 use crate::kernels::integer::{RowNorm, chunk_start, kept, normalised, row_norm};
 use cubecl::prelude::*;
+use swint_compiler::plan::NormShare;
 
 /// Where the vectors of a lane are among those of all rows: its rows are `stride` apart from `row` on, its vectors of each `lanes` from `sub` on.
 #[cube]
@@ -25,7 +26,7 @@ fn places(
     rows: usize,
     #[comptime] p: Product,
 ) {
-    let (each, group, lanes) = comptime!((p.each(), p.at_a_time(), p.lanes()));
+    let NormShare { each, rows: group, lanes, .. } = comptime!(p.share());
     let chunk = comptime!(p.rows.chunk / 8);
     #[unroll]
     for g in 0..group {
@@ -56,10 +57,9 @@ pub(super) fn norm_rows(
     passes: u32,
     #[comptime] p: Product,
 ) {
-    let lanes = comptime!(p.lanes());
+    let NormShare { lanes, each, rows: group, early, .. } = comptime!(p.share());
     let vectors = comptime!(p.rows.len() / 8);
     let padded = comptime!(p.steps() * 4);
-    let (each, group) = comptime!((p.each(), p.at_a_time()));
     let lane = (UNIT_POS % LANES) as usize;
     let warp = (UNIT_POS / LANES) as usize;
     let (mut sub, mut own) = (lane % lanes, lane / lanes);
@@ -71,7 +71,6 @@ pub(super) fn norm_rows(
     let stride = comptime!(p.tiles.warps() * (32 / lanes));
     let local = warp * comptime!(32 / lanes) + own;
     // What is constant is loaded before, where it is for all of the lane's rows.
-    let early = comptime!(p.is_early());
     let constants = comptime!(if early { each } else { 1 });
     let mut gammas = Array::<Words>::new(constants);
     let mut betas = Array::<Four>::new(comptime!(2 * constants));
