@@ -154,6 +154,8 @@ pub struct Embed {
 pub struct Head {
     /// Warps of a cube.
     pub warps: usize,
+    /// Parts of the channels that have warps of their own, whose sums are added in the end: divides the warps, and a token's steps.
+    pub parts: usize,
     /// Cubes that have the same image, and other classes.
     pub splits: usize,
     /// Whether every requantization needs the upper half of a 64-bit product only.
@@ -357,7 +359,8 @@ impl fmt::Display for Blueprint {
                 write!(f, " by embed[warps={},granule={}{}]", e.warps, e.granule, if e.narrow { "" } else { ",wide" })
             }
             Blueprint::Head(h) => {
-                write!(f, " by head[warps={},splits={}{}]", h.warps, h.splits, if h.narrow { "" } else { ",wide" })
+                let narrow = if h.narrow { "" } else { ",wide" };
+                write!(f, " by head[warps={},parts={},splits={}{narrow}]", h.warps, h.parts, h.splits)
             }
             Blueprint::Dots(d) => {
                 let of = if d.products == 4 { "quads" } else { "pairs" };

@@ -4,10 +4,10 @@ use super::{
     ConstSource, Kernel, Machine, Rows,
     blueprint::{Attention, Blueprint, Dots, Embed, Gemm, Head, Mlp, Windows},
     lower::Operand,
-    pack::{COLUMNS, PAIRS},
+    pack::{COLUMNS, PAIRS, STEP},
     tiles::{Extents, ON_CHIP, mlps},
 };
-use std::{ops::RangeInclusive, sync::Arc};
+use std::{cmp::Reverse, ops::RangeInclusive, sync::Arc};
 use swint_ir::{Elem, Op, Weights, op::Order};
 
 /// Channels of a patch embedding: all of a row's sums are in the registers of four lanes.
@@ -63,8 +63,20 @@ pub(super) fn options(
         Kernel::Head { x: Elem::I16, k, n, .. } if k.is_multiple_of(8) => {
             // A sum a channel for each warp, and the mean.
             let fitting = (1..=16usize).rev().filter(|warps| warps.is_power_of_two() && (warps + 1) * k * 4 <= ON_CHIP);
-            let head = |warps| Head { warps, splits: n.div_ceil(COLUMNS * Head::FRAGS * warps), narrow };
-            fitting.map(|warps| Blueprint::Head(head(warps))).collect()
+            let parts = |warps: usize| (0..4).map(|power| 1 << power).filter(move |parts| warps.is_multiple_of(*parts));
+            let divides = |parts: &usize| k.div_ceil(STEP).is_multiple_of(*parts);
+            let head = |(warps, parts)| {
+                let splits = n.div_ceil(COLUMNS * Head::FRAGS * (warps / parts));
+                Head { warps, parts, splits, narrow }
+            };
+            let all = fitting.flat_map(|warps| parts(warps).filter(divides).map(move |parts| (warps, parts)));
+            let mut all: Vec<Head> = all.map(head).collect();
+            // Every cube normalises its image: as many as there are processors for do so at the same time.
+            all.sort_by_key(|head| {
+                let cubes = items * head.splits;
+                (Reverse(head.warps), cubes > processors, cubes.abs_diff(processors))
+            });
+            all.into_iter().map(Blueprint::Head).collect()
         }
         Kernel::WindowAttention { heads, tokens, channels, masks, to } => {
             let biases = 1..2 + usize::from(masks > 0);

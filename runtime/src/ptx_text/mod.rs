@@ -118,6 +118,37 @@ mod tests {
         assert_eq!(of_loads_in_loops(text), wanted);
     }
 
+    /// A kernel that says itself where it waits: loops and copies of constants are before, and everything else behind.
+    #[test]
+    fn kernels_wait_where_they_say() {
+        let text = |body: &str| format!("{{\n\t.reg .b64 \t%rd<9>;\n\n{}}}\n", body.replace("P", "k_param_"));
+        let overlapped = |body: &str| of_overlapping_launches(&text(body), "k", &[true, false]);
+        let copies = format!(
+            "\tld.param.b64 \t%rd1, [P0];\n\tld.param.b64 \t%rd2, [P1];\n$L1:\n\tld.global.nc.b32 \t%r1, [%rd1];\n\
+             \tcp.async.cg.shared.global [%r2], [%rd1+16], 16;\n\tcp.async.commit_group;\n\t@%p1 bra \t$L1;\n\
+             \t// begin inline asm\n\t{WAITS_HERE}\n\t// end inline asm\n\tld.global.nc.b32 \t%r3, [%rd2];\n\
+             \tld.global.nc.b32 \t%r4, [%rd1];\n\tret;\n"
+        );
+        let changed = overlapped(&copies).unwrap();
+        let (before, after) = changed.split_once("\tgriddepcontrol.wait;\n").expect("it waits");
+        assert!(before.contains("cp.async.cg") && before.contains("\tld.global.b32 \t%r1, [%rd1];"), "{changed}");
+        assert!(
+            after.contains("ld.global.b32 \t%r3, [%rd2];") && after.contains("ld.global.nc.b32 \t%r4"),
+            "{changed}"
+        );
+
+        for (early, what) in [
+            ("ld.global.b32 \t%r3, [%rd2];", "ld.global"),
+            ("st.global.b32 \t[%rd2], %r3;", "st.global"),
+            ("cp.async.ca.shared.global [%r2], [%rd2+8], 8;", "cp.async"),
+        ] {
+            let error = overlapped(&copies.replace("\tcp.async.commit_group;", &format!("\t{early}"))).unwrap_err();
+            assert!(error.contains(what) && error.contains("before the wait"), "{error}");
+        }
+        let twice = overlapped(&copies.replace("\tret;", &format!("\t{WAITS_HERE}\n\tret;"))).unwrap_err();
+        assert!(twice.contains("twice"), "{twice}");
+    }
+
     /// A kernel with two buffers, of which the first is constant.
     fn overlapping(body: &str) -> String {
         let text = format!("{{\n\t.reg .b64 \t%rd<9>;\n\n{}}}\n", body.replace("P", "k_param_"));

@@ -6,6 +6,7 @@
 //! be exchanged. Of 49 keys the product of values sees 64: those that are not there have the probability 0, and values 0.
 
 use super::{
+    copies::wait_for_launches,
     epilogue::{Four, store},
     fixed,
     fragment::{Eight, LANES, Sums, Words, multiply, to_every_bank, word, zeros},
@@ -185,7 +186,7 @@ fn is_key(t: usize, #[comptime] f: usize, #[comptime] e: usize, #[comptime] toke
 fn softmax(
     scores: &mut Sequence<Sums>,
     powers: &Shared<[u32]>,
-    exponent: &[i32],
+    numbers: &Array<i32>,
     lane: usize,
     #[comptime] half: usize,
     #[comptime] p: Window,
@@ -202,7 +203,8 @@ fn softmax(
     }
     largest = max(largest, plane_shuffle_xor(largest, 1u32));
     largest = max(largest, plane_shuffle_xor(largest, 2u32));
-    let (limit, lift, mantissa, shift) = (u32::cast_from(exponent[0]), exponent[1], exponent[2], exponent[3]);
+    let (limit, lift, mantissa, shift) =
+        (u32::cast_from(numbers[0usize]), numbers[1usize], numbers[2usize], numbers[3usize]);
     let mut sum = 0u32;
     #[unroll]
     for f in 0..comptime!(p.frags()) {
@@ -214,7 +216,7 @@ fn softmax(
             let distance = u32::cast_from(largest) - u32::cast_from(score);
             let lifted = i32::cast_from(min(distance, limit)) << lift;
             let u = (lifted.mul_hi(mantissa) + (1i32 << (shift - 1i32))) >> shift;
-            let u = u32::cast_from(select(distance >= limit, exponent[4], u));
+            let u = u32::cast_from(select(distance >= limit, numbers[4usize], u));
             let pair = powers[((u & 255u32) >> 1u32) as usize * LANES as usize + lane];
             let entry = (pair >> ((u & 1u32) << 4u32)) & 65535u32;
             let term = select(is_key(t, f, e, comptime!(p.tokens)), entry >> (u >> comptime!(EXPONENT_BITS)), 0u32);
@@ -266,6 +268,34 @@ fn probabilities(
     eight
 }
 
+/// What is added to the scores that a lane holds of fragment `f`: biases, and the mask if there is one.
+#[cube]
+fn added(
+    bias: &[Four],
+    mask: &[Four],
+    biases: usize,
+    masks: usize,
+    #[comptime] f: usize,
+    #[comptime] p: Window,
+) -> Four {
+    let mut four = bias[biases + comptime!(f * 32)];
+    if comptime!(p.masks > 0) {
+        four += mask[masks + comptime!(f * 32)];
+    }
+    four
+}
+
+/// The five numbers of the softmax, and the two of the requantization of results.
+#[cube]
+fn load_numbers(exponent: &[i32], mantissa: &[i32], shift: &[i32], numbers: &mut Array<i32>) {
+    #[unroll]
+    for i in 0..5usize {
+        numbers[i] = exponent[i];
+    }
+    numbers[5usize] = mantissa[0];
+    numbers[6usize] = shift[0];
+}
+
 /// Attention of a head of some windows. `table` has the powers of two of the softmax, two to a word; `mask` may be any buffer where there is none.
 #[cube(launch_unchecked)]
 #[allow(clippy::too_many_arguments)]
@@ -302,7 +332,24 @@ pub(crate) fn attention<S: Size>(
     // Where a lane's values are, eight bytes each, in the first step, and in the second if there are two.
     let own = g * comptime!(p.pitch() / 2) + t;
     let (first_step, second) = (own + moved(g, p) / 2, own + (4 - moved(g, p) / 2));
+    // Constants are loaded before the window is there, if there is one: of several, what all have in common would take the registers of others.
+    let early = comptime!(p.blueprint.windows == 1);
+    let masks_of = comptime!(if p.masks > 0 { p.masks } else { 1 });
+    let mut fours = Array::<Four>::new(comptime!(if early { frags } else { 1 }));
+    let mut numbers = Array::<i32>::new(7usize);
+    if comptime!(early) {
+        let masks = (first % masks_of * comptime!(p.warps()) + warp) * comptime!(frags * 32) + lane;
+        #[unroll]
+        for f in 0..frags {
+            fours[f] = added(bias, mask, biases, masks, f, p);
+        }
+        load_numbers(exponent, mantissa, shift, &mut numbers);
+    }
+    wait_for_launches();
     for window in first..end {
+        if comptime!(!early) {
+            load_numbers(exponent, mantissa, shift, &mut numbers);
+        }
         let held = load(qkv, window, start, warp, lane, p);
         keep(&held, &mut chip, warp, lane, p);
         sync_cube();
@@ -311,16 +358,11 @@ pub(crate) fn attention<S: Size>(
         let q_upper = row_of(&chip, upper, t, p);
         let q_lower = row_of(&chip, upper + 8, t, p);
         let mut scores = zeros(frags);
-        let masks = (window % comptime!(if p.masks > 0 { p.masks } else { 1 }) * comptime!(p.warps()) + warp)
-            * comptime!(frags * 32)
-            + lane;
+        let masks = (window % masks_of * comptime!(p.warps()) + warp) * comptime!(frags * 32) + lane;
         #[unroll]
         for f in 0..frags {
             let k = row_of(&chip, comptime!(16 * p.warps() + 8 * f) + g, t, p);
-            let mut four = bias[biases + comptime!(f * 32)];
-            if comptime!(p.masks > 0) {
-                four += mask[masks + comptime!(f * 32)];
-            }
+            let four = if comptime!(early) { fours[f] } else { added(bias, mask, biases, masks, f, p) };
             let sums = scores.index_mut(f);
             #[unroll]
             for half in 0..2usize {
@@ -331,8 +373,8 @@ pub(crate) fn attention<S: Size>(
             }
             multiply::<i8>(q_upper, q_lower, k.extract(0usize), k.extract(1usize), sums);
         }
-        softmax(&mut scores, &powers, exponent, lane, 0usize, p);
-        softmax(&mut scores, &powers, exponent, lane, 1usize, p);
+        softmax(&mut scores, &powers, &numbers, lane, 0usize, p);
+        softmax(&mut scores, &powers, &numbers, lane, 1usize, p);
         sync_cube();
 
         let columns = comptime!(p.channels / 8);
@@ -357,7 +399,8 @@ pub(crate) fn attention<S: Size>(
             for c in 0..comptime!(2 * columns) {
                 let sum = results.index(comptime!(c / 2))[half].extract(comptime!(c % 2));
                 let (low, high) = comptime!(p.range);
-                q[c] = fixed::requantize(sum, mantissa[0], shift[0], comptime!(p.blueprint.narrow), low, high);
+                q[c] =
+                    fixed::requantize(sum, numbers[5usize], numbers[6usize], comptime!(p.blueprint.narrow), low, high);
             }
             let at = (upper + comptime!(8 * half)) * comptime!(p.channels) + t * comptime!(2 * columns);
             store::<u32, S>(&q, chip.with_vector_size_mut::<S>(), at, comptime!(2 * columns), 1usize, vectors);
