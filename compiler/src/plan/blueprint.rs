@@ -282,6 +282,11 @@ impl Gemm {
         (self.parts - 1) * self.row_warps * self.column_warps * self.frags() * 32
     }
 
+    /// 16-byte loads of a thread that take a stage of rows of bytes: two for a pair of rows.
+    pub fn loads(&self) -> usize {
+        2 * (self.rows() * self.stage).div_ceil(32 * self.warps())
+    }
+
     /// Bytes of weights of a cube on the chip.
     pub fn ring(&self) -> usize {
         if self.copied { self.warps() * self.ahead * self.column_frags * COLUMNS * STEP } else { 0 }
@@ -292,7 +297,8 @@ impl Gemm {
         self.copied && self.rounds == 1
     }
 
-    /// Bytes between two rows on the chip: an odd number of steps, so that eight rows lie in different banks.
+    /// Bytes of a row on the chip, half of what is between two pairs of rows: an odd number of steps, so that pairs that follow each other begin
+    /// in different halves of the banks.
     pub fn pitch(&self) -> usize {
         (self.stage | 1) * STEP
     }

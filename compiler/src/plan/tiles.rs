@@ -149,8 +149,7 @@ impl Extents {
                 let copied = whole.filter(|&ahead| fits(&of((true, ahead)))).or(some);
                 let ways = (1..=4).filter(divides).map(|ahead| (false, ahead)).chain(copied.map(|ahead| (true, ahead)));
                 for gemm in ways.map(of) {
-                    let fits =
-                        fits(&gemm) && gemm.frags() <= MOST_FRAGS && (self.whole || self.loads(&gemm) <= MOST_LOADS);
+                    let fits = fits(&gemm) && gemm.frags() <= MOST_FRAGS && (self.whole || gemm.loads() <= MOST_LOADS);
                     let registers = self.registers(&gemm);
                     let resident =
                         (warps_with(registers) / gemm.warps()).min(SHARED / (self.on_chip(&gemm) + RESERVED));
@@ -161,11 +160,6 @@ impl Extents {
             }
         }
         all
-    }
-
-    /// 16-byte loads of a thread that take a stage of rows of bytes.
-    fn loads(&self, gemm: &Gemm) -> usize {
-        (gemm.rows() * gemm.stage * 2).div_ceil(32 * gemm.warps())
     }
 
     /// Registers of a thread, by what the assembler's reports show: while rows are taken onto the chip, while products are added, and while results
@@ -180,10 +174,10 @@ impl Extents {
             769.. => 184,
             _ => 148,
         };
-        let taken = if self.whole { normalised } else { 4 * self.loads(gemm) + 28 } + ahead;
+        let taken = if self.whole { normalised } else { 4 * gemm.loads() + 28 } + ahead;
         // Steps that follow each other in the code have their rows loaded early.
         let rows = if gemm.ahead > 1 { 4 * row_frags } else { 0 };
-        let added = 2 * column_frags + ahead + rows + if gemm.stages > 1 { 4 * self.loads(gemm) } else { 0 };
+        let added = 2 * column_frags + ahead + rows + if gemm.stages > 1 { 4 * gemm.loads() } else { 0 };
         let constants = column_frags * if self.whole { 4 } else { 8 };
         let gathered = 4 * gemm.frags() * (gemm.parts - 1);
         let made = 2 * column_frags + constants + gathered + if gemm.rounds > 1 { ahead } else { 0 };

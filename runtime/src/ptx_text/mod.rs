@@ -204,7 +204,7 @@ mod tests {
         assert_eq!(waits_before(&format!("\t{mma}\tret;\n")), "ret;");
         let atomic = "\tatom.global.add.u32\n\t\t%r1,\n\t\t[%rd1], 1;\n\tret;\n";
         assert_eq!(waits_before(atomic), "atom.global.add.u32");
-        let text = of_overlapping_launches("{\n\tret;\n}\n", "k", &[]);
+        let text = of_overlapping_launches("{\n\tret;\n}\n", "k", &[]).unwrap();
         assert_eq!(text, "{\n\tgriddepcontrol.launch_dependents;\n\tgriddepcontrol.wait;\n\tret;\n}\n");
     }
 

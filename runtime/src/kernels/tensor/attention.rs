@@ -9,7 +9,7 @@ use super::{
     copies::wait_for_launches,
     epilogue::{Four, store},
     fixed,
-    fragment::{Eight, LANES, Sums, Words, multiply, to_every_bank, word, zeros},
+    fragment::{Eight, LANES, Sums, Words, in_turn, multiply, to_every_bank, word, zeros},
 };
 use crate::kernels::integer::share;
 use cubecl::prelude::*;
@@ -355,8 +355,7 @@ pub(crate) fn attention<S: Size>(
         sync_cube();
         turn_values(&chip, &mut values, p);
 
-        let q_upper = row_of(&chip, upper, t, p);
-        let q_lower = row_of(&chip, upper + 8, t, p);
+        let queries = in_turn(row_of(&chip, upper, t, p), row_of(&chip, upper + 8, t, p));
         let mut scores = zeros(frags);
         let masks = (window % masks_of * comptime!(p.warps()) + warp) * comptime!(frags * 32) + lane;
         #[unroll]
@@ -371,7 +370,7 @@ pub(crate) fn attention<S: Size>(
                 two.insert(1usize, four.extract(comptime!(2 * half + 1)));
                 sums[half] = two;
             }
-            multiply::<i8>(q_upper, q_lower, k.extract(0usize), k.extract(1usize), sums);
+            multiply::<i8>(queries, k.extract(0usize), k.extract(1usize), sums);
         }
         softmax(&mut scores, &powers, &numbers, lane, 0usize, p);
         softmax(&mut scores, &powers, &numbers, lane, 1usize, p);
@@ -381,14 +380,14 @@ pub(crate) fn attention<S: Size>(
         let mut results = zeros(columns);
         #[unroll]
         for step in 0..comptime!(p.steps()) {
-            let a_upper = probabilities(&scores, 0usize, step, frags);
-            let a_lower = probabilities(&scores, 1usize, step, frags);
+            let upper = probabilities(&scores, 0usize, step, frags);
+            let a = in_turn(upper, probabilities(&scores, 1usize, step, frags));
             #[unroll]
             for c in 0..columns {
                 let at = if comptime!(step == 1 && p.steps() == 2) { second } else { first_step };
                 let beyond = comptime!(c * 4 * p.pitch() + if p.steps() == 2 { 0 } else { step * 4 });
                 let b = values.with_vector_size::<Const<2>>()[at + beyond];
-                multiply::<u8>(a_upper, a_lower, b.extract(0usize), b.extract(1usize), results.index_mut(c));
+                multiply::<u8>(a, b.extract(0usize), b.extract(1usize), results.index_mut(c));
             }
         }
         // Results go over the chip, in place of the warp's queries, so that a lane has 16 bytes of a row.

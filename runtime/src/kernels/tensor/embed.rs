@@ -7,7 +7,7 @@
 use super::{
     epilogue::Four,
     fixed,
-    fragment::{Eight, LANES, Words, halves, multiply, pair, zeros},
+    fragment::{Eight, LANES, Words, halves, in_turn, multiply, pair, zeros},
 };
 use crate::kernels::integer::{RowNorm, chunk_start, normalised, row_norm};
 use cubecl::prelude::*;
@@ -152,7 +152,7 @@ pub(crate) fn embed<A: Int, E: Int, S: Size>(
     let mut sums = zeros(frags);
     #[unroll]
     for step in 0..comptime!(p.steps()) {
-        let (upper, lower) = (held[comptime!(2 * step)], held[comptime!(2 * step + 1)]);
+        let a = in_turn(held[comptime!(2 * step)], held[comptime!(2 * step + 1)]);
         // All at once: of one that is used by halves, LLVM makes two loads.
         let mut weights = Array::<Words>::new(comptime!(frags / 2));
         #[unroll]
@@ -162,15 +162,9 @@ pub(crate) fn embed<A: Int, E: Int, S: Size>(
         #[unroll]
         for pair in 0..comptime!(frags / 2) {
             let words = weights[pair];
-            multiply::<A>(
-                upper,
-                lower,
-                words.extract(0usize),
-                words.extract(1usize),
-                sums.index_mut(comptime!(2 * pair)),
-            );
+            multiply::<A>(a, words.extract(0usize), words.extract(1usize), sums.index_mut(comptime!(2 * pair)));
             let odd = sums.index_mut(comptime!(2 * pair + 1));
-            multiply::<A>(upper, lower, words.extract(2usize), words.extract(3usize), odd);
+            multiply::<A>(a, words.extract(2usize), words.extract(3usize), odd);
         }
     }
 

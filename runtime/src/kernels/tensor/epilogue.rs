@@ -3,7 +3,7 @@
 
 use super::{
     fixed,
-    fragment::{Eight, LANES, Sums, Words, halves, pair, word},
+    fragment::{Eight, LANES, Sums, Words, halves, in_turn, pair, word},
     gemm::Product,
 };
 use cubecl::prelude::*;
@@ -55,6 +55,15 @@ fn results(
     q
 }
 
+/// Eight results of bytes.
+#[cube]
+fn eight(q: &Array<i32>) -> Eight {
+    let mut eight = Eight::empty();
+    eight.insert(0usize, word(q[0], q[1], q[2], q[3]));
+    eight.insert(1usize, word(q[4], q[5], q[6], q[7]));
+    eight
+}
+
 /// Keeps results of bytes on the chip: a lane's eight columns, the first four constants of which are at `constants`. The
 /// lane's first row begins at `base`.
 #[cube]
@@ -64,7 +73,7 @@ pub(super) fn keep(
     mantissas: &[Four],
     shifts: &[Four],
     table: &Shared<[u32]>,
-    chip: &mut Shared<[Eight]>,
+    chip: &mut Shared<[Words]>,
     base: usize,
     constants: usize,
     lane: usize,
@@ -73,12 +82,10 @@ pub(super) fn keep(
 ) {
     let (mantissas, shifts) = (of_columns(mantissas, constants, 2usize, p), of_columns(shifts, constants, 2usize, p));
     #[unroll]
-    for i in 0..comptime!(2 * p.tiles.row_frags) {
-        let q = results(sums, &mantissas, &shifts, table, lane, i, p);
-        let mut eight = Eight::empty();
-        eight.insert(0usize, word(q[0], q[1], q[2], q[3]));
-        eight.insert(1usize, word(q[4], q[5], q[6], q[7]));
-        chip[base + comptime!(8 * i * pitch)] = eight;
+    for i in 0..comptime!(p.tiles.row_frags) {
+        let upper = results(sums, &mantissas, &shifts, table, lane, comptime!(2 * i), p);
+        let lower = results(sums, &mantissas, &shifts, table, lane, comptime!(2 * i + 1), p);
+        chip[base + comptime!(8 * i * pitch)] = in_turn(eight(&upper), eight(&lower));
     }
 }
 

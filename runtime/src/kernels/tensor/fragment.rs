@@ -8,7 +8,7 @@ pub(super) const LANES: u32 = 32;
 /// 16 bytes, as they are loaded.
 pub(super) type Words = Vector<u32, Const<4>>;
 
-/// Eight bytes of a row on the chip.
+/// Eight bytes of a row.
 pub(super) type Eight = Vector<u32, Const<2>>;
 
 /// Four sums of a tile of 16 rows and 8 columns: two in row g, two in row g + 8.
@@ -28,15 +28,27 @@ pub(super) fn zeros(#[comptime] count: usize) -> Sequence<Sums> {
     all
 }
 
-/// Adds the product of 16 rows of 32 bytes and 32 rows of 8 columns: of A, eight bytes of row g and eight of row g + 8; of B,
-/// eight bytes of column g.
+/// What a lane holds of A from eight bytes of row g and eight of row g + 8: words of both in turn, as the hardware wants them. Made of two
+/// loads they are moved by as many instructions; so on the chip they lie in this order.
 #[cube]
-pub(super) fn multiply<A: Int>(upper: Eight, lower: Eight, b0: u32, b1: u32, sums: &mut Sums) {
+pub(super) fn in_turn(upper: Eight, lower: Eight) -> Words {
+    let mut words = Words::empty();
+    #[unroll]
+    for w in 0..2usize {
+        words.insert(comptime!(2 * w), upper.extract(w));
+        words.insert(comptime!(2 * w + 1), lower.extract(w));
+    }
+    words
+}
+
+/// Adds the product of 16 rows of 32 bytes and 32 rows of 8 columns: of A, what [`in_turn`] makes; of B, eight bytes of column g.
+#[cube]
+pub(super) fn multiply<A: Int>(words: Words, b0: u32, b1: u32, sums: &mut Sums) {
     let mut a = Array::<Vector<A, Const<4>>>::new(4usize);
-    a[0] = Vector::reinterpret(upper.extract(0usize));
-    a[1] = Vector::reinterpret(lower.extract(0usize));
-    a[2] = Vector::reinterpret(upper.extract(1usize));
-    a[3] = Vector::reinterpret(lower.extract(1usize));
+    #[unroll]
+    for w in 0..4usize {
+        a[w] = Vector::reinterpret(words.extract(w));
+    }
     let mut b = Array::<Vector<i8, Const<4>>>::new(2usize);
     b[0] = Vector::reinterpret(b0);
     b[1] = Vector::reinterpret(b1);

@@ -10,7 +10,7 @@
 use super::{
     copies::{copy, wait, wait_for_launches},
     epilogue::{Four, early_residual, finish, of_columns},
-    fragment::{Eight, LANES, Sums, Words, to_every_bank, zeros},
+    fragment::{LANES, Sums, Words, to_every_bank, zeros},
     rows::{load_stage, norm_rows, store_stage},
     weights::{accumulate, accumulate_copied, first_copies, first_weights, next_weights},
 };
@@ -46,9 +46,14 @@ impl Product {
         self.rows.len().div_ceil(32)
     }
 
-    /// Eights between the beginnings of two rows on the chip.
+    /// 16-byte words between the beginnings of two pairs of rows on the chip.
     pub(super) fn pitch(&self) -> usize {
         self.tiles.pitch() / 8
+    }
+
+    /// 16-byte words of a stage of a cube's rows on the chip.
+    pub(super) fn on_chip(&self) -> usize {
+        self.tiles.rows() / 2 * self.pitch()
     }
 
     fn blocks(&self) -> usize {
@@ -60,20 +65,9 @@ impl Product {
         self.tiles.norm_share(self.rows.len())
     }
 
-    /// The bits of a lane's number that differ among the lanes of a row. Half a warp writes eight bytes a lane at once: to as much
-    /// of a row, or to 32 bytes of four rows, so that no two meet in a bank.
-    pub(super) fn lane_bits(&self) -> &'static [u32] {
-        match self.share().lanes {
-            4 => &[0, 1],
-            8 => &[0, 1, 4],
-            16 => &[0, 1, 2, 3],
-            _ => &[0, 1, 2, 3, 4],
-        }
-    }
-
     /// 16-byte loads of a unit that take a stage of rows that are not normalised.
     pub(super) fn loads(&self) -> usize {
-        (self.tiles.rows() * self.tiles.stage * 2).div_ceil(self.tiles.warps() * 32)
+        self.tiles.loads()
     }
 
     /// Words of a store: 16 bytes, or all that a lane holds of a row.
@@ -239,8 +233,8 @@ pub(crate) fn gemm<A: Int, S: Size>(
     let first_block = CUBE_POS % splits * comptime!(p.tiles.rounds * column_warps) + own_columns;
 
     let buffers = comptime!(if p.tiles.stages > 1 { 2 } else { 1 });
-    let buffer = comptime!(p.tiles.rows() * p.pitch());
-    let mut chip = Shared::<[Eight]>::new_aligned_slice(comptime!(buffers * buffer), 16usize);
+    let buffer = comptime!(p.on_chip());
+    let mut chip = Shared::<[Words]>::new_aligned_slice(comptime!(buffers * buffer), 16usize);
     let mut partial = Shared::<[Four]>::new_aligned_slice(comptime!(p.tiles.partial().max(1)), 16usize);
     let mut bytes = Shared::<[u32]>::new_aligned_slice(comptime!(if p.table { 64usize * 32 } else { 1 }), 16usize);
     let frags = comptime!(p.tiles.column_frags);
@@ -325,7 +319,7 @@ pub(crate) fn gemm<A: Int, S: Size>(
             if comptime!(p.tiles.stages > 1) {
                 load_stage(x, map, &mut held, s + 1, first, rows, p);
             }
-            let base = s % buffers * buffer + (own_rows + lane / 4) * comptime!(p.pitch()) + lane % 4 + from * 4;
+            let base = s % buffers * buffer + (own_rows / 2 + lane / 4) * comptime!(p.pitch()) + lane % 4 + from * 4;
             let (start, end) = (s * stage, min(count, (s + 1) * stage));
             if comptime!(copied) {
                 let (mut after, mut later) = (weights + end * per_step, end < count);

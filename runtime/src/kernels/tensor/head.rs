@@ -8,7 +8,7 @@ use super::{
     copies::wait_for_launches,
     epilogue::store,
     fixed,
-    fragment::{LANES, Words, halves, multiply, word, zeros},
+    fragment::{LANES, Words, halves, in_turn, multiply, word, zeros},
 };
 use crate::kernels::integer::{normalised, row_norm};
 use cubecl::prelude::*;
@@ -235,7 +235,6 @@ pub(crate) fn head<Y: Int, C: Size, S: Size>(
     sync_cube();
 
     let mut results = zeros(frags);
-    let zero = Vector::<u32, Const<2>>::new(0u32);
     for group in 0..own_steps / ahead {
         if comptime!(!p.is_early()) {
             load_weights(
@@ -253,18 +252,13 @@ pub(crate) fn head<Y: Int, C: Size, S: Size>(
                 upper.insert(0usize, mean[step * 8 + lane * 2]);
                 upper.insert(1usize, mean[step * 8 + lane * 2 + 1]);
             }
+            let a = in_turn(upper, Vector::new(0u32));
             #[unroll]
             for pair in 0..pairs {
                 let words = held_weights[comptime!(own * pairs + pair)];
-                multiply::<i8>(
-                    upper,
-                    zero,
-                    words.extract(0usize),
-                    words.extract(1usize),
-                    results.index_mut(comptime!(2 * pair)),
-                );
+                multiply::<i8>(a, words.extract(0usize), words.extract(1usize), results.index_mut(comptime!(2 * pair)));
                 let odd = results.index_mut(comptime!(2 * pair + 1));
-                multiply::<i8>(upper, zero, words.extract(2usize), words.extract(3usize), odd);
+                multiply::<i8>(a, words.extract(2usize), words.extract(3usize), odd);
             }
         }
     }

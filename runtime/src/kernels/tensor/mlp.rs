@@ -6,7 +6,7 @@
 
 use super::{
     epilogue::{Four, early_residual, finish, keep},
-    fragment::{Eight, LANES, Words, to_every_bank},
+    fragment::{LANES, Words, to_every_bank},
     gemm::{Product, biased},
     rows::norm_rows,
     weights::{accumulate, first_weights, next_weights},
@@ -48,9 +48,9 @@ pub(crate) fn mlp<A: Int, S: Size>(
     let warps = comptime!(up.tiles.warps());
     let first = CUBE_POS * comptime!(up.tiles.rows());
 
-    let mut chip = Shared::<[Eight]>::new_aligned_slice(comptime!(up.tiles.rows() * up.pitch()), 16usize);
-    let buffer = comptime!(down.tiles.rows() * down.pitch());
-    let mut hidden = Shared::<[Eight]>::new_aligned_slice(comptime!(2 * buffer), 16usize);
+    let mut chip = Shared::<[Words]>::new_aligned_slice(comptime!(up.on_chip()), 16usize);
+    let buffer = comptime!(down.on_chip());
+    let mut hidden = Shared::<[Words]>::new_aligned_slice(comptime!(2 * buffer), 16usize);
     let mut bytes = Shared::<[u32]>::new_aligned_slice(comptime!(if up.table { 64usize * 32 } else { 1 }), 16usize);
     if comptime!(up.table) {
         to_every_bank(table, &mut bytes, 64usize, warps);

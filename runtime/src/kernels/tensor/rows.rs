@@ -1,7 +1,8 @@
 //! A tile of rows onto the chip, normalised or as they are.
 //!
-//! A row on the chip is an odd number of 32-byte steps long, so that the lanes of a warp, which read eight bytes of eight rows,
-//! meet in no bank.
+//! On the chip rows g and g + 8 of each 16 lie word by word in turn, so that what a lane holds of both for a step of k is one load, in the
+//! order that the hardware wants. Such a pair of rows is an odd number of 64-byte steps long: eight lanes, which read 16 bytes of two
+//! pairs, meet in no bank.
 
 use super::{
     copies::wait_for_launches,
@@ -14,13 +15,21 @@ use crate::kernels::integer::{RowNorm, chunk_start, kept, normalised, row_norm};
 use cubecl::prelude::*;
 use swint_compiler::plan::NormShare;
 
-/// Where the vectors of a lane are among those of all rows: its rows are `stride` apart from `row` on, its vectors of each `lanes` from `sub` on.
+/// The row of a number within a tile.
+#[cube]
+fn row_of(number: usize) -> usize {
+    number / 16 * 16 + number % 2 * 8 + number % 16 / 2
+}
+
+/// Where the vectors of a lane are among those of all rows: its rows have numbers `stride` apart from `number` on in the tile that begins at
+/// `first`, its vectors of each are `lanes` apart from `sub` on.
 #[cube]
 #[allow(clippy::too_many_arguments)]
 fn places(
     map: &[i32],
     starts: &mut Array<usize>,
-    row: usize,
+    first: usize,
+    number: usize,
     stride: usize,
     sub: usize,
     rows: usize,
@@ -30,7 +39,7 @@ fn places(
     let chunk = comptime!(p.rows.chunk / 8);
     #[unroll]
     for g in 0..group {
-        let row = min(row + g * stride, rows - 1);
+        let row = min(first + row_of(number + g * stride), rows - 1);
         #[unroll]
         for i in 0..each {
             let v = min(sub + i * lanes, comptime!(p.rows.len() / 8 - 1));
@@ -51,7 +60,7 @@ pub(super) fn norm_rows(
     mantissa: i32,
     shift: i32,
     epsilon: i64,
-    chip: &mut Shared<[Eight]>,
+    chip: &mut Shared<[Words]>,
     first: usize,
     rows: usize,
     passes: u32,
@@ -62,21 +71,19 @@ pub(super) fn norm_rows(
     let padded = comptime!(p.steps() * 4);
     let lane = (UNIT_POS % LANES) as usize;
     let warp = (UNIT_POS / LANES) as usize;
-    let (mut sub, mut own) = (lane % lanes, lane / lanes);
-    if comptime!(lanes == 8) {
-        sub = lane % 4 + lane / 16 * 4;
-        own = lane / 4 % 4;
-    }
-    // Of the lane's rows, those that differ by this are a warp's next ones.
+    let sub = lane % lanes;
+    // Rows by number: two that follow each other are a pair. Of the lane's rows, those that differ by `stride` are a warp's next ones.
     let stride = comptime!(p.tiles.warps() * (32 / lanes));
-    let local = warp * comptime!(32 / lanes) + own;
+    let local = warp * comptime!(32 / lanes) + lane / lanes;
+    // Half of the lanes write their second words first: those that else would meet others in a bank.
+    let second = lane / comptime!(if lanes < 16 { 16usize } else { 8usize }) % 2;
     // What is constant is loaded before, where it is for all of the lane's rows.
     let constants = comptime!(if early { each } else { 1 });
     let mut gammas = Array::<Words>::new(constants);
     let mut betas = Array::<Four>::new(comptime!(2 * constants));
     let mut starts = Array::<usize>::new(comptime!(group * each));
     if comptime!(early) {
-        places(map, &mut starts, first + local, stride, sub, rows, p);
+        places(map, &mut starts, first, local, stride, sub, rows, p);
         #[unroll]
         for i in 0..each {
             let v = min(sub + i * lanes, comptime!(vectors - 1));
@@ -89,7 +96,7 @@ pub(super) fn norm_rows(
     for pass in 0..passes {
         let local = pass as usize * comptime!(group * stride) + local;
         if comptime!(!early) {
-            places(map, &mut starts, first + local, stride, sub, rows, p);
+            places(map, &mut starts, first, local, stride, sub, rows, p);
         }
         let mut held = Array::<Words>::new(comptime!(group * each));
         #[unroll]
@@ -122,11 +129,11 @@ pub(super) fn norm_rows(
             squares[g] = square;
         }
         #[unroll]
-        for bit in 0..comptime!(p.lane_bits().len()) {
+        for bit in 0..comptime!(lanes.ilog2()) {
             #[unroll]
             for g in 0..group {
-                sums[g] += plane_shuffle_xor(sums[g], comptime!(1u32 << p.lane_bits()[bit]));
-                squares[g] += plane_shuffle_xor(squares[g], comptime!(1u32 << p.lane_bits()[bit]));
+                sums[g] += plane_shuffle_xor(sums[g], comptime!(1u32 << bit));
+                squares[g] += plane_shuffle_xor(squares[g], comptime!(1u32 << bit));
             }
         }
         let mut norms = Sequence::<RowNorm>::new();
@@ -147,7 +154,7 @@ pub(super) fn norm_rows(
             #[unroll]
             for g in 0..group {
                 let local = local + g * stride;
-                let row = min(first + local, rows - 1);
+                let row = min(first + row_of(local), rows - 1);
                 let norm = norms.index(g);
                 let mut eight = Eight::new(0u32);
                 if v < vectors {
@@ -173,7 +180,11 @@ pub(super) fn norm_rows(
                     }
                 }
                 if v < padded && local < comptime!(p.tiles.rows()) {
-                    chip[local * comptime!(p.pitch()) + v] = eight;
+                    let to = (local / 2 * comptime!(p.pitch()) + v) * 4 + local % 2;
+                    let (low, high) = (eight.extract(0usize), eight.extract(1usize));
+                    let words = chip.with_vector_size_mut::<Const<1>>();
+                    words[to + second * 2] = Vector::new(select(second == 1, high, low));
+                    words[to + 2 - second * 2] = Vector::new(select(second == 1, low, high));
                 }
             }
         }
@@ -186,7 +197,7 @@ fn to_byte(sum: i32, mantissa: i32, shift: i32, #[comptime] narrow: bool) -> i32
     requantize(sum, mantissa, shift, narrow, -128i32, 127i32)
 }
 
-/// A unit's part of a stage of rows of bytes, on its way to the chip.
+/// A unit's part of a stage of rows of bytes, on its way to the chip: 16 bytes each of both rows of a pair.
 #[cube]
 pub(super) fn load_stage(
     x: &[Words],
@@ -201,8 +212,8 @@ pub(super) fn load_stage(
     let wide = comptime!(p.tiles.stage * 2);
     #[unroll]
     for i in 0..comptime!(p.loads()) {
-        let at = UNIT_POS as usize + comptime!(i * p.tiles.warps() * 32);
-        let row = min(first + at / wide, rows - 1);
+        let at = UNIT_POS as usize + comptime!(i / 2 * p.tiles.warps() * 32);
+        let row = min(first + row_of(at / wide * 2 + comptime!(i % 2)), rows - 1);
         let v = stage * wide + at % wide;
         let mut words = Words::new(0u32);
         if v < vectors {
@@ -214,24 +225,26 @@ pub(super) fn load_stage(
 
 /// What [`load_stage`] has loaded to the chip, from `base` on.
 #[cube]
-pub(super) fn store_stage(held: &Array<Words>, chip: &mut Shared<[Eight]>, base: usize, #[comptime] p: Product) {
+pub(super) fn store_stage(held: &Array<Words>, chip: &mut Shared<[Words]>, base: usize, #[comptime] p: Product) {
     let wide = comptime!(p.tiles.stage * 2);
-    // 16 lanes write 128 bytes at once: the second eight of them begin with their second half.
-    let second = (UNIT_POS / 8) % 2;
+    // Eight lanes write 128 bytes at once: the second four of them begin with their second half.
+    let second = (UNIT_POS as usize / 4) % 2;
     #[unroll]
-    for i in 0..comptime!(p.loads()) {
+    for i in 0..comptime!(p.loads() / 2) {
         let at = UNIT_POS as usize + comptime!(i * p.tiles.warps() * 32);
-        if at < comptime!(p.tiles.rows() * p.tiles.stage * 2) {
+        if at < comptime!(p.tiles.rows() * p.tiles.stage) {
             let to = base + at / wide * comptime!(p.pitch()) + at % wide * 2;
-            let (mut a, mut b) = (Eight::empty(), Eight::empty());
+            let (upper, lower) = (held[comptime!(2 * i)], held[comptime!(2 * i + 1)]);
+            let (mut a, mut b) = (Words::empty(), Words::empty());
             #[unroll]
-            for w in 0..2usize {
-                let (low, high) = (held[i].extract(w), held[i].extract(comptime!(w + 2)));
+            for w in 0..4usize {
+                let from = if comptime!(w % 2 == 0) { upper } else { lower };
+                let (low, high) = (from.extract(comptime!(w / 2)), from.extract(comptime!(w / 2 + 2)));
                 a.insert(w, select(second == 1, high, low));
                 b.insert(w, select(second == 1, low, high));
             }
-            chip[to + second as usize] = a;
-            chip[to + 1 - second as usize] = b;
+            chip[to + second] = a;
+            chip[to + 1 - second] = b;
         }
     }
 }

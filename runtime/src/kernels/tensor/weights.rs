@@ -7,7 +7,7 @@
 
 use super::{
     copies::{commit, copy, wait},
-    fragment::{Eight, LANES, Sums, Words, multiply},
+    fragment::{LANES, Sums, Words, multiply},
     gemm::Product,
 };
 use cubecl::prelude::*;
@@ -46,7 +46,7 @@ pub(super) fn next_weights(w: &[Words], all: &mut Sequence<Array<Words>>, at: us
 /// Adds the products of a step of k: of rows on the chip, the lane's first at `at`, and weights.
 #[cube]
 fn add_step<A: Int>(
-    chip: &Shared<[Eight]>,
+    chip: &Shared<[Words]>,
     at: usize,
     b: &Array<Words>,
     sums: &mut Sequence<Sums>,
@@ -55,13 +55,12 @@ fn add_step<A: Int>(
     let frags = comptime!(p.tiles.column_frags);
     #[unroll]
     for i in 0..comptime!(p.tiles.row_frags) {
-        let at = at + comptime!(i * 16 * p.pitch());
-        let (upper, lower) = (chip[at], chip[at + comptime!(8 * p.pitch())]);
+        let a = chip[at + comptime!(i * 8 * p.pitch())];
         #[unroll]
         for j in 0..frags {
             let words = b[comptime!(j / 2)];
             let (b0, b1) = (words.extract(comptime!(j % 2 * 2)), words.extract(comptime!(j % 2 * 2 + 1)));
-            multiply::<A>(upper, lower, b0, b1, sums.index_mut(comptime!(i * frags + j)));
+            multiply::<A>(a, b0, b1, sums.index_mut(comptime!(i * frags + j)));
         }
     }
 }
@@ -72,7 +71,7 @@ fn add_step<A: Int>(
 #[cube]
 #[allow(clippy::too_many_arguments)]
 pub(super) fn accumulate<A: Int>(
-    chip: &Shared<[Eight]>,
+    chip: &Shared<[Words]>,
     base: usize,
     w: &[Words],
     b: &mut Sequence<Array<Words>>,
@@ -84,10 +83,12 @@ pub(super) fn accumulate<A: Int>(
 ) {
     let pairs = comptime!(p.tiles.column_frags / 2);
     let ahead = comptime!(p.tiles.ahead);
-    for group in 0..count / ahead {
+    let mut step = 0usize.runtime();
+    // There are some: a loop that looks first has all sums in two places.
+    loop {
         #[unroll]
         for own in 0..ahead {
-            let step = group * ahead + own;
+            let step = step + own;
             let mut held = Array::<Words>::new(pairs);
             load_weights(w, &mut held, min(next + step * comptime!(pairs * 32), last), pairs);
             add_step::<A>(chip, base + step * 4, b.index(own), sums, p);
@@ -96,6 +97,10 @@ pub(super) fn accumulate<A: Int>(
             for i in 0..pairs {
                 b[i] = held[i];
             }
+        }
+        step += ahead;
+        if step >= count {
+            break;
         }
     }
 }
@@ -124,7 +129,7 @@ pub(super) fn first_copies(w: &[Words], ring: &mut Shared<[Words]>, at: usize, s
 #[cube]
 #[allow(clippy::too_many_arguments)]
 pub(super) fn accumulate_copied<A: Int>(
-    chip: &Shared<[Eight]>,
+    chip: &Shared<[Words]>,
     base: usize,
     w: &[Words],
     ring: &mut Shared<[Words]>,
@@ -140,20 +145,20 @@ pub(super) fn accumulate_copied<A: Int>(
     // Steps that follow each other in the code.
     let ahead = comptime!(p.tiles.ahead);
     let together = comptime!(if p.is_whole() { (1..=4).rev().find(|n| ahead % n == 0).unwrap_or(1) } else { ahead });
-    let groups = count / together;
-    for group in 0..groups {
+    let mut step = 0usize.runtime();
+    loop {
         let mut refill = later;
         let mut from = after;
-        if group + 1 < groups {
+        let next = step + together;
+        if next < count {
             refill = true.runtime();
-            from = first + (group + 1) * comptime!(ahead * pairs * 32);
+            from = first + next * comptime!(pairs * 32);
         }
         #[unroll]
         for own in 0..together {
-            let step = group * together + own;
             let mut slot = slot + comptime!(own * pairs * 32);
             if comptime!(p.is_whole()) {
-                slot += group * comptime!(together * pairs * 32);
+                slot += step * comptime!(pairs * 32);
             } else {
                 wait(comptime!(ahead - 1));
             }
@@ -162,7 +167,7 @@ pub(super) fn accumulate_copied<A: Int>(
             for i in 0..pairs {
                 b[i] = ring[slot + i * LANES as usize];
             }
-            add_step::<A>(chip, base + step * 4, &b, sums, p);
+            add_step::<A>(chip, base + (step + own) * 4, &b, sums, p);
             if comptime!(!p.is_whole()) {
                 if refill {
                     copy_step(w, ring, from + comptime!(own * pairs * 32), slot, pairs);
@@ -170,6 +175,10 @@ pub(super) fn accumulate_copied<A: Int>(
                 // Empty groups, too, so that the number of those that may be on their way stays the same.
                 commit();
             }
+        }
+        step = next;
+        if step >= count {
+            break;
         }
     }
 }
