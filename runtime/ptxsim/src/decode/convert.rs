@@ -10,6 +10,9 @@ use crate::{
 
 impl Decoder<'_> {
     pub(super) fn conversion(&mut self, words: &[&str], operands: &[Operand]) -> Known {
+        if let ["cvt", "pack", rest @ ..] = words {
+            return self.packing(rest, operands);
+        }
         let ([modifiers @ .., to, from], [d, a]) = (&words[1..], operands) else { return Ok(None) };
         let (Some(to_kind), Some(from_kind)) = (Kind::from_name(to), Kind::from_name(from)) else { return Ok(None) };
         let mut how =
@@ -52,6 +55,37 @@ impl Decoder<'_> {
                 None => Op::Convert { how, d, a, mask },
             },
         )))
+    }
+
+    /// `cvt.pack`: two values, saturated, above each other; those of bytes below the lower half of a third operand. (PTX ISA 8.7, section
+    /// 9.7.9.22)
+    fn packing(&mut self, words: &[&str], operands: &[Operand]) -> Known {
+        fn saturated<const LOW: i32, const HIGH: i32>(value: u64) -> u64 {
+            i64::from((value as i32).clamp(LOW, HIGH)) as u64
+        }
+        fn halves<const LOW: i32, const HIGH: i32>(a: u64, b: u64) -> u64 {
+            (saturated::<LOW, HIGH>(a) & 0xffff) << 16 | saturated::<LOW, HIGH>(b) & 0xffff
+        }
+        fn bytes<const LOW: i32, const HIGH: i32>(a: u64, b: u64, c: u64) -> u64 {
+            (c & 0xffff) << 16 | (saturated::<LOW, HIGH>(a) & 0xff) << 8 | saturated::<LOW, HIGH>(b) & 0xff
+        }
+        let (op, d, rest) = match (words, operands) {
+            (["sat", "s16", "s32"], [d, rest @ ..]) => (Ok(halves::<-0x8000, 0x7fff> as alu::Fn2), d, rest),
+            (["sat", "u16", "s32"], [d, rest @ ..]) => (Ok(halves::<0, 0xffff> as alu::Fn2), d, rest),
+            (["sat", "s8", "s32", "b32"], [d, rest @ ..]) => (Err(bytes::<-0x80, 0x7f> as alu::Fn3), d, rest),
+            (["sat", "u8", "s32", "b32"], [d, rest @ ..]) => (Err(bytes::<0, 0xff> as alu::Fn3), d, rest),
+            _ => return Ok(None),
+        };
+        let d = self.dest(d)?;
+        let op = match (op, rest) {
+            (Ok(f), [a, b]) => Op::Binary { f, d, a: self.immediate(a, "s32")?, b: self.immediate(b, "s32")? },
+            (Err(f), [a, b, c]) => {
+                let (a, b) = (self.immediate(a, "s32")?, self.immediate(b, "s32")?);
+                Op::Ternary { f, d, a, b, c: self.immediate(c, "b32")? }
+            }
+            _ => return Ok(None),
+        };
+        Ok(Some((Class::Convert, op)))
     }
 
     pub(super) fn comparison(&mut self, words: &[&str], operands: &[Operand]) -> Known {

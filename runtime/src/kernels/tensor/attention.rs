@@ -9,7 +9,8 @@ use super::{
     copies::wait_for_launches,
     epilogue::{Four, store},
     fixed,
-    fragment::{Eight, LANES, Sums, Words, in_turn, multiply, to_every_bank, word, zeros},
+    fragment::{Eight, LANES, Sums, Words, in_turn, multiply, to_every_bank, zeros},
+    packs::word,
 };
 use crate::kernels::integer::share;
 use cubecl::prelude::*;
@@ -154,7 +155,7 @@ fn turn_values(chip: &Shared<[Words]>, values: &mut Shared<[One]>, #[comptime] p
                     keys[k] = i32::cast_from(held[k] >> bits);
                 }
                 values[to + comptime!((c / 2 * 8 + c % 2) * pitch)] =
-                    One::new(word(keys[0], keys[1], keys[2], keys[3]));
+                    One::new(word(keys[0], keys[1], keys[2], keys[3], None));
             }
         }
     }
@@ -263,7 +264,7 @@ fn probabilities(
                 q[i] = shares.index(f)[half].extract(comptime!(i % 2));
             }
         }
-        eight.insert(w, word(q[0], q[1], q[2], q[3]));
+        eight.insert(w, word(q[0], q[1], q[2], q[3], comptime!(Some(false))));
     }
     eight
 }
@@ -398,11 +399,18 @@ pub(crate) fn attention<S: Size>(
             for c in 0..comptime!(2 * columns) {
                 let sum = results.index(comptime!(c / 2))[half].extract(comptime!(c % 2));
                 let (low, high) = comptime!(p.range);
-                q[c] =
-                    fixed::requantize(sum, numbers[5usize], numbers[6usize], comptime!(p.blueprint.narrow), low, high);
+                q[c] = fixed::rounded(sum, numbers[5usize], numbers[6usize], comptime!(p.blueprint.narrow), low, high);
             }
             let at = (upper + comptime!(8 * half)) * comptime!(p.channels) + t * comptime!(2 * columns);
-            store::<u32, S>(&q, chip.with_vector_size_mut::<S>(), at, comptime!(2 * columns), 1usize, vectors);
+            store::<u32, S>(
+                &q,
+                chip.with_vector_size_mut::<S>(),
+                at,
+                comptime!(2 * columns),
+                1usize,
+                vectors,
+                comptime!(Some(p.range.0 < 0)),
+            );
         }
         sync_plane();
         let row = warp * 16 + lane / vectors;

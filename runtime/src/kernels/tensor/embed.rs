@@ -7,7 +7,8 @@
 use super::{
     epilogue::Four,
     fixed,
-    fragment::{Eight, LANES, Words, halves, in_turn, multiply, pair, zeros},
+    fragment::{Eight, LANES, Words, halves, in_turn, multiply, zeros},
+    packs::pair,
 };
 use crate::kernels::integer::{RowNorm, chunk_start, normalised, row_norm};
 use cubecl::prelude::*;
@@ -232,8 +233,8 @@ pub(crate) fn embed<A: Int, E: Int, S: Size>(
                 let values = sums.index(comptime!(4 * v + i))[half];
                 let y0 = normalised(norm, values.extract(0usize), i16::cast_from(g0), b0, comptime!(p.n));
                 let y1 = normalised(norm, values.extract(1usize), i16::cast_from(g1), b1, comptime!(p.n));
-                let y0 = fixed::requantize(y0, mantissa, shift, comptime!(p.blueprint.narrow), -32768i32, 32767i32);
-                let y1 = fixed::requantize(y1, mantissa, shift, comptime!(p.blueprint.narrow), -32768i32, 32767i32);
+                let y0 = fixed::rounded(y0, mantissa, shift, comptime!(p.blueprint.narrow), -32768i32, 32767i32);
+                let y1 = fixed::rounded(y1, mantissa, shift, comptime!(p.blueprint.narrow), -32768i32, 32767i32);
                 words.insert(i, pair(y0, y1));
             }
             let row = first + comptime!(8 * half);

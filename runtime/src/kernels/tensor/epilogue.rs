@@ -3,8 +3,9 @@
 
 use super::{
     fixed,
-    fragment::{Eight, LANES, Sums, Words, halves, in_turn, pair, word},
+    fragment::{Eight, LANES, Sums, Words, halves, in_turn},
     gemm::Product,
+    packs::{pair, word},
 };
 use cubecl::prelude::*;
 
@@ -24,7 +25,7 @@ pub(super) fn of_columns(all: &[Four], first: usize, #[comptime] count: usize, #
     held
 }
 
-/// What becomes of the sums that a lane holds of its row `i`, before anything is added to it.
+/// What becomes of the sums that a lane holds of its row `i`, before anything is added to it; not all of them saturated.
 #[cube]
 fn results(
     sums: &Sequence<Sums>,
@@ -45,7 +46,13 @@ fn results(
         if comptime!(p.range.is_some()) {
             let (low, high) = comptime!(p.range.unwrap_or((0, 0)));
             let (mantissa, shift) = (mantissas[four].extract(at), shifts[four].extract(at));
-            sum = fixed::requantize(sum, mantissa, shift, comptime!(p.tiles.narrow), low, high);
+            let narrow = comptime!(p.tiles.narrow);
+            // Packing saturates; what is looked up or added to must be by then.
+            if comptime!(p.table || p.residual) {
+                sum = fixed::requantize(sum, mantissa, shift, narrow, low, high);
+            } else {
+                sum = fixed::rounded(sum, mantissa, shift, narrow, low, high);
+            }
         }
         if comptime!(p.table) {
             sum = looked_up(sum - comptime!(p.range.unwrap_or((0, 0)).0), table, lane);
@@ -57,10 +64,10 @@ fn results(
 
 /// Eight results of bytes.
 #[cube]
-fn eight(q: &Array<i32>) -> Eight {
+fn eight(q: &Array<i32>, #[comptime] p: Product) -> Eight {
     let mut eight = Eight::empty();
-    eight.insert(0usize, word(q[0], q[1], q[2], q[3]));
-    eight.insert(1usize, word(q[4], q[5], q[6], q[7]));
+    eight.insert(0usize, word(q[0], q[1], q[2], q[3], comptime!(p.signed())));
+    eight.insert(1usize, word(q[4], q[5], q[6], q[7], comptime!(p.signed())));
     eight
 }
 
@@ -85,7 +92,7 @@ pub(super) fn keep(
     for i in 0..comptime!(p.tiles.row_frags) {
         let upper = results(sums, &mantissas, &shifts, table, lane, comptime!(2 * i), p);
         let lower = results(sums, &mantissas, &shifts, table, lane, comptime!(2 * i + 1), p);
-        chip[base + comptime!(8 * i * pitch)] = in_turn(eight(&upper), eight(&lower));
+        chip[base + comptime!(8 * i * pitch)] = in_turn(eight(&upper, p), eight(&lower, p));
     }
 }
 
@@ -165,20 +172,21 @@ pub(super) fn finish<S: Size>(
                 comptime!(2 * frags),
                 comptime!(p.bytes),
                 comptime!(p.words()),
+                comptime!(p.signed()),
             );
         }
     }
 }
 
-/// The byte of a table that has a copy in every bank.
+/// The byte of a table that has a copy in every bank, in the lowest bits.
 #[cube]
 fn looked_up(index: i32, table: &Shared<[u32]>, lane: usize) -> i32 {
     let index = u32::cast_from(index);
     let word = table[(index >> 2u32) as usize * LANES as usize + lane];
-    i32::cast_from((word >> ((index & 3u32) << 3u32)) & 255u32)
+    i32::cast_from(word >> ((index & 3u32) << 3u32))
 }
 
-/// `requantize(r) + y`, saturating at 16 bits.
+/// `requantize(r) + y`, which packing saturates.
 #[cube]
 fn added_to(
     r: i32,
@@ -189,12 +197,11 @@ fn added_to(
     #[comptime] narrow: bool,
 ) -> i32 {
     let (four, at) = comptime!((c / 4, c % 4));
-    let r = fixed::requantize_half(r, mantissas[four].extract(at), shifts[four].extract(at), narrow);
-    min(max(r + y, -32768i32), 32767i32)
+    fixed::requantize_half(r, mantissas[four].extract(at), shifts[four].extract(at), narrow) + y
 }
 
 /// Stores `count` results of `bytes` bytes each, `words` words at a time, or one by one where that is 0; `at` is the place of the first among
-/// all.
+/// all. Bytes are packed as [`word`] does, and halves of a word saturate.
 #[cube]
 pub(super) fn store<W: Int, S: Size>(
     q: &Array<i32>,
@@ -203,6 +210,7 @@ pub(super) fn store<W: Int, S: Size>(
     #[comptime] count: usize,
     #[comptime] bytes: usize,
     #[comptime] words: usize,
+    #[comptime] signed: Option<bool>,
 ) {
     // Results of an element of what is stored, and elements of a store.
     let (packed, width) = comptime!(if words > 0 { (4 / bytes, words) } else { (1, 1) });
@@ -213,9 +221,11 @@ pub(super) fn store<W: Int, S: Size>(
         #[unroll]
         for w in 0..width {
             let c = comptime!((v * width + w) * packed);
-            let mut element = W::cast_from(q[c]);
+            let a = q[c];
+            let mut element = W::cast_from(a);
             if comptime!(packed == 4) {
-                element = W::cast_from(word(q[c], q[comptime!(c + 1)], q[comptime!(c + 2)], q[comptime!(c + 3)]));
+                let (b, c, d) = (q[comptime!(c + 1)], q[comptime!(c + 2)], q[comptime!(c + 3)]);
+                element = W::cast_from(word(a, b, c, d, signed));
             } else if comptime!(packed == 2) {
                 element = W::cast_from(pair(q[c], q[comptime!(c + 1)]));
             }

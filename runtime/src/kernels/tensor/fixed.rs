@@ -14,9 +14,22 @@ pub(super) fn requantize(
     #[comptime] low: i32,
     #[comptime] high: i32,
 ) -> i32 {
+    let q = rounded(sum, mantissa, shift, narrow, low, high);
+    if comptime!(narrow) { min(max(q, low), high) } else { q }
+}
+
+/// [`requantize`] for what saturates by itself at `low` and `high`: the result may be beyond.
+#[cube]
+pub(super) fn rounded(
+    sum: i32,
+    mantissa: i32,
+    shift: i32,
+    #[comptime] narrow: bool,
+    #[comptime] low: i32,
+    #[comptime] high: i32,
+) -> i32 {
     if comptime!(narrow) {
-        let q = (sum.mul_hi(mantissa) + (1i32 << (shift - 33i32))) >> (shift - 32i32);
-        min(max(q, low), high)
+        (sum.mul_hi(mantissa) + (1i32 << (shift - 33i32))) >> (shift - 32i32)
     } else {
         integer::requantize(sum, mantissa, shift, low, high)
     }

@@ -78,22 +78,6 @@ pub(super) fn to_every_bank(
     }
 }
 
-/// Four bytes as a word, the first in its lowest bits.
-#[cube]
-pub(super) fn word(a: i32, b: i32, c: i32, d: i32) -> u32 {
-    let byte = 255u32;
-    (u32::cast_from(a) & byte)
-        | ((u32::cast_from(b) & byte) << 8u32)
-        | ((u32::cast_from(c) & byte) << 16u32)
-        | (u32::cast_from(d) << 24u32)
-}
-
-/// Two 16-bit values as a word.
-#[cube]
-pub(super) fn pair(a: i32, b: i32) -> u32 {
-    (u32::cast_from(a) & 65535u32) | (u32::cast_from(b) << 16u32)
-}
-
 /// The two 16-bit values of a word.
 #[cube]
 pub(super) fn halves(w: u32) -> (i32, i32) {

@@ -70,6 +70,11 @@ impl Product {
         self.tiles.loads()
     }
 
+    /// Whether its bytes are signed and packing saturates them; `None`: they are a table's, and any.
+    pub(super) fn signed(&self) -> Option<bool> {
+        if self.table { None } else { self.range.map(|(low, _)| low < 0) }
+    }
+
     /// Words of a store: 16 bytes, or all that a lane holds of a row.
     pub(crate) fn words(&self) -> usize {
         (self.tiles.column_frags * 2 * self.bytes / 4).min(4)

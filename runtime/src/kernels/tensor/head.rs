@@ -8,7 +8,8 @@ use super::{
     copies::wait_for_launches,
     epilogue::store,
     fixed,
-    fragment::{LANES, Words, halves, in_turn, multiply, word, zeros},
+    fragment::{LANES, Words, halves, in_turn, multiply, zeros},
+    packs::word,
 };
 use crate::kernels::integer::{normalised, row_norm};
 use cubecl::prelude::*;
@@ -224,10 +225,9 @@ pub(crate) fn head<Y: Int, C: Size, S: Size>(
                 let mut q = Array::<i32>::new(4usize);
                 #[unroll]
                 for c in 0..4usize {
-                    q[c] =
-                        fixed::requantize(total.extract(c), mean_mantissa[0], mean_shift[0], narrow, -128i32, 127i32);
+                    q[c] = fixed::rounded(total.extract(c), mean_mantissa[0], mean_shift[0], narrow, -128i32, 127i32);
                 }
-                packed = word(q[0], q[1], q[2], q[3]);
+                packed = word(q[0], q[1], q[2], q[3], comptime!(Some(true)));
             }
             mean[at] = packed;
         }
@@ -309,7 +309,7 @@ pub(crate) fn head<Y: Int, C: Size, S: Size>(
                     }
                 }
                 let at = image * comptime!(p.n) + column;
-                store::<Y, S>(&q, y, at, together, comptime!(p.bytes), words);
+                store::<Y, S>(&q, y, at, together, comptime!(p.bytes), words, comptime!(Some(p.range.0 < 0)));
             }
         }
     }

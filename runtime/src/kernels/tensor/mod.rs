@@ -12,6 +12,7 @@ mod fragment;
 mod gemm;
 mod head;
 mod mlp;
+mod packs;
 mod rows;
 mod weights;
 

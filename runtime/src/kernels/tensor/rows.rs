@@ -7,9 +7,10 @@
 use super::{
     copies::wait_for_launches,
     epilogue::Four,
-    fixed::requantize,
-    fragment::{Eight, LANES, Words, halves, word},
+    fixed::rounded,
+    fragment::{Eight, LANES, Words, halves},
     gemm::Product,
+    packs::word,
 };
 use crate::kernels::integer::{RowNorm, chunk_start, kept, normalised, row_norm};
 use cubecl::prelude::*;
@@ -172,7 +173,7 @@ pub(super) fn norm_rows(
                             q[comptime!(2 * w)] = to_byte(y0, mantissa, shift, comptime!(p.tiles.narrow));
                             q[comptime!(2 * w + 1)] = to_byte(y1, mantissa, shift, comptime!(p.tiles.narrow));
                         }
-                        let mut bytes = word(q[0], q[1], q[2], q[3]);
+                        let mut bytes = word(q[0], q[1], q[2], q[3], comptime!(Some(true)));
                         if comptime!(p.rows.padded) {
                             bytes *= u32::cast_from(kept(row, map, comptime!(p.rows)));
                         }
@@ -191,10 +192,10 @@ pub(super) fn norm_rows(
     }
 }
 
-/// A normalised value in 8 bits.
+/// A normalised value on its way to 8 bits, which packing saturates.
 #[cube]
 fn to_byte(sum: i32, mantissa: i32, shift: i32, #[comptime] narrow: bool) -> i32 {
-    requantize(sum, mantissa, shift, narrow, -128i32, 127i32)
+    rounded(sum, mantissa, shift, narrow, -128i32, 127i32)
 }
 
 /// A unit's part of a stage of rows of bytes, on its way to the chip: 16 bytes each of both rows of a pair.

@@ -175,3 +175,26 @@ fn floats_in_place() {
     let tiny = [vec![1], vec![0x8000_0001], vec![0x007f_ffff]];
     check_text("cvt.ftz.f64.f32 %d0, %a0;", &["b32"], "b64", &tiny, |row| row[0] >> 31 << 63);
 }
+
+/// Two values, saturated, above each other; bytes below the lower half of a third.
+#[test]
+fn packed() {
+    for to in all() {
+        let of = |value: u64| to.of(cut(to.width, i128::from(value as u32 as i32).clamp(to.least(), to.most())));
+        match to.width {
+            8 => {
+                let text = format!("cvt.pack.sat.{}.s32.b32 %d0, %a0, %a1, %a2;", to.name);
+                check_text(&text, &["b32"; 3], "b32", &operands(&[32; 3], 200), |row| {
+                    (row[2] & 0xffff) << 16 | cut(8, of(row[0])) << 8 | cut(8, of(row[1]))
+                });
+            }
+            16 => {
+                let text = format!("cvt.pack.sat.{}.s32 %d0, %a0, %a1;", to.name);
+                check_text(&text, &["b32"; 2], "b32", &operands(&[32; 2], 200), |row| {
+                    cut(16, of(row[0])) << 16 | cut(16, of(row[1]))
+                });
+            }
+            _ => {}
+        }
+    }
+}
