@@ -240,6 +240,24 @@ pub enum ConstSource {
         /// How much more than they are the rows' values are taken to be.
         raise: i32,
     },
+    /// What becomes of the sums of so many columns, for blocks of so many fragments: [`pack::columns`].
+    Columns {
+        /// How many there are.
+        n: usize,
+        /// Fragments of a block.
+        frags: usize,
+        /// The name of a bias.
+        bias: Option<Arc<str>>,
+        /// The type of sums and the scale that they are requantized to.
+        scale: Option<(Type, F32)>,
+        /// Whether the upper half of a 64-bit product is enough.
+        narrow: bool,
+    },
+    /// What becomes of 16-bit values of so many columns, of a type and for a scale, in the same order: how many, fragments, and whether the upper
+    /// half of a product is enough.
+    Halves(Type, F32, usize, usize, bool),
+    /// A table of 256 bytes of the graph for lookups by bytes, signed or not: [`pack::table`].
+    Table(Arc<str>, bool),
     /// Biases of scores `[count,tokens,tokens]` of the graph as fragments: [`pack::scores`].
     Scores(Arc<str>),
     /// Biases of scores `[count,tokens,tokens]` of the graph, rows filled up to a multiple of so many: [`pack::rows`].
@@ -287,6 +305,27 @@ impl ConstSource {
                 let (values, n, k) = bytes(weight(name));
                 let bias = bias.as_ref().map(|name| biases(weight(name)));
                 Data::I8(pack::dots(values, n, k, bias, *columns, *products, *raise))
+            }
+            ConstSource::Columns { n, frags, bias, scale, narrow } => {
+                let bias = bias.as_ref().map(|name| biases(weight(name)));
+                let bias = |i: usize| bias.map_or(0, |bias| bias[i]);
+                let all = scale.as_ref().map(|(ty, to)| weights.multipliers(ty, to.get()));
+                Data::I32(pack::columns(*n, *frags, |i| match &all {
+                    Some(all) => pack::of_sums(bias(i), all[i % all.len()], *narrow),
+                    None => [bias(i), 0, 0, 0],
+                }))
+            }
+            ConstSource::Halves(ty, to, n, frags, narrow) => {
+                let all = weights.multipliers(ty, to.get());
+                Data::I32(pack::columns(*n, *frags, |i| pack::of_halves(all[i % all.len()], *narrow)))
+            }
+            ConstSource::Table(name, signed) => {
+                let bytes: Vec<u8> = match &weight(name).data {
+                    Data::I8(values) => values.iter().map(|&v| v as u8).collect(),
+                    Data::U8(values) => values.clone(),
+                    other => panic!("tables are of bytes, not {}", other.elem()),
+                };
+                Data::U8(pack::table(&bytes, *signed))
             }
             ConstSource::Scores(name) => {
                 let all = weight(name);
@@ -361,6 +400,16 @@ impl fmt::Display for ConstSource {
                 write!(f, "{of} by {columns} @{name}{bias}{raised}")
             }
             ConstSource::Quarters(name, frags) => write!(f, "fragments by {frags} of quarters @{name}"),
+            ConstSource::Columns { n, frags, bias, scale, narrow } => {
+                write!(f, "{n} columns by {frags}")?;
+                scale.iter().try_for_each(|(ty, to)| write!(f, " {ty} to {to}"))?;
+                bias.iter().try_for_each(|name| write!(f, " from @{name}"))?;
+                f.write_str(if *narrow { "" } else { ", wide" })
+            }
+            ConstSource::Halves(ty, to, n, frags, narrow) => {
+                write!(f, "{n} columns by {frags} of halves {ty} to {to}{}", if *narrow { "" } else { ", wide" })
+            }
+            ConstSource::Table(name, signed) => write!(f, "table of {} @{name}", if *signed { "i8" } else { "u8" }),
             ConstSource::Scores(name) => write!(f, "fragments of scores @{name}"),
             ConstSource::Rows(name, multiple) => write!(f, "rows by {multiple} @{name}"),
             ConstSource::Exponent(ty) => write!(f, "exponent {ty}"),

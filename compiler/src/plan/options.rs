@@ -4,11 +4,11 @@ use super::{
     ConstSource, Kernel, Machine, Rows,
     blueprint::{Attention, Blueprint, Dots, Embed, Gemm, Head, Mlp, Windows},
     lower::Operand,
-    pack::{COLUMNS, PAIRS, STEP},
+    pack::{COLUMNS, PAIRS, STEP, most_bias},
     tiles::{Extents, ON_CHIP, mlps},
 };
 use std::{cmp::Reverse, ops::RangeInclusive, sync::Arc};
-use swint_ir::{Elem, Op, Weights, op::Order};
+use swint_ir::{Data, Elem, Op, Weights, op::Order};
 
 /// Channels of a patch embedding: all of a row's sums are in the registers of four lanes.
 const MOST_CHANNELS: usize = 256;
@@ -43,8 +43,13 @@ pub(super) fn options(
         shifts_are(operand, weights, known)
     });
     let transposed = |i: usize| matches!(operands[i], Operand::Const(ConstSource::Transposed(_)));
+    // Biases and tables are packed, too.
+    let sums = sums_of(kernel);
+    let biases = || sums.products.iter().filter_map(|&(k, _, bias, _)| Some((k, constant(&operands[bias?]))));
+    let known = biases().all(|(_, name)| name.is_some()) && sums.table.is_none_or(|i| constant(&operands[i]).is_some());
+    let narrow = narrow && biases().all(|(k, name)| biases_are_within(name, weights, k));
     let all: Vec<Blueprint> = match *kernel {
-        _ if !places_of_weights(kernel).iter().all(|&i| transposed(i)) => Vec::new(),
+        _ if !known || !places_of_weights(kernel).iter().all(|&i| transposed(i)) => Vec::new(),
         Kernel::Mlp { x: Elem::I16, k, hidden, to, table, .. } if is_byte(table.unwrap_or(to)) => {
             mlps(items, k, hidden, table.is_some(), processors)
                 .into_iter()
@@ -136,7 +141,7 @@ fn on_vectors(kernel: &Kernel, items: usize, operands: &[Operand], weights: &Wei
         _ => return Blueprint::Plain,
     };
     // Sums of all rows and columns of a panel stay in registers, of which there are 16 of 256 bits, or 32 of 512.
-    let bias = place_of_bias(kernel).is_none_or(|place| constant_bias(&operands[place]).is_some());
+    let bias = place_of_bias(kernel).is_none_or(|place| constant(&operands[place]).is_some());
     let (products, lanes, most) = match quads {
         0 => (2, PAIRS, 2),
         lanes if n.is_multiple_of(lanes) && bias => (4, lanes, lanes / 4),
@@ -187,7 +192,7 @@ fn windows(
 }
 
 /// Packs a kernel's constants as its blueprint wants them.
-pub(super) fn pack(kernel: &Kernel, blueprint: &Blueprint, operands: &mut [Operand]) {
+pub(super) fn pack(kernel: &Kernel, blueprint: &Blueprint, operands: &mut Vec<Operand>) {
     // Of each of its weights.
     let frags = match (*blueprint, kernel) {
         (Blueprint::Plain, _) => return,
@@ -201,7 +206,7 @@ pub(super) fn pack(kernel: &Kernel, blueprint: &Blueprint, operands: &mut [Opera
             let Dots { products, .. } = dots;
             // A bias is what sums begin with.
             let place = place_of_bias(kernel).filter(|_| products == 4);
-            let bias = place.and_then(|place| constant_bias(&operands[place]));
+            let bias = place.and_then(|place| constant(&operands[place]));
             pack_weights(kernel, operands, |name, _| ConstSource::Dots {
                 name,
                 bias: bias.clone(),
@@ -239,6 +244,86 @@ pub(super) fn pack(kernel: &Kernel, blueprint: &Blueprint, operands: &mut [Opera
     pack_weights(kernel, operands, |name, i| {
         if quarters { ConstSource::Quarters(name, frags[i]) } else { ConstSource::Fragments(name, frags[i]) }
     });
+    if matches!(blueprint, Blueprint::Gemm(_) | Blueprint::Mlp(_)) {
+        pack_columns(kernel, frags, blueprint.narrow(), operands);
+    }
+}
+
+/// Where a matrix product has what becomes of its sums, or an MLP of those of both.
+#[derive(Default)]
+struct Sums {
+    /// Channels of rows, columns, bias and mantissas of each product.
+    products: Vec<(usize, usize, Option<usize>, Option<usize>)>,
+    table: Option<usize>,
+    /// The type of what the table looks up.
+    from: Option<Elem>,
+    /// The mantissas of a residual stream.
+    residual: Option<usize>,
+}
+
+fn sums_of(kernel: &Kernel) -> Sums {
+    let after = |bias: Option<usize>, first: usize| bias.map_or(first, |bias| bias + 1);
+    match *kernel {
+        Kernel::NormLinear { rows, n, bias, to, table, .. } => {
+            let bias = bias.then_some(6);
+            let mantissas = after(bias, 6);
+            let products = vec![(rows.len(), n, bias, Some(mantissas))];
+            Sums { products, table: table.map(|_| mantissas + 2), from: Some(to), residual: None }
+        }
+        Kernel::LinearResidual { rows, n, .. } => {
+            Sums { products: vec![(rows.len(), n, Some(2), Some(3))], residual: Some(6), ..Sums::default() }
+        }
+        Kernel::Linear { k, n, bias, requantize, .. } => {
+            let bias = bias.then_some(2);
+            let products = vec![(k, n, bias, requantize.map(|_| after(bias, 2)))];
+            Sums { products, ..Sums::default() }
+        }
+        Kernel::Mlp { k, hidden, to, table, .. } => {
+            let second = if table.is_some() { 10 } else { 9 };
+            let products = vec![(k, hidden, Some(6), Some(7)), (hidden, k, Some(second + 1), Some(second + 2))];
+            Sums { products, table: table.map(|_| 9), from: Some(to), residual: Some(second + 5) }
+        }
+        _ => Sums::default(),
+    }
+}
+
+/// Packs what becomes of sums for lanes of tensor cores, which hold columns of blocks of so many fragments of each product: bias, mantissas and
+/// shifts become one operand, as do the mantissas and shifts of a residual stream.
+fn pack_columns(kernel: &Kernel, frags: [usize; 2], narrow: bool, operands: &mut Vec<Operand>) {
+    let sums = sums_of(kernel);
+    let scale = |operand: &Operand| match operand {
+        Operand::Const(ConstSource::Mantissas(ty, to, _)) => (ty.clone(), *to),
+        _ => unreachable!("multipliers are constants"),
+    };
+    for (&(_, n, bias, mantissas), frags) in sums.products.iter().zip(frags) {
+        let Some(place) = mantissas.or(bias) else { continue };
+        let bias = bias.and_then(|place| constant(&operands[place]));
+        let scaled = mantissas.map(|place| scale(&operands[place]));
+        operands[place] = Operand::Const(ConstSource::Columns { n, frags, bias, scale: scaled, narrow });
+    }
+    if let (Some(place), Some((&(_, n, ..), frags))) = (sums.residual, sums.products.iter().zip(frags).next_back()) {
+        let (ty, to) = scale(&operands[place]);
+        operands[place] = Operand::Const(ConstSource::Halves(ty, to, n, frags, narrow));
+    }
+    if let (Some(place), Some(from)) = (sums.table, sums.from)
+        && let Some(name) = constant(&operands[place])
+    {
+        operands[place] = Operand::Const(ConstSource::Table(name, from == Elem::I8));
+    }
+    let products = sums
+        .products
+        .iter()
+        .flat_map(|&(.., bias, mantissas)| [bias.and(mantissas).and(bias), mantissas.map(|i| i + 1)]);
+    let packed: Vec<usize> = products.flatten().chain(sums.residual.map(|i| i + 1)).collect();
+    let mut place = 0..;
+    operands.retain(|_| !place.next().is_some_and(|place| packed.contains(&place)));
+}
+
+/// Whether no bias of sums of so many products of bytes may take them beyond 32 bits; where values are not known one may.
+fn biases_are_within(name: Option<Arc<str>>, weights: &Weights, k: usize) -> bool {
+    let values = name.and_then(|name| weights.get(&name));
+    let Some(Data::I32(values)) = values.map(|tensor| &tensor.data) else { return false };
+    values.iter().all(|v| v.unsigned_abs() <= most_bias(k).unsigned_abs())
 }
 
 /// Gives a kernel's weights another order: `packed` makes it of their name and their place among them.
@@ -271,8 +356,8 @@ fn place_of_bias(kernel: &Kernel) -> Option<usize> {
     }
 }
 
-/// The name of a bias that is a constant.
-fn constant_bias(operand: &Operand) -> Option<Arc<str>> {
+/// The name of a constant.
+fn constant(operand: &Operand) -> Option<Arc<str>> {
     match operand {
         Operand::Const(ConstSource::Weight(name)) => Some(name.clone()),
         _ => None,

@@ -87,6 +87,46 @@ fn column(g: usize, frag: usize, frags: usize) -> usize {
     g / 2 * 2 * frags + 2 * frag + g % 2
 }
 
+/// What `of` says of each of n columns: for each block of `8·frags`, of each of the `2·frags` columns that a lane has in a row, that of all four
+/// lanes. What is beyond n is 0.
+pub fn columns(n: usize, frags: usize, of: impl Fn(usize) -> [i32; 4]) -> Vec<i32> {
+    let wide = COLUMNS * frags;
+    let at = |i: usize| i / wide * wide + i % 4 * 2 * frags + i % wide / 4;
+    let all = (0..n.next_multiple_of(wide)).map(at);
+    all.flat_map(|column| if column < n { of(column) } else { [0; 4] }).collect()
+}
+
+/// How a sum s is requantized: by `(s·m + c) >> 32 >> shift`, as `[c's lower half, its upper half, m, shift]`, where c is the bias times m plus
+/// what rounds, and nothing of a shift of 33 or more is lost. Where that is not `narrow`: `[bias, 0, m, shift]`.
+pub fn of_sums(bias: i32, multiplier: Multiplier, narrow: bool) -> [i32; 4] {
+    let Multiplier { mult, shift } = multiplier;
+    if !narrow {
+        return [bias, 0, mult, shift as i32];
+    }
+    let c = i64::from(bias) * i64::from(mult) + (1 << (shift - 1));
+    [c as i32, (c >> 32) as i32, mult, shift as i32 - 32]
+}
+
+/// The largest bias that a sum of so many products of bytes may have, for [`of_sums`] to be what a sum modulo 2^32 would be.
+pub fn most_bias(k: usize) -> i32 {
+    i32::MAX - (k as i32) * 255 * 128
+}
+
+/// How a value x of 16 bits is requantized: by `(x·2^16·m + c) >> 32 >> shift`, as [`of_sums`] has it.
+pub fn of_halves(multiplier: Multiplier, narrow: bool) -> [i32; 4] {
+    let Multiplier { mult, shift } = multiplier;
+    if narrow { [0, 1 << (shift - 17), mult, shift as i32 - 16] } else { [0, 0, mult, shift as i32] }
+}
+
+/// A table of 256 bytes whose index is the bits of a byte, signed or not: words of the entries i, i + 64, i + 128 and i + 192, those of i and
+/// i + 32 in turn. So the lower five bits of an index, the sixth and the upper two are in bytes of their own of the place of its byte, if
+/// words are 128 bytes apart.
+pub fn table(entries: &[u8], signed: bool) -> Vec<u8> {
+    let first = if signed { 128 } else { 0 };
+    let word = |w: usize| [0, 64, 128, 192].map(|upper| entries[(w / 2 + w % 2 * 32 + upper) ^ first]);
+    (0..64).flat_map(word).collect()
+}
+
 /// Biases of scores `[count,tokens,tokens]` as fragments of sums: for each tile of 16 queries, for each 8 keys, four values a
 /// lane: of its two keys for query g, then for g + 8. What is beyond the tokens is 0.
 pub fn scores(biases: &[i32], tokens: usize) -> Vec<i32> {
@@ -175,6 +215,52 @@ mod tests {
             for (row, column) in (0..16).flat_map(|row| (0..n).map(move |column| (row, column))) {
                 let sum: i32 = (0..k).map(|i| x[row * k + i] as i32 * w[column * k + i] as i32).sum();
                 assert_eq!(y[row * n + column], sum, "{n} {k} {frags}: {row} {column}");
+            }
+        }
+    }
+
+    /// Of each block, what four lanes have in turn; what is beyond the columns is 0.
+    #[test]
+    fn columns_are_in_turn() {
+        let all = columns(40, 4, |i| [i as i32 + 1; 4]);
+        assert_eq!(all.len(), 64 * 4);
+        let first: Vec<i32> = all.chunks(4).map(|four| four[0]).collect();
+        assert_eq!(first[..6], [1, 9, 17, 25, 2, 10]);
+        assert_eq!(first[32..38], [33, 0, 0, 0, 34, 0]);
+    }
+
+    #[test]
+    fn sums_are_requantized_by_upper_halves() {
+        let mut rng = swint_ir::random::Rng::with_seed(3);
+        for _ in 0..20_000 {
+            let shift = rng.u64(33..63) as u32;
+            let multiplier = Multiplier { mult: (1 << 30 | rng.u64(0..1 << 30)) as i32, shift };
+            let bias = (rng.u64(0..1 << 32) as i32) >> rng.u64(1..31);
+            let sum = (rng.u64(0..1 << 32) as i32) >> rng.u64(1..31);
+            let [low, high, mult, by] = of_sums(bias, multiplier, true);
+            let c = i64::from(high) << 32 | i64::from(low as u32);
+            let q = ((i64::from(sum) * i64::from(mult) + c) >> 32) as i32 >> by;
+            assert_eq!(i64::from(q), multiplier.apply(sum + bias), "{sum} + {bias} by {multiplier:?}");
+
+            let shift = rng.u64(17..48) as u32;
+            let (multiplier, x) = (Multiplier { shift, ..multiplier }, rng.u64(0..1 << 16) as u16 as i16);
+            let [low, high, mult, by] = of_halves(multiplier, true);
+            let c = i64::from(high) << 32 | i64::from(low as u32);
+            let q = ((i64::from(i32::from(x) << 16) * i64::from(mult) + c) >> 32) as i32 >> by;
+            assert_eq!(i64::from(q), multiplier.apply(x.into()), "{x} by {multiplier:?}");
+        }
+    }
+
+    /// The byte of an index, found as a lane finds it.
+    #[test]
+    fn tables_are_found_by_bits() {
+        let entries: Vec<u8> = (0..=255).map(|i: u8| i.wrapping_mul(37)).collect();
+        for (signed, first) in [(true, -128i32), (false, 0)] {
+            let packed = table(&entries, signed);
+            for (i, entry) in entries.iter().enumerate() {
+                let bits = (first + i as i32) as u8 as usize;
+                let place = (bits & 31) << 8 | (bits & 32) << 2 | bits >> 6;
+                assert_eq!(packed[place / 128 * 4 + place % 128], *entry, "{signed} {i}");
             }
         }
     }

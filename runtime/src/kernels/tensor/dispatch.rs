@@ -8,10 +8,7 @@ use super::{
     mlp as perceptron,
 };
 use crate::{
-    kernels::{
-        dispatch::{Target, kernel, with_elem},
-        places::Places,
-    },
+    kernels::dispatch::{Target, kernel, with_elem},
     offline::Call,
 };
 use cubecl::prelude::*;
@@ -41,43 +38,47 @@ fn product(tiles: Gemm, rows: Rows, n: usize, to: Elem) -> Product {
 /// A matrix product on `items` rows.
 pub(crate) fn gemm(kernel: &Kernel, tiles: Gemm, items: usize, target: Target<'_>) {
     let of = |rows: Rows, n: usize, to: Elem| product(tiles, rows, n, to);
-    // The places of buffers, where those that are absent are the weights.
-    let mut places = Places::default();
+    // The places of buffers; those that are absent are the weights.
+    let mut next = 1;
+    let mut take = |count: usize| {
+        next += count;
+        next - count
+    };
+    let (mut norm, mut table, mut residual) = (None, None, None);
+    let (w, columns);
     let (a, product, epsilon) = match *kernel {
-        Kernel::NormLinear { rows, epsilon, n, bias, to, table, .. } => {
-            places.norm = Some(places.take(4));
-            places.linear(bias, true);
-            places.table = table.map(|_| places.take(1));
-            let bytes = table.unwrap_or(to).bytes();
+        Kernel::NormLinear { rows, epsilon, n, bias, to, table: looked_up, .. } => {
+            norm = Some(take(4));
+            (w, columns) = (take(1), take(1));
+            table = looked_up.map(|_| take(1));
+            let bytes = looked_up.unwrap_or(to).bytes();
             let product = Product { norm: true, bias, table: table.is_some(), bytes, ..of(rows, n, to) };
             (Elem::I8, product, epsilon)
         }
         Kernel::LinearResidual { x, rows, n, .. } => {
-            places.linear(true, true);
-            places.residual = Some(places.take(3));
+            (w, columns) = (take(1), take(1));
+            residual = Some(take(2));
             (x, Product { residual: true, ..of(rows, n, Elem::I16) }, 0)
         }
         Kernel::Linear { x, k, n, bias, requantize } => {
-            places.linear(bias, requantize.is_some());
+            w = take(1);
+            columns = if bias || requantize.is_some() { take(1) } else { w };
             let range = requantize.map(range);
             (x, Product { bias, range, ..of(Rows::plain(k), n, requantize.unwrap_or(Elem::I32)) }, 0)
         }
         _ => unreachable!("{kernel} is no matrix product"),
     };
-    places.map = (product.rows.period > 0).then(|| places.take(1));
-    let w = places.weights;
-    let norm = places.norm.unwrap_or(w);
-    let norm = |i: usize| if places.norm.is_some() { norm + i } else { w };
-    let residual = |i: usize| places.residual.map_or(w, |first| first + i);
+    let map = if product.rows.period > 0 { take(1) } else { w };
+    let y = take(1);
+    let norm = |i: usize| norm.map_or(w, |first| first + i);
+    let residual = |i: usize| residual.map_or(w, |first| first + i);
     let cubes = items.div_ceil(tiles.rows()) * tiles.splits;
     let dim = CubeDim::new_1d(tiles.warps() as u32 * 32);
     let count = CubeCount::Static(cubes as u32, 1, 1);
     with_elem!(a, [I8 => i8, U8 => u8], A => kernel!(
         @launch target, products::gemm::Gemm<A>, count: count, dim: dim, sizes: [product.words()],
         buffers: [
-            0, norm(0), norm(1), norm(2), norm(3), w, places.bias.unwrap_or(w), places.mantissas.unwrap_or(w),
-            places.mantissas.map_or(w, |m| m + 1), places.table.unwrap_or(w), residual(0), residual(1), residual(2),
-            places.map.unwrap_or(w), places.next
+            0, norm(0), norm(1), norm(2), norm(3), w, columns, table.unwrap_or(w), residual(0), residual(1), map, y
         ],
         scalars: [
             epsilon, items as u32, product.passes() as u32, product.steps() as u32, tiles.stages as u32,
@@ -94,14 +95,14 @@ pub(crate) fn mlp(kernel: &Kernel, blueprint: Mlp, items: usize, target: Target<
     let kept = table.unwrap_or(to);
     let up = Product { norm: true, table: table.is_some(), ..product(first, Rows::plain(k), hidden, to) };
     let down = Product { residual: true, ..product(second, Rows::plain(hidden), k, Elem::I16) };
-    // After the first linear's comes the table, if there is one.
-    let linear = if table.is_some() { 10 } else { 9 };
+    // After the first linear's comes the table, if there is one; then the second one's, the residual stream, which is x, and its constants.
+    let linear = if table.is_some() { 8 } else { 7 };
     let i = |offset: usize| linear + offset;
     let count = CubeCount::Static(items.div_ceil(first.rows()) as u32, 1, 1);
     let dim = CubeDim::new_1d(blueprint.warps as u32 * 32);
     with_elem!(kept, [I8 => i8, U8 => u8], A => kernel!(
         @launch target, perceptron::mlp::Mlp<A>, count: count, dim: dim, sizes: [down.words()],
-        buffers: [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, i(0), i(1), i(2), i(3), i(5), i(6), i(7)],
+        buffers: [0, 1, 2, 3, 4, 5, 6, 7, i(0), i(1), i(3), i(4)],
         scalars: [epsilon, items as u32, up.passes() as u32, second.stages as u32], comptime: [up, down]
     ))
 }

@@ -3,96 +3,102 @@
 
 use super::{
     fixed,
-    fragment::{Eight, LANES, Sums, Words, halves, in_turn},
+    fragment::{Eight, Sums, Words, halves, in_turn},
     gemm::Product,
-    packs::{pair, word},
+    packs::{byte, pair, permute, word},
 };
 use cubecl::prelude::*;
 
-/// Constants of four columns.
+/// Constants of a column, or of four.
 pub(super) type Four = Vector<i32, Const<4>>;
 
-/// The constants of the columns that a lane holds, the first four at `first`. On the chip those of the four lanes of a row alternate, so
-/// that they are in different banks.
+/// What becomes of the sum of a column, as `swint_compiler::plan::pack` has it; not all of it saturated, as packing does that.
 #[cube]
-pub(super) fn of_columns(all: &[Four], first: usize, #[comptime] count: usize, #[comptime] p: Product) -> Array<Four> {
-    let mut held = Array::<Four>::new(count);
-    let stride = comptime!(if p.tiles.keeps_constants() { 4 } else { 1 });
-    #[unroll]
-    for i in 0..count {
-        held[i] = all[first + i * stride];
-    }
-    held
-}
-
-/// What becomes of the sums that a lane holds of its row `i`, before anything is added to it; not all of them saturated.
-#[cube]
-fn results(
-    sums: &Sequence<Sums>,
-    mantissas: &Array<Four>,
-    shifts: &Array<Four>,
-    table: &Shared<[u32]>,
-    lane: usize,
-    #[comptime] i: usize,
-    #[comptime] p: Product,
-) -> Array<i32> {
-    let frags = comptime!(p.tiles.column_frags);
-    let mut q = Array::<i32>::new(comptime!(2 * frags));
-    #[unroll]
-    for c in 0..comptime!(2 * frags) {
-        let tile = sums.index(comptime!(i / 2 * frags + c / 2));
-        let mut sum = tile[comptime!(i % 2)].extract(comptime!(c % 2));
-        let (four, at) = comptime!((c / 4, c % 4));
-        if comptime!(p.range.is_some()) {
-            let (low, high) = comptime!(p.range.unwrap_or((0, 0)));
-            let (mantissa, shift) = (mantissas[four].extract(at), shifts[four].extract(at));
-            let narrow = comptime!(p.tiles.narrow);
-            // Packing saturates; what is looked up or added to must be by then.
-            if comptime!(p.table || p.residual) {
-                sum = fixed::requantize(sum, mantissa, shift, narrow, low, high);
-            } else {
-                sum = fixed::rounded(sum, mantissa, shift, narrow, low, high);
-            }
+fn result(sum: i32, column: Four, #[comptime] p: Product) -> i32 {
+    let mut q = sum;
+    if comptime!(p.range.is_some()) {
+        let (low, high) = comptime!(p.range.unwrap_or((0, 0)));
+        q = fixed::scaled(sum, column, comptime!(p.tiles.narrow), low, high);
+        // What is added to must be saturated by then.
+        if comptime!(p.residual && p.tiles.narrow) {
+            q = min(max(q, low), high);
         }
-        if comptime!(p.table) {
-            sum = looked_up(sum - comptime!(p.range.unwrap_or((0, 0)).0), table, lane);
-        }
-        q[c] = sum;
+    } else if comptime!(p.bias) {
+        q += column.extract(0usize);
     }
     q
 }
 
-/// Eight results of bytes.
+/// The sums that a lane holds of its row `i` and of column `c`.
 #[cube]
-fn eight(q: &Array<i32>, #[comptime] p: Product) -> Eight {
-    let mut eight = Eight::empty();
-    eight.insert(0usize, word(q[0], q[1], q[2], q[3], comptime!(p.signed())));
-    eight.insert(1usize, word(q[4], q[5], q[6], q[7], comptime!(p.signed())));
-    eight
+fn sum_of(sums: &Sequence<Sums>, #[comptime] i: usize, #[comptime] c: usize, #[comptime] p: Product) -> i32 {
+    let tile = sums.index(comptime!(i / 2 * p.tiles.column_frags + c / 2));
+    tile[comptime!(i % 2)].extract(comptime!(c % 2))
 }
 
-/// Keeps results of bytes on the chip: a lane's eight columns, the first four constants of which are at `constants`. The
-/// lane's first row begins at `base`.
+/// Four results of bytes as a word, by way of the table if there is one.
+#[cube]
+fn word_of(q: &Array<i32>, table: &Shared<[u32]>, lane: usize, #[comptime] p: Product) -> u32 {
+    let mut packed = word(q[0], q[1], q[2], q[3], comptime!(p.signed()));
+    if comptime!(p.table) {
+        packed = looked_up(packed, table, lane);
+    }
+    packed
+}
+
+/// What becomes of four columns of a lane, the first of them the `four`th four, constants of which are from `at` on: each four values of them are what
+/// follows each other for the lanes of a row.
+#[cube]
+fn columns_of(columns: &[Four], at: usize, #[comptime] four: usize, #[comptime] are: bool) -> Array<Four> {
+    let mut held = Array::<Four>::new(4usize);
+    #[unroll]
+    for c in 0..4usize {
+        if comptime!(are) {
+            held[c] = columns[at + comptime!((4 * four + c) * 4)];
+        }
+    }
+    held
+}
+
+/// Keeps results of bytes on the chip: a lane's eight columns, constants of which are from `at` on. The lane's first pair of rows begins
+/// at `base`.
 #[cube]
 #[allow(clippy::too_many_arguments)]
 pub(super) fn keep(
     sums: &Sequence<Sums>,
-    mantissas: &[Four],
-    shifts: &[Four],
+    columns: &[Four],
     table: &Shared<[u32]>,
     chip: &mut Shared<[Words]>,
     base: usize,
-    constants: usize,
+    at: usize,
     lane: usize,
     #[comptime] pitch: usize,
     #[comptime] p: Product,
 ) {
-    let (mantissas, shifts) = (of_columns(mantissas, constants, 2usize, p), of_columns(shifts, constants, 2usize, p));
+    let rows = comptime!(2 * p.tiles.row_frags);
+    let mut words = Array::<u32>::new(comptime!(2 * rows));
+    #[unroll]
+    for four in 0..2usize {
+        let constants = columns_of(columns, at, four, true);
+        #[unroll]
+        for i in 0..rows {
+            let mut q = Array::<i32>::new(4usize);
+            #[unroll]
+            for c in 0..4usize {
+                q[c] = result(sum_of(sums, i, comptime!(4 * four + c), p), constants[c], p);
+            }
+            words[comptime!(2 * i + four)] = word_of(&q, table, lane, p);
+        }
+    }
     #[unroll]
     for i in 0..comptime!(p.tiles.row_frags) {
-        let upper = results(sums, &mantissas, &shifts, table, lane, comptime!(2 * i), p);
-        let lower = results(sums, &mantissas, &shifts, table, lane, comptime!(2 * i + 1), p);
-        chip[base + comptime!(8 * i * pitch)] = in_turn(eight(&upper, p), eight(&lower, p));
+        let (mut upper, mut lower) = (Eight::empty(), Eight::empty());
+        #[unroll]
+        for four in 0..2usize {
+            upper.insert(four, words[comptime!(4 * i + four)]);
+            lower.insert(four, words[comptime!(4 * i + 2 + four)]);
+        }
+        chip[base + comptime!(8 * i * pitch)] = in_turn(upper, lower);
     }
 }
 
@@ -116,88 +122,109 @@ pub(super) fn early_residual(
     early
 }
 
-/// Writes results: of a lane those of `2·column_frags` columns from `column` on, in row `first`, those 8 rows further, and so on. The first four
-/// constants of each kind are at `constants`.
+/// Writes results: of a lane those of `2·column_frags` columns from `column` on, in row `first`, those 8 rows further, and so on. Constants of
+/// columns are from `at` on, four columns at a time in registers.
 #[cube]
 #[allow(clippy::too_many_arguments)]
 pub(super) fn finish<S: Size>(
     sums: &Sequence<Sums>,
-    mantissas: &[Four],
-    shifts: &[Four],
+    columns: &[Four],
     table: &Shared<[u32]>,
     r: &[Words],
     early: &Array<Words>,
-    r_mantissas: &[Four],
-    r_shifts: &[Four],
+    r_columns: &[Four],
     y: &mut [Vector<u32, S>],
     first: usize,
     rows: usize,
     column: usize,
-    constants: usize,
+    at: usize,
     lane: usize,
     #[comptime] p: Product,
 ) {
     let frags = comptime!(p.tiles.column_frags);
-    let fours = comptime!(frags / 2);
-    let scaled = comptime!(if p.range.is_some() { fours } else { 0 });
-    let (mantissas, shifts) = (of_columns(mantissas, constants, scaled, p), of_columns(shifts, constants, scaled, p));
-    let added = comptime!(if p.residual { fours } else { 0 });
-    let (r_mantissas, r_shifts) =
-        (of_columns(r_mantissas, constants, added, p), of_columns(r_shifts, constants, added, p));
+    let all = comptime!(2 * p.tiles.row_frags);
+    // Words of four results, and of a row.
+    let (packed, wide) = comptime!((p.bytes, frags / 2 * p.bytes));
+    let mut words = Array::<u32>::new(comptime!(all * wide));
     #[unroll]
-    for i in 0..comptime!(2 * p.tiles.row_frags) {
-        let row = first + comptime!(8 * i);
-        if row < rows {
-            let mut q = results(sums, &mantissas, &shifts, table, lane, i, p);
-            if comptime!(p.residual) {
-                let from = (row * comptime!(p.n) + column) / 8;
+    for eight in 0..comptime!(frags / 4) {
+        let mut added = Array::<Words>::new(comptime!(if p.residual { all } else { 1 }));
+        if comptime!(p.residual) {
+            #[unroll]
+            for i in 0..all {
+                if comptime!(p.early() > 0) {
+                    added[i] = early[comptime!(i * (frags / 4) + eight)];
+                } else {
+                    let row = min(first + comptime!(8 * i), rows - 1);
+                    added[i] = r[(row * comptime!(p.n) + column) / 8 + eight];
+                }
+            }
+        }
+        #[unroll]
+        for half in 0..2usize {
+            let four = comptime!(2 * eight + half);
+            let constants = columns_of(columns, at, four, comptime!(p.range.is_some() || p.bias));
+            let r_constants = columns_of(r_columns, at, four, comptime!(p.residual));
+            #[unroll]
+            for i in 0..all {
+                let mut q = Array::<i32>::new(4usize);
                 #[unroll]
-                for v in 0..comptime!(frags / 4) {
-                    let words =
-                        if comptime!(p.early() > 0) { early[comptime!(i * (frags / 4) + v)] } else { r[from + v] };
+                for c in 0..4usize {
+                    q[c] = result(sum_of(sums, i, comptime!(4 * four + c), p), constants[c], p);
+                    if comptime!(p.residual) {
+                        let (low, high) = halves(added[i].extract(comptime!(2 * half + c / 2)));
+                        let x = if comptime!(c % 2 == 0) { low } else { high };
+                        q[c] += fixed::scaled_half(x, r_constants[c], comptime!(p.tiles.narrow));
+                    }
+                }
+                let to = comptime!(i * wide + four * packed);
+                if comptime!(packed == 1) {
+                    words[to] = word_of(&q, table, lane, p);
+                } else if comptime!(packed == 2) {
+                    words[to] = pair(q[0], q[1]);
+                    words[comptime!(to + 1)] = pair(q[2], q[3]);
+                } else {
                     #[unroll]
-                    for w in 0..4usize {
-                        let (r0, r1) = halves(words.extract(w));
-                        let c = comptime!(8 * v + 2 * w);
-                        q[c] = added_to(r0, q[c], &r_mantissas, &r_shifts, c, comptime!(p.tiles.narrow));
-                        let d = comptime!(c + 1);
-                        q[d] = added_to(r1, q[d], &r_mantissas, &r_shifts, d, comptime!(p.tiles.narrow));
+                    for c in 0..4usize {
+                        words[comptime!(to + c)] = u32::cast_from(q[c]);
                     }
                 }
             }
-            store::<u32, S>(
-                &q,
-                y,
-                row * comptime!(p.n) + column,
-                comptime!(2 * frags),
-                comptime!(p.bytes),
-                comptime!(p.words()),
-                comptime!(p.signed()),
-            );
+        }
+    }
+    let stored = comptime!(p.words());
+    #[unroll]
+    for i in 0..all {
+        let row = first + comptime!(8 * i);
+        if row < rows {
+            let to = (row * comptime!(p.n) + column) / comptime!(4 * stored / p.bytes);
+            #[unroll]
+            for v in 0..comptime!(wide / stored) {
+                let mut vector = Vector::<u32, S>::empty();
+                #[unroll]
+                for w in 0..stored {
+                    vector.insert(w, words[comptime!(i * wide + v * stored + w)]);
+                }
+                y[to + v] = vector;
+            }
         }
     }
 }
 
-/// The byte of a table that has a copy in every bank, in the lowest bits.
+/// The bytes of a table that has a copy in every bank for the four bytes of a word. The lower five bits of an index, the sixth and the upper two are where
+/// its byte's place has them (`swint_compiler::plan::pack::table`): for all four at once, so that of each only two bytes are to be taken.
 #[cube]
-fn looked_up(index: i32, table: &Shared<[u32]>, lane: usize) -> i32 {
-    let index = u32::cast_from(index);
-    let word = table[(index >> 2u32) as usize * LANES as usize + lane];
-    i32::cast_from(word >> ((index & 3u32) << 3u32))
-}
-
-/// `requantize(r) + y`, which packing saturates.
-#[cube]
-fn added_to(
-    r: i32,
-    y: i32,
-    mantissas: &Array<Four>,
-    shifts: &Array<Four>,
-    #[comptime] c: usize,
-    #[comptime] narrow: bool,
-) -> i32 {
-    let (four, at) = comptime!((c / 4, c % 4));
-    fixed::requantize_half(r, mantissas[four].extract(at), shifts[four].extract(at), narrow) + y
+fn looked_up(indices: u32, table: &Shared<[u32]>, lane: usize) -> u32 {
+    let rows = indices & 0x1f1f_1f1fu32;
+    let within = ((indices << 2u32) & 0x8080_8080u32) | ((indices >> 6u32) & 0x0303_0303u32);
+    let mut bytes = Array::<u32>::new(4usize);
+    #[unroll]
+    for j in 0..4usize {
+        // The lower byte is within 256, the upper one counts these; the sign of either is none.
+        let at = permute(within, rows, comptime!(j + (4 + j) * 0x10 + (12 + j) * 0x1100));
+        bytes[j] = byte(&table[lane], at);
+    }
+    permute(permute(bytes[0], bytes[1], 0x40usize), permute(bytes[2], bytes[3], 0x40usize), 0x5410usize)
 }
 
 /// Stores `count` results of `bytes` bytes each, `words` words at a time, or one by one where that is 0; `at` is the place of the first among

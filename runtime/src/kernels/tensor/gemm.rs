@@ -9,7 +9,7 @@
 
 use super::{
     copies::{copy, wait, wait_for_launches},
-    epilogue::{Four, early_residual, finish, of_columns},
+    epilogue::{Four, early_residual, finish},
     fragment::{LANES, Sums, Words, to_every_bank, zeros},
     rows::{load_stage, norm_rows, store_stage},
     weights::{accumulate, accumulate_copied, first_copies, first_weights, next_weights},
@@ -70,9 +70,9 @@ impl Product {
         self.tiles.loads()
     }
 
-    /// Whether its bytes are signed and packing saturates them; `None`: they are a table's, and any.
+    /// Whether bytes that sums are requantized to are signed; `None`: they are not requantized.
     pub(super) fn signed(&self) -> Option<bool> {
-        if self.table { None } else { self.range.map(|(low, _)| low < 0) }
+        self.range.map(|(low, _)| low < 0)
     }
 
     /// Words of a store: 16 bytes, or all that a lane holds of a row.
@@ -106,40 +106,14 @@ impl Product {
         self.tiles.keeps_constants()
     }
 
-    /// Fours of constants of each of a cube's warps on the chip, at least one.
+    /// Columns of all of a cube's warps whose constants are on the chip, at least one.
     fn constants(&self, are: bool) -> usize {
-        if are && self.keeps_constants() { self.tiles.warps() * self.tiles.column_frags * 2 } else { 1 }
+        if are && self.keeps_constants() { self.tiles.warps() * self.tiles.column_frags * 8 } else { 1 }
     }
-}
 
-/// Sums that begin with the bias, of which a lane holds `2·column_frags` columns, the first four's at `first`.
-#[cube]
-pub(super) fn biased(bias: &[Four], first: usize, #[comptime] p: Product) -> Sequence<Sums> {
-    let frags = comptime!(p.tiles.column_frags);
-    let mut sums = zeros(comptime!(p.tiles.row_frags * frags));
-    if comptime!(p.bias) {
-        let held = of_columns(bias, first, comptime!(frags / 2), p);
-        #[unroll]
-        for i in 0..comptime!(p.tiles.row_frags * frags) {
-            let mut two = Vector::<i32, Const<2>>::empty();
-            two.insert(0usize, held[comptime!(i % frags / 2)].extract(comptime!(i % 2 * 2)));
-            two.insert(1usize, held[comptime!(i % frags / 2)].extract(comptime!(i % 2 * 2 + 1)));
-            let tile = sums.index_mut(i);
-            tile[0] = two;
-            tile[1] = two;
-        }
-    }
-    sums
-}
-
-/// Sums of another part of k than the first begin with nothing.
-#[cube]
-fn clear(sums: &mut Sequence<Sums>, #[comptime] p: Product) {
-    #[unroll]
-    for i in 0..comptime!(p.tiles.frags()) {
-        let tile = sums.index_mut(i);
-        tile[0] = Vector::new(0i32);
-        tile[1] = Vector::new(0i32);
+    /// Whether something becomes of sums.
+    fn has_columns(&self) -> bool {
+        self.range.is_some() || self.bias
     }
 }
 
@@ -181,19 +155,13 @@ fn gather(sums: &mut Sequence<Sums>, partial: &mut Shared<[Four]>, part: usize, 
     }
 }
 
-/// Begins to copy the constants of a warp's columns, `first` the place of the first four of them, to the chip, from `to` on: every lane copies four.
+/// Begins to copy the constants of a warp's columns, which are from `first` on, to the chip, from `to` on.
 #[cube]
-fn copy_constants(
-    all: &[Four],
-    chip: &mut Shared<[Four]>,
-    first: usize,
-    to: usize,
-    lane: usize,
-    #[comptime] p: Product,
-) {
-    let own = comptime!(p.tiles.column_frags / 2);
-    if lane < comptime!(4 * own) {
-        copy::<Four>(&all[min(first + lane, comptime!(p.n / 4 - 1))], &mut chip[to + lane % own * 4 + lane / own]);
+fn copy_columns(all: &[Four], chip: &mut Shared<[Four]>, first: usize, to: usize, lane: usize, #[comptime] p: Product) {
+    #[unroll]
+    for i in 0..comptime!(p.tiles.column_frags / 4) {
+        let at = lane + comptime!(32 * i);
+        copy::<Four>(&all[first + at], &mut chip[to + at]);
     }
 }
 
@@ -209,13 +177,10 @@ pub(crate) fn gemm<A: Int, S: Size>(
     norm_mantissa: &[i32],
     norm_shift: &[i32],
     w: &[Words],
-    bias: &[Four],
-    mantissas: &[Four],
-    shifts: &[Four],
+    columns: &[Four],
     table: &[u32],
     r: &[Words],
-    r_mantissas: &[Four],
-    r_shifts: &[Four],
+    r_columns: &[Four],
     map: &[i32],
     y: &mut [Vector<u32, S>],
     epsilon: i64,
@@ -258,26 +223,15 @@ pub(crate) fn gemm<A: Int, S: Size>(
 
     let copied = comptime!(p.tiles.copied);
     let mut ring = Shared::<[Words]>::new_aligned_slice(comptime!(p.ring()), 16usize);
-    let (scaled, added) = comptime!((p.range.is_some(), p.residual));
-    let mut own_bias = Shared::<[Four]>::new_aligned_slice(comptime!(p.constants(p.bias)), 16usize);
-    let mut own_mantissas = Shared::<[Four]>::new_aligned_slice(comptime!(p.constants(scaled)), 16usize);
-    let mut own_shifts = Shared::<[Four]>::new_aligned_slice(comptime!(p.constants(scaled)), 16usize);
-    let mut own_r_mantissas = Shared::<[Four]>::new_aligned_slice(comptime!(p.constants(added)), 16usize);
-    let mut own_r_shifts = Shared::<[Four]>::new_aligned_slice(comptime!(p.constants(added)), 16usize);
-    let own_constants = warp * comptime!(2 * frags);
-    if comptime!(p.keeps_constants()) {
-        let columns = known_block * comptime!(2 * frags);
-        if comptime!(p.bias) {
-            copy_constants(bias, &mut own_bias, columns, own_constants, lane, p);
-        }
-        if comptime!(scaled) {
-            copy_constants(mantissas, &mut own_mantissas, columns, own_constants, lane, p);
-            copy_constants(shifts, &mut own_shifts, columns, own_constants, lane, p);
-        }
-        if comptime!(added) {
-            copy_constants(r_mantissas, &mut own_r_mantissas, columns, own_constants, lane, p);
-            copy_constants(r_shifts, &mut own_r_shifts, columns, own_constants, lane, p);
-        }
+    let of_a_block = comptime!(8 * frags);
+    let mut kept = Shared::<[Four]>::new_aligned_slice(comptime!(p.constants(p.has_columns())), 16usize);
+    let mut kept_r = Shared::<[Four]>::new_aligned_slice(comptime!(p.constants(p.residual)), 16usize);
+    let own = warp * of_a_block;
+    if comptime!(p.keeps_constants() && p.has_columns()) {
+        copy_columns(columns, &mut kept, known_block * of_a_block, own, lane, p);
+    }
+    if comptime!(p.keeps_constants() && p.residual) {
+        copy_columns(r_columns, &mut kept_r, known_block * of_a_block, own, lane, p);
     }
     let slot = warp * comptime!(p.tiles.ahead * per_step) + lane;
     if comptime!(copied) {
@@ -309,14 +263,7 @@ pub(crate) fn gemm<A: Int, S: Size>(
     for round in 0..all {
         let block = first_block + round as usize * column_warps;
         let column = block * comptime!(8 * frags) + lane % 4 * comptime!(2 * frags);
-        let mut sums = if comptime!(p.keeps_constants()) {
-            biased(&own_bias, own_constants + lane % 4, p)
-        } else {
-            biased(bias, min(column, comptime!(p.n - 2 * frags)) / 4, p)
-        };
-        if comptime!(p.tiles.parts > 1 && p.bias) && part > 0 {
-            clear(&mut sums, p);
-        }
+        let mut sums = zeros(comptime!(p.tiles.frags()));
         let early = early_residual(r, first + own_rows + lane / 4, rows, column, p);
         let stage = comptime!(p.tiles.stage);
         for s in 0..stages {
@@ -359,41 +306,11 @@ pub(crate) fn gemm<A: Int, S: Size>(
         if block <= last_block && column < comptime!(p.n) && part == 0 {
             let row = first + own_rows + lane / 4;
             if comptime!(p.keeps_constants()) {
-                finish::<S>(
-                    &sums,
-                    &own_mantissas,
-                    &own_shifts,
-                    &bytes,
-                    r,
-                    &early,
-                    &own_r_mantissas,
-                    &own_r_shifts,
-                    y,
-                    row,
-                    rows,
-                    column,
-                    own_constants + lane % 4,
-                    lane,
-                    p,
-                );
+                let at = own + lane % 4;
+                finish::<S>(&sums, &kept, &bytes, r, &early, &kept_r, y, row, rows, column, at, lane, p);
             } else {
-                finish::<S>(
-                    &sums,
-                    mantissas,
-                    shifts,
-                    &bytes,
-                    r,
-                    &early,
-                    r_mantissas,
-                    r_shifts,
-                    y,
-                    row,
-                    rows,
-                    column,
-                    column / 4,
-                    lane,
-                    p,
-                );
+                let at = block * of_a_block + lane % 4;
+                finish::<S>(&sums, columns, &bytes, r, &early, r_columns, y, row, rows, column, at, lane, p);
             }
         }
     }

@@ -6,8 +6,8 @@
 
 use super::{
     epilogue::{Four, early_residual, finish, keep},
-    fragment::{LANES, Words, to_every_bank},
-    gemm::{Product, biased},
+    fragment::{LANES, Words, to_every_bank, zeros},
+    gemm::Product,
     rows::norm_rows,
     weights::{accumulate, first_weights, next_weights},
 };
@@ -24,16 +24,11 @@ pub(crate) fn mlp<A: Int, S: Size>(
     norm_mantissa: &[i32],
     norm_shift: &[i32],
     w1: &[Words],
-    b1: &[Four],
-    mantissas1: &[Four],
-    shifts1: &[Four],
+    columns1: &[Four],
     table: &[u32],
     w2: &[Words],
-    b2: &[Four],
-    mantissas2: &[Four],
-    shifts2: &[Four],
-    r_mantissas: &[Four],
-    r_shifts: &[Four],
+    columns2: &[Four],
+    r_columns: &[Four],
     y: &mut [Vector<u32, S>],
     epsilon: i64,
     rows: u32,
@@ -85,13 +80,13 @@ pub(crate) fn mlp<A: Int, S: Size>(
 
     let columns = comptime!(8 * down.tiles.column_frags);
     let column = warp * columns + lane % 4 * comptime!(2 * down.tiles.column_frags);
-    let mut sums = biased(b2, column / 4, down);
+    let mut sums = zeros(comptime!(down.tiles.frags()));
     let up_base = lane / 4 * comptime!(up.pitch()) + lane % 4;
     let down_base = lane / 4 * comptime!(down.pitch()) + lane % 4;
     for chunk in 0..chunks {
         let chunk = chunk as usize;
-        let constants = (chunk * warps + warp) * comptime!(2 * up.tiles.column_frags) + lane % 4 * 2;
-        let mut made = biased(b1, constants, up);
+        let constants = (chunk * warps + warp) * comptime!(8 * up.tiles.column_frags) + lane % 4;
+        let mut made = zeros(comptime!(up.tiles.frags()));
         let up_last = up_at + comptime!((up_steps - 1) * up_step);
         accumulate::<i8>(&chip, up_base, w1, &mut held1, up_at + up_step, up_last, up_steps, &mut made, up);
         // The first weights of the next chunk, if there is one, are on their way while this one is used.
@@ -100,8 +95,7 @@ pub(crate) fn mlp<A: Int, S: Size>(
         let half = chunk % 2 * buffer;
         keep(
             &made,
-            mantissas1,
-            shifts1,
+            columns1,
             &bytes,
             &mut hidden,
             half + down_base + warp * 4,
@@ -125,21 +119,6 @@ pub(crate) fn mlp<A: Int, S: Size>(
         down_at += comptime!(down_steps * down_step);
     }
     let early = early_residual(x, first + lane / 4, rows, column, down);
-    finish::<S>(
-        &sums,
-        mantissas2,
-        shifts2,
-        &bytes,
-        x,
-        &early,
-        r_mantissas,
-        r_shifts,
-        y,
-        first + lane / 4,
-        rows,
-        column,
-        column / 4,
-        lane,
-        down,
-    );
+    let at = warp * columns + lane % 4;
+    finish::<S>(&sums, columns2, &bytes, x, &early, r_columns, y, first + lane / 4, rows, column, at, lane, down);
 }

@@ -1,11 +1,14 @@
-//! Values that are packed into a word, saturated: one instruction for two of them. An operation of our own in cubecl's IR, as those of
-//! [`super::copies`].
+//! Values that are packed into a word, saturated: one instruction for two of them; and bytes of words. Operations of our own in cubecl's IR, as those
+//! of [`super::copies`].
 
 use cubecl::prelude::*;
-use cubecl_core::ir::{CanMaterialize, Pure, attributes::IndexAttr, prelude::*};
+use cubecl_core::ir::{CanMaterialize, HasSideEffects, Pure, attributes::IndexAttr, prelude::*};
 use cubecl_llvm::shared::to_llvm::{
     ToLLVMDialect,
-    prelude::{cube_type_to_llvm, llvm},
+    prelude::{
+        AlignableOpInterface, CastOpWithNNegInterface, GepNoWrapFlags, IntegerType, Signedness, cube_type_to_llvm,
+        insert, llvm,
+    },
 };
 
 /// What values become: signed or unsigned bytes, or signed halves of a word.
@@ -49,6 +52,88 @@ fn packed(a: i32, b: i32, c: u32, #[comptime] kind: usize) -> u32 {
     intrinsic!(|scope| {
         let (a, b, c) = (a.read_value(scope), b.read_value(scope), c.read_value(scope));
         let op = Pack::new(scope.ctx_mut(), a, b, c, kind);
+        scope.register_with_result(&op).into()
+    })
+}
+
+/// Four bytes of the eight of `a` and `b`, a's below, which the selector's digits say, the lowest first; 8 more: eight times the byte's sign.
+/// (section 9.7.9.7, prmt)
+#[cube_op(name = "swint.permute")]
+#[result_ty(same_as = a)]
+#[op_traits(Pure, CanMaterialize)]
+struct Permute {
+    a: Value,
+    b: Value,
+    selector: IndexAttr,
+}
+
+#[op_interface_impl]
+impl ToLLVMDialect for Permute {
+    fn rewrite(&self, ctx: &mut Context, rewriter: &mut DialectConversionRewriter, _: &OperandsInfo) -> Result<()> {
+        let (a, b, selector) = (self.a(ctx), self.b(ctx), self.selector(ctx).0);
+        let ty = cube_type_to_llvm(ctx, self.get_result(ctx).get_type(ctx));
+        let text = format!("prmt.b32 $0, $1, $2, {selector};");
+        let asm = llvm::InlineAsmOp::new(ctx, ty, vec![a, b], &text, "=r,r,r", false);
+        rewriter.insert_op(ctx, &asm);
+        rewriter.replace_operation_with_values(ctx, self.get_operation(), vec![asm.get_result(ctx)]);
+        Ok(())
+    }
+}
+
+/// [`Permute`].
+#[cube]
+#[allow(unused_variables)]
+pub(super) fn permute(a: u32, b: u32, #[comptime] selector: usize) -> u32 {
+    intrinsic!(|scope| {
+        let (a, b) = (a.read_value(scope), b.read_value(scope));
+        let op = Permute::new(scope.ctx_mut(), a, b, selector);
+        scope.register_with_result(&op).into()
+    })
+}
+
+/// The byte that is so many behind the beginning of a word.
+#[cube_op(name = "swint.byte")]
+#[result_ty(same_as = at)]
+#[op_traits(CanMaterialize, HasSideEffects)]
+struct Byte {
+    words: Value,
+    at: Value,
+}
+
+#[op_interface_impl]
+impl ToLLVMDialect for Byte {
+    fn rewrite(&self, ctx: &mut Context, rewriter: &mut DialectConversionRewriter, _: &OperandsInfo) -> Result<()> {
+        let (words, at) = (self.words(ctx), self.at(ctx));
+        let ty = cube_type_to_llvm(ctx, self.get_result(ctx).get_type(ctx));
+        let byte: TypeHandle = IntegerType::get(ctx, 8, Signedness::Signless).into();
+        let wide = IntegerType::get(ctx, 64, Signedness::Signless).into();
+        let at = llvm::ZExtOp::new_with_nneg(ctx, at, wide, false);
+        let at = insert(ctx, rewriter, &at);
+        let place = llvm::GetElementPtrOp::new_with_no_wrap_flags(
+            ctx,
+            words,
+            vec![llvm::GepIndex::Value(at)],
+            byte,
+            GepNoWrapFlags::INBOUNDS | GepNoWrapFlags::NUW,
+        );
+        let place = insert(ctx, rewriter, &place);
+        let load = llvm::LoadOp::new(ctx, place, byte);
+        load.set_alignment(ctx, 1);
+        let load = insert(ctx, rewriter, &load);
+        let value = llvm::ZExtOp::new_with_nneg(ctx, load, ty, false);
+        let value = insert(ctx, rewriter, &value);
+        rewriter.replace_operation_with_values(ctx, self.get_operation(), vec![value]);
+        Ok(())
+    }
+}
+
+/// [`Byte`].
+#[cube]
+#[allow(unused_variables)]
+pub(super) fn byte(words: &u32, at: u32) -> u32 {
+    intrinsic!(|scope| {
+        let (words, at) = (words.value(scope), at.read_value(scope));
+        let op = Byte::new(scope.ctx_mut(), words, at);
         scope.register_with_result(&op).into()
     })
 }
