@@ -50,6 +50,43 @@ fn places(
     }
 }
 
+/// How a lane's rows are normalised: its neighbours have part in the same ones, so each finds that of another one, and they tell each other.
+#[cube]
+fn norms_of(
+    sums: &Array<i32>,
+    squares: &Array<i64>,
+    epsilon: i64,
+    lane: usize,
+    #[comptime] p: Product,
+) -> Sequence<RowNorm> {
+    let NormShare { lanes, rows: group, .. } = comptime!(p.share());
+    let own = lane % lanes % group;
+    let (mut sum, mut square) = (sums[0], squares[0]);
+    #[unroll]
+    for g in 1..group {
+        sum = select(own == g, sums[g], sum);
+        square = select(own == g, squares[g], square);
+    }
+    let norm = row_norm(sum, square, epsilon, comptime!(p.rows.len()));
+    let mut norms = Sequence::<RowNorm>::new();
+    if comptime!(group == 1) {
+        norms.push(norm);
+    } else {
+        let first = lane / lanes * lanes;
+        #[unroll]
+        for g in 0..group {
+            let from = (first + g) as u32;
+            norms.push(RowNorm {
+                sum: sums[g],
+                reciprocal: plane_shuffle(norm.reciprocal, from),
+                lift: plane_shuffle(norm.lift, from),
+                shift: plane_shuffle(norm.shift, from),
+            });
+        }
+    }
+    norms
+}
+
 /// Normalises a tile of rows onto the chip, when the launches before have completed.
 #[cube]
 #[allow(clippy::too_many_arguments)]
@@ -137,11 +174,7 @@ pub(super) fn norm_rows(
                 squares[g] += plane_shuffle_xor(squares[g], comptime!(1u32 << bit));
             }
         }
-        let mut norms = Sequence::<RowNorm>::new();
-        #[unroll]
-        for g in 0..group {
-            norms.push(row_norm(sums[g], squares[g], epsilon, comptime!(p.rows.len())));
-        }
+        let norms = norms_of(&sums, &squares, epsilon, lane, p);
         #[unroll]
         for i in 0..each {
             let v = sub + i * lanes;
