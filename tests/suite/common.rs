@@ -98,6 +98,22 @@ pub fn attention(tokens: usize, head: usize, masks: usize) -> String {
     )
 }
 
+/// A LayerNorm and a linear on the windows of a square of tokens, as a text.
+pub fn norm_linear(side: usize, k: usize, n: usize) -> String {
+    let windows = side / 7 * (side / 7);
+    format!(
+        "graph @norm_linear(%x: i16<0.001>[1,{side},{side},{k}]) -> i8<0.05>[{windows},49,{n}] {{
+  const @g : i16<0.0009765625>[{k}]
+  const @b : i32<9.5367431640625e-7>[{k}]
+  const @w : i8<0.01>[{n},{k}]
+  const @c : i32<0.0004>[{n}]
+  %0 = norm_linear %x, @g, @b, @w, @c {{eps = 1e-5, norm = 0.04, pad = 0, shift = 3, fill = 0, window = 7, elem = i8, scale = 0.05}} : i8<0.05>[{windows},49,{n}]
+  return %0
+}}
+"
+    )
+}
+
 /// A patch embedding of a picture of three channels, as a text.
 pub fn patch_embedding(n: usize, block: usize, height: usize, width: usize) -> String {
     let (rows, columns, k) = (height / block, width / block, block * block * 3);

@@ -2,7 +2,7 @@
 
 use crate::{
     cli::{fail, model, succeed, swint, text},
-    common::{attention, compiled, compiled_with, noise, patch_embedding, random_programs},
+    common::{attention, compiled, compiled_with, noise, norm_linear, patch_embedding, random_programs},
 };
 use std::fs;
 use swint_compiler::{
@@ -181,6 +181,21 @@ fn products_are_exact_in_many_tiles() {
         )
         .unwrap();
     }
+    // As many rows as make it worth while to go through columns in rounds.
+    let mut of_many = |run: &Simulated<'_>| {
+        let Blueprint::Gemm(gemm) = run.launch.blueprint else { panic!("{}", run.launch.blueprint) };
+        assert_eq!(run.stats.load_conflicts, 0, "{}", run.launch.blueprint);
+        tried.push(gemm);
+    };
+    let in_rounds = |all: &mut Vec<Blueprint>| {
+        all.retain(|option| matches!(option, Blueprint::Gemm(gemm) if gemm.rounds > 1));
+        // Weights to the chip or not.
+        all.sort_by_key(|option| !matches!(option, Blueprint::Gemm(gemm) if gemm.copied));
+        let last = all.split_off(all.len().saturating_sub(2));
+        all.truncate(2);
+        all.extend(last);
+    };
+    one_is_exact_as("many rows", &norm_linear(91, 96, 384), 1, in_rounds, &mut of_many);
     let some = |what: &str, is: fn(&Gemm) -> bool| assert!(tried.iter().any(is), "no tile with {what}");
     some("rounds", |gemm| gemm.rounds > 1);
     some("two parts", |gemm| gemm.parts == 2);
@@ -198,7 +213,18 @@ fn products_are_exact_in_many_tiles() {
 }
 
 /// Runs a text of one op in the simulator, on a batch of random values, in some of the ways that it may be made: exact, and without a fault.
-fn one_is_exact(name: &str, ir: &str, batch: usize, ways: usize, mut observe: impl FnMut(&Simulated<'_>)) {
+fn one_is_exact(name: &str, ir: &str, batch: usize, ways: usize, observe: impl FnMut(&Simulated<'_>)) {
+    one_is_exact_as(name, ir, batch, |all| all.truncate(ways), observe);
+}
+
+/// [`one_is_exact`], in those ways that are left of all.
+fn one_is_exact_as(
+    name: &str,
+    ir: &str,
+    batch: usize,
+    choose: impl Fn(&mut Vec<Blueprint>),
+    mut observe: impl FnMut(&Simulated<'_>),
+) {
     let graph = swint_ir::text::read("one.ir", ir).unwrap().0;
     let module = Module { weights: random::weights(&graph, 3), graph };
     let mut rng = random::Rng::with_seed(5);
@@ -209,8 +235,10 @@ fn one_is_exact(name: &str, ir: &str, batch: usize, ways: usize, mut observe: im
     assert_eq!(plan.launches.len(), 1, "{name}");
     let launch = &plan.launches[0];
     assert_ne!(launch.options, [Blueprint::Plain], "{name}");
-    for option in launch.options.iter().take(ways) {
-        let choices = [(launch.key(), *option)].into();
+    let mut options = launch.options.clone();
+    choose(&mut options);
+    for option in options {
+        let choices = [(launch.key(), option)].into();
         let name = format!("{name}{option}");
         launches_are_exact(&name, &module, (batch, &[stack(&all)]), "sm_90", &choices, &mut observe);
     }

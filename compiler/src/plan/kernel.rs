@@ -264,6 +264,8 @@ pub enum ConstSource {
     Rows(Arc<str>, usize),
     /// How a score's distance from the largest becomes an exponent, for the type of scores: [`pack::exponent`].
     Exponent(Type),
+    /// The same for a table of powers of which two share a word: [`pack::distances`].
+    Distances(Type),
     /// The scales of a type.
     Scales(Type),
     /// Mantissas of the multipliers from a type to a scale, one for each of so many channels.
@@ -276,7 +278,7 @@ pub enum ConstSource {
     Floats(Vec<F32>),
     /// The powers of two of the integer softmax.
     Powers,
-    /// The same, two to a word, the first in its lower half.
+    /// The same, two to a word: the first half of them in lower halves, the second in upper ones.
     PowerPairs,
     /// The same, the lower bytes of all, then the upper ones.
     PowerBytes,
@@ -336,6 +338,10 @@ impl ConstSource {
                 Data::I32(pack::rows(biases(all), all.shape[1], *multiple))
             }
             ConstSource::Exponent(ty) => Data::I32(pack::exponent(weights.multipliers(ty, softmax::EXPONENT_SCALE)[0])),
+            ConstSource::Distances(ty) => {
+                let multiplier = weights.multipliers(ty, softmax::EXPONENT_SCALE)[0];
+                Data::I32(pack::distances(multiplier).expect("plans ask before they pack"))
+            }
             ConstSource::Scales(ty) => Data::F32(weights.scales(ty)),
             ConstSource::Mantissas(ty, to, n) => {
                 let all = weights.multipliers(ty, to.get());
@@ -354,7 +360,10 @@ impl ConstSource {
                 Data::I32(composed.into_iter().map(|i| i as i32).collect())
             }
             ConstSource::Powers => Data::I32(softmax::EXP2.to_vec()),
-            ConstSource::PowerPairs => Data::I32(softmax::EXP2.chunks(2).map(|two| two[0] | two[1] << 16).collect()),
+            ConstSource::PowerPairs => {
+                let (first, second) = softmax::EXP2.split_at(softmax::EXP2.len() / 2);
+                Data::I32(first.iter().zip(second).map(|(a, b)| a | b << 16).collect())
+            }
             ConstSource::PowerBytes => Data::U8(
                 [0, 8].iter().flat_map(|shift| softmax::EXP2.iter().map(move |v| (v >> shift) as u8)).collect(),
             ),
@@ -413,6 +422,7 @@ impl fmt::Display for ConstSource {
             ConstSource::Scores(name) => write!(f, "fragments of scores @{name}"),
             ConstSource::Rows(name, multiple) => write!(f, "rows by {multiple} @{name}"),
             ConstSource::Exponent(ty) => write!(f, "exponent {ty}"),
+            ConstSource::Distances(ty) => write!(f, "distances {ty}"),
             ConstSource::Scales(ty) => write!(f, "scales {ty}"),
             ConstSource::Mantissas(ty, to, n) => write!(f, "{n} mantissas {ty} to {to}"),
             ConstSource::Shifts(ty, to, n) => write!(f, "{n} shifts {ty} to {to}"),

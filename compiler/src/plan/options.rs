@@ -4,7 +4,7 @@ use super::{
     ConstSource, Kernel, Machine, Rows,
     blueprint::{Attention, Blueprint, Dots, Embed, Gemm, Head, Mlp, Windows},
     lower::Operand,
-    pack::{COLUMNS, PAIRS, STEP, most_bias},
+    pack::{COLUMNS, PAIRS, STEP, distances, most_bias},
     tiles::{Extents, ON_CHIP, mlps},
 };
 use std::{cmp::Reverse, ops::RangeInclusive, sync::Arc};
@@ -86,6 +86,11 @@ pub(super) fn options(
         Kernel::WindowAttention { heads, tokens, channels, masks, to } => {
             let biases = 1..2 + usize::from(masks > 0);
             let known = operands[biases].iter().all(|o| matches!(o, Operand::Const(ConstSource::Weight(_))));
+            let distances = match &operands[3 + usize::from(masks > 0)] {
+                Operand::Const(ConstSource::Mantissas(ty, to, _)) => distances(weights.multipliers(ty, to.get())[0]),
+                _ => None,
+            };
+            let known = known && distances.is_some();
             if !(is_byte(to) && matches!(channels / heads, 16 | 32) && tokens <= MOST_TOKENS && known) {
                 return vec![Blueprint::Plain];
             }
@@ -234,7 +239,8 @@ pub(super) fn pack(kernel: &Kernel, blueprint: &Blueprint, operands: &mut Vec<Op
                 operands[softmax] = Operand::Const(ConstSource::PowerBytes);
             }
             if let Operand::Const(ConstSource::Mantissas(ty, ..)) = operands[softmax + 1].clone() {
-                operands[softmax + 1] = Operand::Const(ConstSource::Exponent(ty));
+                let exponent = if tensor_cores { ConstSource::Distances(ty) } else { ConstSource::Exponent(ty) };
+                operands[softmax + 1] = Operand::Const(exponent);
             }
             return;
         }

@@ -169,6 +169,23 @@ pub fn exponent(multiplier: Multiplier) -> Vec<i32> {
     vec![low as i32, lift as i32, mult, (shift + lift).saturating_sub(32).max(1) as i32, last as i32]
 }
 
+/// How the distance d of a score from the largest of its row becomes a place in the table of powers, as
+/// `[limit, c's lower half, its upper half, m, row, half, whole]`. The exponent is `(d·m + c) >> shift`, as `multiplier` gives it, of the limit for all
+/// beyond: nothing is left of that power of two. Shifted by `row`, `half` and `whole` instead, the product has the lowest seven bits of the exponent's
+/// fraction from bit 7 on, the eighth in bit 1, and is the whole part. `None` where shifts are no such, or powers of the limit are beyond what a
+/// shift of 32 bits knows.
+pub fn distances(multiplier: Multiplier) -> Option<Vec<i32>> {
+    let Multiplier { mult, shift } = multiplier;
+    let limit = exponent(multiplier)[0];
+    let whole = multiplier.apply(limit) >> EXPONENT_BITS;
+    if !(7..=55).contains(&shift) || !(16..32).contains(&whole) {
+        return None;
+    }
+    let c = 1i64 << (shift - 1);
+    let by = |more: i32| shift as i32 + more;
+    Some(vec![limit, c as i32, (c >> 32) as i32, mult, by(-7), by(6), by(EXPONENT_BITS as i32)])
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -328,6 +345,28 @@ mod tests {
                 assert!(d >= limit || u == multiplier.apply(d as i32), "{factor}: {d}");
             }
         }
+    }
+
+    #[test]
+    fn distances_are_exponents() {
+        use swint_ir::arith::softmax::{EXP2, exp2};
+        let mut rng = swint_ir::random::Rng::with_seed(9);
+        let mut packed = 0;
+        for factor in [1e9, 300.0, 1.0, 0.3, 0.17, 1e-3, 1e-6, 3e-10, 1e-12] {
+            let multiplier = Multiplier::new(factor);
+            let Some(p) = distances(multiplier) else { continue };
+            packed += 1;
+            let limit = i64::from(p[0]);
+            let near = (0..2000).map(|i| limit - 1000 + i).filter(|d| (0..=i32::MAX as i64).contains(d));
+            let far = (0..2000).map(|_| (rng.u64(0..1 << 31) >> rng.u64(0..31)) as i64);
+            for d in near.chain(far).chain([0, 1, i32::MAX as i64]) {
+                let product = d.min(limit) * i64::from(p[3]) + (i64::from(p[2]) << 32 | i64::from(p[1] as u32));
+                let at = |i: usize| (product >> p[i]) as u32;
+                let entry = EXP2[(at(4) >> 7 & 127 | (at(5) >> 1 & 1) << 7) as usize];
+                assert_eq!(entry >> at(6), exp2(multiplier.apply(d as i32)), "{factor}: {d}");
+            }
+        }
+        assert!(packed > 4, "{packed}");
     }
 
     #[test]

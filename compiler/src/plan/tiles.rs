@@ -177,8 +177,11 @@ impl Extents {
         let taken = if self.whole { normalised } else { 4 * gemm.loads() + 28 } + ahead;
         // Steps that follow each other in the code have their rows loaded early.
         let rows = if gemm.ahead > 1 { 4 * row_frags } else { 0 };
-        let added = 2 * column_frags + ahead + rows + if gemm.stages > 1 { 4 * gemm.loads() } else { 0 };
-        let constants = column_frags * if self.whole { 4 } else { 8 };
+        // What is added to few results is loaded while products still are.
+        let early = if !self.whole && gemm.frags() <= 8 { 2 * gemm.frags() } else { 0 };
+        let added = 2 * column_frags + ahead + rows + early + if gemm.stages > 1 { 4 * gemm.loads() } else { 0 };
+        // Of four columns, and of a residual stream with what it adds to each row.
+        let constants = if self.whole { 16 } else { 32 + 8 * row_frags };
         let gathered = 4 * gemm.frags() * (gemm.parts - 1);
         let made = 2 * column_frags + constants + gathered + if gemm.rounds > 1 { ahead } else { 0 };
         taken.max(4 * row_frags * column_frags + added.max(made) + 48)
@@ -198,13 +201,13 @@ impl Extents {
         let of = |count: usize| count as f64;
         let (rows, warps, steps, rounds) = (gemm.rows(), gemm.warps(), self.k.div_ceil(STEP), gemm.rounds);
         let columns = rounds * gemm.column_warps * gemm.column_frags * COLUMNS;
-        let loaded = if self.whole { 17.2 * of(rows * self.k) / 32.0 } else { 0.0 };
+        let loaded = if self.whole { 12.9 * of(rows * self.k) / 32.0 } else { 0.0 };
         // Weights that are copied are loaded as well, and waited for.
         let copied = if gemm.copied { 0.5 * of(gemm.column_frags) + 4.0 } else { 0.0 };
-        let step = 2.9 * of(gemm.frags()) + of(2 * gemm.row_frags) + 0.5 * of(gemm.column_frags) + 13.7 + copied;
+        let step = 1.9 * of(gemm.frags()) + of(gemm.row_frags) + 0.5 * of(gemm.column_frags) + 8.0 + copied;
         let added = of(rounds * warps * steps) / of(gemm.parts) * step + of(12 * gemm.partial()) / 32.0;
-        let (deviation, result, of_a_round) = if self.whole { (2400.0, 6.6, ROUND) } else { (0.0, 24.0, 3210.0) };
-        let (looked_up, copied) = if self.table { (3.2, 256.0) } else { (0.0, 0.0) };
+        let (deviation, result, of_a_round) = if self.whole { (2400.0, 2.2, ROUND) } else { (0.0, 11.4, 3210.0) };
+        let (looked_up, copied) = if self.table { (2.1, 256.0) } else { (0.0, 0.0) };
         let gathered = if gemm.parts > 1 { 650.0 } else { 0.0 };
         let waits = of(steps) / of(gemm.parts) * STEP_WAITS[gemm.ahead.min(4) - 1] + of_a_round;
         // What the cube has copied before it has rows is not waited for: bias, factors and the first weights.
@@ -226,8 +229,9 @@ impl Extents {
     }
 }
 
-/// What a cube is likely to take. All numbers are fitted to the times of 191 products of Swin-T, -S, -B and -L at batches of 1, 8 and 32 on an
-/// H100, which they explain to 9 % (bench/README.md, *Tiles*).
+/// What a cube is likely to take. Its numbers were fitted to the times of 191 products of Swin-T, -S, -B and -L at batches of 1, 8 and 32 on an
+/// H100, which they explained to 9 % (bench/README.md, *Tiles*). Kernels have fewer instructions since, and those of a value that is
+/// normalised, of a step and of a result are less by as much.
 struct Cube {
     /// Instructions, of a warp each.
     instructions: f64,

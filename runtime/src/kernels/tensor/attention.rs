@@ -10,12 +10,11 @@ use super::{
     epilogue::{Four, store},
     fixed,
     fragment::{Eight, LANES, Sums, Words, in_turn, multiply, to_every_bank, zeros},
-    packs::word,
+    packs::{part, word},
 };
 use crate::kernels::integer::share;
 use cubecl::prelude::*;
 use swint_compiler::plan::Attention;
-use swint_ir::arith::softmax::EXPONENT_BITS;
 
 /// Four bytes, of which neighbours may be read together.
 type One = Vector<u32, Const<1>>;
@@ -204,8 +203,11 @@ fn softmax(
     }
     largest = max(largest, plane_shuffle_xor(largest, 1u32));
     largest = max(largest, plane_shuffle_xor(largest, 2u32));
-    let (limit, lift, mantissa, shift) =
-        (u32::cast_from(numbers[0usize]), numbers[1usize], numbers[2usize], numbers[3usize]);
+    let limit = u32::cast_from(numbers[0usize]);
+    let c = (i64::cast_from(numbers[2usize]) << 32i64) | i64::cast_from(u32::cast_from(numbers[1usize]));
+    let mantissa = i64::cast_from(numbers[3usize]);
+    let (row, pair, whole) =
+        (i64::cast_from(numbers[4usize]), i64::cast_from(numbers[5usize]), i64::cast_from(numbers[6usize]));
     let mut sum = 0u32;
     #[unroll]
     for f in 0..comptime!(p.frags()) {
@@ -215,12 +217,11 @@ fn softmax(
             let score = scores.index(f)[half].extract(e);
             // Up to 2^32: as unsigned it does not overflow.
             let distance = u32::cast_from(largest) - u32::cast_from(score);
-            let lifted = i32::cast_from(min(distance, limit)) << lift;
-            let u = (lifted.mul_hi(mantissa) + (1i32 << (shift - 1i32))) >> shift;
-            let u = u32::cast_from(select(distance >= limit, numbers[4usize], u));
-            let pair = powers[((u & 255u32) >> 1u32) as usize * LANES as usize + lane];
-            let entry = (pair >> ((u & 1u32) << 4u32)) & 65535u32;
-            let term = select(is_key(t, f, e, comptime!(p.tokens)), entry >> (u >> comptime!(EXPONENT_BITS)), 0u32);
+            let exponent = i64::cast_from(min(distance, limit)) * mantissa + c;
+            let at = (u32::cast_from(exponent >> row) & 0x3f80u32) | (u32::cast_from(exponent >> pair) & 2u32);
+            let entry = part(&powers[lane], at, 2usize);
+            let entry = select(is_key(t, f, e, comptime!(p.tokens)), entry, 0u32);
+            let term = entry >> u32::cast_from(exponent >> whole);
             sum += term;
             terms.insert(e, i32::cast_from(term));
         }
@@ -229,15 +230,15 @@ fn softmax(
     }
     sum += plane_shuffle_xor(sum, 1u32);
     sum += plane_shuffle_xor(sum, 2u32);
-    let reciprocal = share(sum);
+    // ⌊term·reciprocal / 2^30 + 1/2⌋ is the upper half of a product of four times as much.
+    let reciprocal = i64::cast_from(share(sum) << 2i32);
     #[unroll]
     for f in 0..comptime!(p.frags()) {
         let mut shares = Vector::<i32, Const<2>>::empty();
         #[unroll]
         for e in 0..2usize {
-            // ⌊term·reciprocal / 2^30 + 1/2⌋ by the upper half of eight times the product.
-            let term = scores.index(f)[half].extract(e);
-            shares.insert(e, ((term << 3i32).mul_hi(reciprocal) + 1i32) >> 1i32);
+            let wide = i64::cast_from(scores.index(f)[half].extract(e)) * reciprocal + comptime!(1i64 << 31);
+            shares.insert(e, i32::cast_from(wide >> 32i64));
         }
         let sums = scores.index_mut(f);
         sums[half] = shares;
@@ -286,15 +287,15 @@ fn added(
     four
 }
 
-/// The five numbers of the softmax, and the two of the requantization of results.
+/// The seven numbers of the softmax's exponents, and the two of the requantization of results.
 #[cube]
 fn load_numbers(exponent: &[i32], mantissa: &[i32], shift: &[i32], numbers: &mut Array<i32>) {
     #[unroll]
-    for i in 0..5usize {
+    for i in 0..7usize {
         numbers[i] = exponent[i];
     }
-    numbers[5usize] = mantissa[0];
-    numbers[6usize] = shift[0];
+    numbers[7usize] = mantissa[0];
+    numbers[8usize] = shift[0];
 }
 
 /// Attention of a head of some windows. `table` has the powers of two of the softmax, two to a word; `mask` may be any buffer where there is none.
@@ -337,7 +338,7 @@ pub(crate) fn attention<S: Size>(
     let early = comptime!(p.blueprint.windows == 1);
     let masks_of = comptime!(if p.masks > 0 { p.masks } else { 1 });
     let mut fours = Array::<Four>::new(comptime!(if early { frags } else { 1 }));
-    let mut numbers = Array::<i32>::new(7usize);
+    let mut numbers = Array::<i32>::new(9usize);
     if comptime!(early) {
         let masks = (first % masks_of * comptime!(p.warps()) + warp) * comptime!(frags * 32) + lane;
         #[unroll]
@@ -399,7 +400,7 @@ pub(crate) fn attention<S: Size>(
             for c in 0..comptime!(2 * columns) {
                 let sum = results.index(comptime!(c / 2))[half].extract(comptime!(c % 2));
                 let (low, high) = comptime!(p.range);
-                q[c] = fixed::rounded(sum, numbers[5usize], numbers[6usize], comptime!(p.blueprint.narrow), low, high);
+                q[c] = fixed::rounded(sum, numbers[7usize], numbers[8usize], comptime!(p.blueprint.narrow), low, high);
             }
             let at = (upper + comptime!(8 * half)) * comptime!(p.channels) + t * comptime!(2 * columns);
             store::<u32, S>(

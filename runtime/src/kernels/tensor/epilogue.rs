@@ -5,7 +5,7 @@ use super::{
     fixed,
     fragment::{Eight, Sums, Words, halves, in_turn},
     gemm::Product,
-    packs::{byte, pair, permute, word},
+    packs::{pair, part, permute, word},
 };
 use cubecl::prelude::*;
 
@@ -222,7 +222,7 @@ fn looked_up(indices: u32, table: &Shared<[u32]>, lane: usize) -> u32 {
     for j in 0..4usize {
         // The lower byte is within 256, the upper one counts these; the sign of either is none.
         let at = permute(within, rows, comptime!(j + (4 + j) * 0x10 + (12 + j) * 0x1100));
-        bytes[j] = byte(&table[lane], at);
+        bytes[j] = part(&table[lane], at, 1usize);
     }
     permute(permute(bytes[0], bytes[1], 0x40usize), permute(bytes[2], bytes[3], 0x40usize), 0x5410usize)
 }

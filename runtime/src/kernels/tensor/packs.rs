@@ -91,19 +91,20 @@ pub(super) fn permute(a: u32, b: u32, #[comptime] selector: usize) -> u32 {
     })
 }
 
-/// The byte that is so many behind the beginning of a word.
-#[cube_op(name = "swint.byte")]
+/// The byte, or two, that are so many behind the beginning of a word.
+#[cube_op(name = "swint.part")]
 #[result_ty(same_as = at)]
 #[op_traits(CanMaterialize, HasSideEffects)]
-struct Byte {
+struct Part {
     words: Value,
     at: Value,
+    bytes: IndexAttr,
 }
 
 #[op_interface_impl]
-impl ToLLVMDialect for Byte {
+impl ToLLVMDialect for Part {
     fn rewrite(&self, ctx: &mut Context, rewriter: &mut DialectConversionRewriter, _: &OperandsInfo) -> Result<()> {
-        let (words, at) = (self.words(ctx), self.at(ctx));
+        let (words, at, bytes) = (self.words(ctx), self.at(ctx), self.bytes(ctx).0 as u32);
         let ty = cube_type_to_llvm(ctx, self.get_result(ctx).get_type(ctx));
         let byte: TypeHandle = IntegerType::get(ctx, 8, Signedness::Signless).into();
         let wide = IntegerType::get(ctx, 64, Signedness::Signless).into();
@@ -117,8 +118,9 @@ impl ToLLVMDialect for Byte {
             GepNoWrapFlags::INBOUNDS | GepNoWrapFlags::NUW,
         );
         let place = insert(ctx, rewriter, &place);
-        let load = llvm::LoadOp::new(ctx, place, byte);
-        load.set_alignment(ctx, 1);
+        let part = IntegerType::get(ctx, 8 * bytes, Signedness::Signless).into();
+        let load = llvm::LoadOp::new(ctx, place, part);
+        load.set_alignment(ctx, bytes);
         let load = insert(ctx, rewriter, &load);
         let value = llvm::ZExtOp::new_with_nneg(ctx, load, ty, false);
         let value = insert(ctx, rewriter, &value);
@@ -127,13 +129,13 @@ impl ToLLVMDialect for Byte {
     }
 }
 
-/// [`Byte`].
+/// [`Part`], of one byte or two.
 #[cube]
 #[allow(unused_variables)]
-pub(super) fn byte(words: &u32, at: u32) -> u32 {
+pub(super) fn part(words: &u32, at: u32, #[comptime] bytes: usize) -> u32 {
     intrinsic!(|scope| {
         let (words, at) = (words.value(scope), at.read_value(scope));
-        let op = Byte::new(scope.ctx_mut(), words, at);
+        let op = Part::new(scope.ctx_mut(), words, at, bytes);
         scope.register_with_result(&op).into()
     })
 }
