@@ -83,6 +83,8 @@ fn drawing(report: &Report<'_>, points: &[Point<'_, '_>]) -> Markup {
         px(x.at(high))
     );
     let corner = (scalar / bandwidth).max(low);
+    // Above its roof, if there is room for a line of text.
+    let label = if y.at(int8) < TOP + 14.0 { y.at(int8) + 16.0 } else { y.at(int8) - 7.0 };
     let mut ops: Vec<&str> = Vec::new();
     for point in points {
         if !ops.contains(&point.row.op) {
@@ -95,7 +97,7 @@ fn drawing(report: &Report<'_>, points: &[Point<'_, '_>]) -> Markup {
         (lines(&y, LEFT, RIGHT, text::count))
         path.roof d=(diagonal) {}
         path.roof.second d=(format!("M{} {}H{}", px(x.at(corner)), px(y.at(scalar)), px(x.at(high)))) {}
-        text.label x=(px(RIGHT - 6.0)) y=(px(y.at(int8) - 7.0)) text-anchor="end" { "int8 multiply-adds" }
+        text.label x=(px(RIGHT - 6.0)) y=(px(label)) text-anchor="end" { "int8 multiply-adds" }
         text.label x=(px(RIGHT - 6.0)) y=(px(y.at(scalar) - 7.0)) text-anchor="end" { (scalar_name) }
         (slanted(&x, &y, enter.max(low * 1.3), bandwidth))
         @for point in points {
