@@ -260,13 +260,17 @@ pub(crate) fn gemm<A: Int, S: Size>(
     if comptime!(p.tiles.rounds > 1) {
         all = rounds;
     }
+    let mut all_stages = 1u32.runtime();
+    if comptime!(p.tiles.stages > 1) {
+        all_stages = stages;
+    }
     for round in 0..all {
         let block = first_block + round as usize * column_warps;
         let column = block * comptime!(8 * frags) + lane % 4 * comptime!(2 * frags);
         let mut sums = zeros(comptime!(p.tiles.frags()));
         let early = early_residual(r, first + own_rows + lane / 4, rows, column, p);
         let stage = comptime!(p.tiles.stage);
-        for s in 0..stages {
+        for s in 0..all_stages {
             let s = s as usize;
             if comptime!(p.tiles.stages > 1) {
                 load_stage(x, map, &mut held, s + 1, first, rows, p);
