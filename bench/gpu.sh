@@ -19,7 +19,7 @@ prepare() {
   out=$(cd "$out" && pwd)
   cargo build --release --locked --no-default-features --bin swint
   # Kernels are cached by the program that made them: its size and time, which archives keep.
-  cp --preserve=timestamps target/release/swint "$out"/swint
+  cp --preserve=timestamps "${CARGO_TARGET_DIR:-target}"/release/swint "$out"/swint
   strip "$out"/swint
   touch -d @1700000000 "$out"/swint
   cp bench/gpu.sh "$out"/gpu.sh
