@@ -96,15 +96,16 @@ pub fn columns(n: usize, frags: usize, of: impl Fn(usize) -> [i32; 4]) -> Vec<i3
     all.flat_map(|column| if column < n { of(column) } else { [0; 4] }).collect()
 }
 
-/// How a sum s is requantized: by `(s·m + c) >> 32 >> shift`, as `[c's lower half, its upper half, m, shift]`, where c is the bias times m plus
-/// what rounds, and nothing of a shift of 33 or more is lost. Where that is not `narrow`: `[bias, 0, m, shift]`.
+/// How a sum s is requantized: by `(s·m + c) >> 32 >> shift`, as `[c's lower half, m, its upper half, shift]`, where c is the bias times m plus
+/// what rounds, and nothing of a shift of 33 or more is lost. Where that is not `narrow`: `[bias, m, 0, shift]`. Halves that followed each other
+/// LLVM would load as one, and the rest by another load.
 pub fn of_sums(bias: i32, multiplier: Multiplier, narrow: bool) -> [i32; 4] {
     let Multiplier { mult, shift } = multiplier;
     if !narrow {
-        return [bias, 0, mult, shift as i32];
+        return [bias, mult, 0, shift as i32];
     }
     let c = i64::from(bias) * i64::from(mult) + (1 << (shift - 1));
-    [c as i32, (c >> 32) as i32, mult, shift as i32 - 32]
+    [c as i32, mult, (c >> 32) as i32, shift as i32 - 32]
 }
 
 /// The largest bias that a sum of so many products of bytes may have, for [`of_sums`] to be what a sum modulo 2^32 would be.
@@ -115,7 +116,7 @@ pub fn most_bias(k: usize) -> i32 {
 /// How a value x of 16 bits is requantized: by `(x·2^16·m + c) >> 32 >> shift`, as [`of_sums`] has it.
 pub fn of_halves(multiplier: Multiplier, narrow: bool) -> [i32; 4] {
     let Multiplier { mult, shift } = multiplier;
-    if narrow { [0, 1 << (shift - 17), mult, shift as i32 - 16] } else { [0, 0, mult, shift as i32] }
+    if narrow { [0, mult, 1 << (shift - 17), shift as i32 - 16] } else { [0, mult, 0, shift as i32] }
 }
 
 /// A table of 256 bytes whose index is the bits of a byte, signed or not: words of the entries i, i + 64, i + 128 and i + 192, those of i and
@@ -254,14 +255,14 @@ mod tests {
             let multiplier = Multiplier { mult: (1 << 30 | rng.u64(0..1 << 30)) as i32, shift };
             let bias = (rng.u64(0..1 << 32) as i32) >> rng.u64(1..31);
             let sum = (rng.u64(0..1 << 32) as i32) >> rng.u64(1..31);
-            let [low, high, mult, by] = of_sums(bias, multiplier, true);
+            let [low, mult, high, by] = of_sums(bias, multiplier, true);
             let c = i64::from(high) << 32 | i64::from(low as u32);
             let q = ((i64::from(sum) * i64::from(mult) + c) >> 32) as i32 >> by;
             assert_eq!(i64::from(q), multiplier.apply(sum + bias), "{sum} + {bias} by {multiplier:?}");
 
             let shift = rng.u64(17..48) as u32;
             let (multiplier, x) = (Multiplier { shift, ..multiplier }, rng.u64(0..1 << 16) as u16 as i16);
-            let [low, high, mult, by] = of_halves(multiplier, true);
+            let [low, mult, high, by] = of_halves(multiplier, true);
             let c = i64::from(high) << 32 | i64::from(low as u32);
             let q = ((i64::from(i32::from(x) << 16) * i64::from(mult) + c) >> 32) as i32 >> by;
             assert_eq!(i64::from(q), multiplier.apply(x.into()), "{x} by {multiplier:?}");

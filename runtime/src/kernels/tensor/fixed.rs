@@ -38,8 +38,8 @@ pub(super) fn rounded(
 /// The upper half of `x·m + c`, shifted, of constants as `swint_compiler::plan::pack::of_sums` has them.
 #[cube]
 fn upper(x: i32, column: Vector<i32, Const<4>>) -> i32 {
-    let c = (i64::cast_from(column.extract(1usize)) << 32i64) | i64::cast_from(u32::cast_from(column.extract(0usize)));
-    let wide = i64::cast_from(x) * i64::cast_from(column.extract(2usize)) + c;
+    let c = (i64::cast_from(column.extract(2usize)) << 32i64) | i64::cast_from(u32::cast_from(column.extract(0usize)));
+    let wide = i64::cast_from(x) * i64::cast_from(column.extract(1usize)) + c;
     i32::cast_from(wide >> 32i64) >> column.extract(3usize)
 }
 
@@ -56,7 +56,7 @@ pub(super) fn scaled(
         upper(sum, column)
     } else {
         let sum = sum + column.extract(0usize);
-        integer::requantize(sum, column.extract(2usize), column.extract(3usize), low, high)
+        integer::requantize(sum, column.extract(1usize), column.extract(3usize), low, high)
     }
 }
 
@@ -66,6 +66,6 @@ pub(super) fn scaled_half(x: i32, column: Vector<i32, Const<4>>, #[comptime] nar
     if comptime!(narrow) {
         min(max(upper(x << 16i32, column), -32768i32), 32767i32)
     } else {
-        integer::requantize(x, column.extract(2usize), column.extract(3usize), -32768i32, 32767i32)
+        integer::requantize(x, column.extract(1usize), column.extract(3usize), -32768i32, 32767i32)
     }
 }
