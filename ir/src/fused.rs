@@ -9,6 +9,7 @@ use crate::{
     pair::Pair,
     types::{Elem, F32, Type},
 };
+use std::ops::Range;
 
 /// Where an operand of a step comes from.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -37,6 +38,13 @@ pub struct Step {
     pub operands: Vec<Source>,
 }
 
+/// q, k and v.
+const THIRDS: [Source; 3] = [third(0), third(1), third(2)];
+
+const fn third(index: usize) -> Source {
+    Source::Part { operand: 0, index, of: 3 }
+}
+
 /// Steps in order; the last gives the result.
 #[derive(Default)]
 struct Body(Vec<Step>);
@@ -62,6 +70,49 @@ impl Body {
     fn residual(&mut self, r: usize, y: Source, scale: F32) -> Source {
         let r = self.push(Op::Requantize { elem: Elem::I16, scale }, &[Source::Operand(r)]);
         self.push(Op::Add {}, &[r, y])
+    }
+
+    /// Softmax of scores with the biases that are those operands, and what it makes of values, requantized.
+    fn attention(&mut self, scores: Source, biases: Range<usize>, v: Source, factor: F32, elem: Elem, scale: F32) {
+        let biases: Vec<Source> = [scores].into_iter().chain(biases.map(Source::Operand)).collect();
+        let scores = self.push(Op::AttnBias { scale: factor }, &biases);
+        let p = self.push(Op::QSoftmax {}, &[scores]);
+        let y = self.push(Op::AttnValues {}, &[p, v]);
+        self.push(Op::Requantize { elem, scale }, &[y]);
+    }
+
+    /// From an image to windows, padded before the shift and after it.
+    fn partitioned(
+        &mut self,
+        x: Source,
+        pad: Pair<usize>,
+        shift: Pair<i64>,
+        fill: Pair<usize>,
+        window: Pair<usize>,
+    ) -> Source {
+        let y = self.pad(x, pad);
+        let y = self.roll(y, shift);
+        let y = self.pad(y, fill);
+        if window == 0.into() { y } else { self.push(Op::WindowPartition { window }, &[y]) }
+    }
+
+    /// From windows to an image of so many rows and columns, cropped before the shift and after it.
+    fn reversed(
+        &mut self,
+        x: Source,
+        window: Pair<usize>,
+        (height, width): (usize, usize),
+        cut: Pair<usize>,
+        shift: Pair<i64>,
+        crop: Pair<usize>,
+    ) -> Source {
+        let mut y = x;
+        if window != 0.into() {
+            y = self.push(Op::WindowReverse { window, height, width }, &[y]);
+        }
+        let y = self.crop(y, cut);
+        let y = self.roll(y, shift);
+        self.crop(y, crop)
     }
 
     fn roll(&mut self, x: Source, shift: Pair<i64>) -> Source {
@@ -94,34 +145,44 @@ pub fn body(op: &Op, operands: usize) -> Option<Vec<Step>> {
         }
         Op::NormLinear { eps, norm, pad, shift, fill, window, elem, scale } => {
             let y = body.norm(x, 1, eps, Elem::I8, norm);
-            let y = body.pad(y, pad);
-            let y = body.roll(y, shift);
-            let mut y = body.pad(y, fill);
-            if window != 0.into() {
-                y = body.push(Op::WindowPartition { window }, &[y]);
-            }
+            let y = body.partitioned(y, pad, shift, fill, window);
             let y = body.linear(y, 3, elem, scale);
             if operands > 5 {
                 body.push(Op::Lut {}, &[y, Source::Operand(5)]);
             }
         }
+        Op::StreamLinear { cast, block, pad, shift, fill, window, elem, scale } => {
+            let mut y = body.push(Op::Requantize { elem: Elem::I8, scale: cast }, &[x]);
+            if block != 0 {
+                y = body.push(Op::SpaceToDepth { block, order: Order::Column }, &[y]);
+            }
+            let y = body.partitioned(y, pad, shift, fill, window);
+            let y = body.linear(y, 1, elem, scale);
+            if operands > 3 {
+                body.push(Op::Lut {}, &[y, Source::Operand(3)]);
+            }
+        }
         Op::WindowAttention { heads, factor, elem, scale } => {
-            let [q, k, v] = [0, 1, 2].map(|index| Source::Part { operand: 0, index, of: 3 });
+            let [q, k, v] = THIRDS;
             let scores = body.push(Op::AttnScores { heads }, &[q, k]);
-            let biases: Vec<Source> = [scores].into_iter().chain((1..operands).map(Source::Operand)).collect();
-            let scores = body.push(Op::AttnBias { scale: factor }, &biases);
-            let p = body.push(Op::QSoftmax {}, &[scores]);
-            let y = body.push(Op::AttnValues {}, &[p, v]);
-            body.push(Op::Requantize { elem, scale }, &[y]);
+            body.attention(scores, 1..operands, v, factor, elem, scale);
+        }
+        Op::CosineAttention { heads, unit, value, factor, elem, scale } => {
+            let [q, k, v] = THIRDS;
+            let [q, k] = [q, k].map(|x| body.push(Op::QL2Norm { heads, elem: Elem::I8, scale: unit }, &[x]));
+            let v = body.push(Op::Requantize { elem: Elem::I8, scale: value }, &[v]);
+            let scores = body.push(Op::AttnScores { heads }, &[q, k]);
+            let scores = body.push(Op::HeadScale {}, &[scores, Source::Operand(1)]);
+            body.attention(scores, 2..operands, v, factor, elem, scale);
         }
         Op::LinearResidual { window, height, width, cut, shift, crop, scale } => {
-            let mut y = body.linear(x, 1, Elem::I16, scale);
-            if window != 0.into() {
-                y = body.push(Op::WindowReverse { window, height, width }, &[y]);
-            }
-            let y = body.crop(y, cut);
-            let y = body.roll(y, shift);
-            let y = body.crop(y, crop);
+            let y = body.linear(x, 1, Elem::I16, scale);
+            let y = body.reversed(y, window, (height, width), cut, shift, crop);
+            body.residual(3, y, scale);
+        }
+        Op::NormResidual { eps, window, height, width, cut, shift, crop, scale } => {
+            let y = body.norm(x, 1, eps, Elem::I16, scale);
+            let y = body.reversed(y, window, (height, width), cut, shift, crop);
             body.residual(3, y, scale);
         }
         Op::Mlp { eps, norm, elem, hidden, scale } => {

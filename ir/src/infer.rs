@@ -259,6 +259,9 @@ fn infer_checked(op: &Op, operands: &[&Type]) -> Result<Type, String> {
         | Op::WindowReverse { .. } => unreachable!("index maps are handled above"),
         Op::QLinear { .. }
         | Op::NormLinear { .. }
+        | Op::StreamLinear { .. }
+        | Op::CosineAttention { .. }
+        | Op::NormResidual { .. }
         | Op::WindowAttention { .. }
         | Op::LinearResidual { .. }
         | Op::Mlp { .. }

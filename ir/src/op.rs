@@ -381,12 +381,23 @@ ops! {
     /// and v, or the first half of its MLP. Normalised values are i8 of scale `norm`. They are padded to the sides `pad` before the
     /// shift and `fill` after it. What is 0 is left out.
     NormLinear "norm_linear" ("x", "γ", "β", "w", "bias"; "table") Fused { eps: F32, norm: F32, pad: Pair<usize>, shift: Pair<i64>, fill: Pair<usize>, window: Pair<usize>, elem: Elem, scale: F32 }
+    /// `qlinear(window_partition(pad(roll(pad(space_to_depth(requantize(x)))))), w, bias)`, then `lut(…, table)` if there is one: what reads the
+    /// residual stream without a norm, as in Swin V2. Its values become i8 of scale `cast`; blocks of `block` are taken column by column.
+    /// They are padded to the sides `pad` before the shift and `fill` after it. What is 0 is left out.
+    StreamLinear "stream_linear" ("x", "w", "bias"; "table") Fused { cast: F32, block: usize, pad: Pair<usize>, shift: Pair<i64>, fill: Pair<usize>, window: Pair<usize>, elem: Elem, scale: F32 }
     /// `requantize(attn_values(qsoftmax(attn_bias(attn_scores(q, k), bias, mask)), v))`, q, k and v the thirds of the channels of
     /// `qkv`; `factor` is what `attn_bias` scales by.
     WindowAttention "window_attention" ("qkv", "bias"; "mask") Fused { heads: usize, factor: F32, elem: Elem, scale: F32 }
+    /// `requantize(attn_values(qsoftmax(attn_bias(head_scale(attn_scores(ql2_norm(q), ql2_norm(k)), s), bias, mask)), requantize(v)))`, q, k and
+    /// v the thirds of the channels of `qkv`: cosine attention. q and k become i8 of scale `unit`, v i8 of scale `value`; `factor` is what
+    /// `attn_bias` scales by. (Swin V2, arXiv 2111.09883, eq. 2)
+    CosineAttention "cosine_attention" ("qkv", "s", "bias"; "mask") Fused { heads: usize, unit: F32, value: F32, factor: F32, elem: Elem, scale: F32 }
     /// `add(requantize(r), crop(roll(crop(window_reverse(qlinear(x, w, bias))))))` in i16: the end of an attention or of an MLP. Tokens
     /// are cropped to the sides `cut` before the shift and `crop` after it. What is 0 is left out.
     LinearResidual "linear_residual" ("x", "w", "bias", "r") Fused { window: Pair<usize>, height: usize, width: usize, cut: Pair<usize>, shift: Pair<i64>, crop: Pair<usize>, scale: F32 }
+    /// `add(requantize(r), crop(roll(crop(window_reverse(qlayer_norm(x, γ, β))))))` in i16: the end of an attention or of an MLP whose norm comes
+    /// last, as in Swin V2. Tokens are cropped to the sides `cut` before the shift and `crop` after it. What is 0 is left out.
+    NormResidual "norm_residual" ("x", "γ", "β", "r") Fused { eps: F32, window: Pair<usize>, height: usize, width: usize, cut: Pair<usize>, shift: Pair<i64>, crop: Pair<usize>, scale: F32 }
     /// `add(requantize(x), qlinear(lut(qlinear(qlayer_norm(x, γ, β), w1, b1), table), w2, b2))` in i16: a whole MLP. Without a table, the
     /// first linear's clamp is the activation. Normalised values are i8 of scale `norm`, hidden ones `elem` of scale `hidden`.
     Mlp "mlp" ("x", "γ", "β", "w1", "b1", "w2", "b2"; "table") Fused { eps: F32, norm: F32, elem: Elem, hidden: F32, scale: F32 }

@@ -208,6 +208,44 @@ pub fn example(kind: OpKind) -> Graph {
             operands.extend(fc("qkv", 96, 32, 0.05));
             (op, operands)
         }
+        OpKind::StreamLinear => {
+            let (pad, fill) = (0.into(), 0.into());
+            let (shift, window) = (2.into(), 4.into());
+            let op = Op::StreamLinear {
+                cast: scale,
+                block: 0,
+                pad,
+                shift,
+                fill,
+                window,
+                elem: Elem::I16,
+                scale: F32::new(0.001),
+            };
+            let mut operands = vec![("x", stream(32))];
+            operands.extend(fc("qkv", 96, 32, 0.05));
+            (op, operands)
+        }
+        OpKind::CosineAttention => {
+            let (unit, factor) = (1.0 / 127.0, F32::new(1.0));
+            let scores = |shape: &[usize]| int(Elem::I32, unit * unit * 0.001, shape);
+            let operands = vec![
+                ("qkv", int(Elem::I16, 0.001, &[4, 16, 96])),
+                ("attn.scale", int(Elem::I16, 0.001, &[2])),
+                ("attn.bias", scores(&[2, 16, 16])),
+                ("attn.mask", scores(&[4, 16, 16])),
+            ];
+            let unit = F32::new(unit);
+            (Op::CosineAttention { heads: 2, unit, value: scale, factor, elem: Elem::I8, scale }, operands)
+        }
+        OpKind::NormResidual => {
+            let (eps, cut, shift, crop) = (F32::new(1e-5), 0.into(), Pair::from(-2), 0.into());
+            let (window, scale) = (4.into(), F32::new(0.001));
+            let op = Op::NormResidual { eps, window, height: 8, width: 8, cut, shift, crop, scale };
+            let mut operands = vec![("x", int(Elem::I16, 0.001, &[4, 16, 32]))];
+            operands.extend(norm(32));
+            operands.push(("r", stream(32)));
+            (op, operands)
+        }
         OpKind::WindowAttention => {
             let factor = F32::new(0.25);
             let scores = |shape: &[usize]| int(Elem::I32, 0.05 * 0.05 * 0.25, shape);

@@ -151,6 +151,9 @@ pub(super) fn eval(node: &Node, operands: &[(&Tensor, &Type)], weights: &Weights
         Op::QLinear { .. }
         | Op::FloatGelu { .. }
         | Op::NormLinear { .. }
+        | Op::StreamLinear { .. }
+        | Op::CosineAttention { .. }
+        | Op::NormResidual { .. }
         | Op::WindowAttention { .. }
         | Op::LinearResidual { .. }
         | Op::Mlp { .. }

@@ -371,17 +371,7 @@ impl Generator {
             OpKind::NormLinear => {
                 let x = self.any(|ty| is_stream(ty) && ty.rank() == 4)?;
                 let ty = self.graph.ty(x).clone();
-                let (mut sides, mut pad, mut fill) = (self.sides(x), Pair::from(0), Pair::from(0));
-                for padding in [&mut pad, &mut fill] {
-                    if self.rng.u8(..3) == 0 {
-                        sides = self.more(sides);
-                        *padding = sides;
-                    }
-                }
-                let (window, shift) = match self.rng.bool() {
-                    true => (self.window(sides), self.shift()),
-                    false => Default::default(),
-                };
+                let (pad, shift, fill, window) = self.partition(x);
                 let mut operands = vec![x];
                 operands.extend(self.norm(ty.last()));
                 operands.extend(self.linear(norm, ty.last(), None));
@@ -392,6 +382,44 @@ impl Generator {
                 }
                 let op = Op::NormLinear { eps, norm, pad, shift, fill, window, elem, scale };
                 self.attach(op, operands)
+            }
+            OpKind::StreamLinear => {
+                let x = self.any(|ty| is_stream(ty) && ty.rank() == 4)?;
+                let ty = self.graph.ty(x).clone();
+                let even = ty.shape[1].is_multiple_of(2) && ty.shape[2].is_multiple_of(2);
+                let block = if even && self.rng.bool() { 2 } else { 0 };
+                let (mut pad, mut shift, mut fill, mut window) = Default::default();
+                if block == 0 {
+                    (pad, shift, fill, window) = self.partition(x);
+                }
+                let k = ty.last() * if block == 0 { 1 } else { block * block };
+                let mut operands = vec![x];
+                operands.extend(self.linear(norm, k, None));
+                let (mut elem, scale) = self.target();
+                if self.rng.bool() {
+                    elem = Elem::I8;
+                    operands.push(self.table());
+                }
+                let op = Op::StreamLinear { cast: norm, block, pad, shift, fill, window, elem, scale };
+                self.attach(op, operands)
+            }
+            OpKind::CosineAttention => {
+                let qkv = self.any(|ty| ty.rank() == 3 && is_stream(ty) && ty.last().is_multiple_of(3))?;
+                let ty = self.graph.ty(qkv).clone();
+                let (tokens, width) = (ty.shape[1], ty.last() / 3);
+                let heads = self.divisor(width, width);
+                let (unit, value) = (F32::new(1.0 / 127.0), self.scale());
+                let scales = Type::int(Elem::I16, Scale { factor: self.scale(), channels: None }, [heads]);
+                let scores = Scale { factor: F32::new(unit.get() * unit.get()), channels: None };
+                let scores = scores.times(scales.scale.factor).times(norm);
+                let scores = Type::int(Elem::I32, scores, [heads, tokens, tokens]);
+                let mut operands = vec![qkv, self.constant(scales), self.constant(scores.clone())];
+                if self.rng.bool() {
+                    let masks = self.divisor(ty.shape[0], ty.shape[0]);
+                    operands.push(self.constant(scores.with_shape([masks, tokens, tokens])));
+                }
+                let elem = *self.choose(&[Elem::I8, Elem::I16]);
+                self.attach(Op::CosineAttention { heads, unit, value, factor: norm, elem, scale }, operands)
             }
             OpKind::WindowAttention => {
                 let qkv = self.any(|ty| {
@@ -413,36 +441,23 @@ impl Generator {
             OpKind::LinearResidual => {
                 let r = self.any(|ty| is_stream(ty) && ty.rank() == 4)?;
                 let shape = self.graph.ty(r).shape.clone();
-                let fits = |ty: &Type| ty.elem.is_byte() && ty.scale.channels.is_none();
-                // A square window and how many of them cover the image, when there are as many as its batch needs.
-                let cover = |ty: &Type| {
-                    let window = ty.shape[1].isqrt();
-                    let tiles = [shape[1], shape[2]].map(|side| side.div_ceil(window));
-                    let fits = window * window == ty.shape[1] && ty.shape[0] == shape[0] * tiles[0] * tiles[1];
-                    fits.then_some((window, tiles.map(|n| n * window)))
-                };
-                let in_windows = self.rng.bool();
-                let x = self.any(|ty| {
-                    fits(ty)
-                        && if in_windows {
-                            ty.rank() == 3 && cover(ty).is_some()
-                        } else {
-                            ty.shape[..ty.rank() - 1] == shape[..3]
-                        }
-                })?;
+                let (x, Reversal { window, height, width, cut, shift, crop }) =
+                    self.reversed(&shape, |ty| ty.elem.is_byte() && ty.scale.channels.is_none())?;
                 let ty = self.graph.ty(x).clone();
                 let mut operands = vec![x];
                 operands.extend(self.linear(ty.scale.factor, ty.last(), Some(shape[3])));
                 operands.push(r);
-                let none = Pair::from(0);
-                let (window, [height, width]) = if in_windows { cover(&ty)? } else { (0, [0, 0]) };
-                let sides = if in_windows { Pair::new(shape[1], shape[2]) } else { none };
-                let (mut cut, shift, mut crop) = (none, if in_windows { self.shift() } else { Pair::from(0) }, none);
-                if sides != Pair::new(height, width) {
-                    *(if self.rng.bool() { &mut cut } else { &mut crop }) = sides;
-                }
-                let op = Op::LinearResidual { window: window.into(), height, width, cut, shift, crop, scale };
-                self.attach(op, operands)
+                self.attach(Op::LinearResidual { window, height, width, cut, shift, crop, scale }, operands)
+            }
+            OpKind::NormResidual => {
+                let r = self.any(|ty| is_stream(ty) && ty.rank() == 4)?;
+                let shape = self.graph.ty(r).shape.clone();
+                let (x, Reversal { window, height, width, cut, shift, crop }) =
+                    self.reversed(&shape, |ty| is_stream(ty) && ty.last() == shape[3])?;
+                let mut operands = vec![x];
+                operands.extend(self.norm(shape[3]));
+                operands.push(r);
+                self.attach(Op::NormResidual { eps, window, height, width, cut, shift, crop, scale }, operands)
             }
             OpKind::Mlp => {
                 let x = self.any(is_stream)?;
@@ -492,6 +507,53 @@ impl Generator {
         }
     }
 
+    /// Padding, shift, padding and windows of an image; of each, perhaps none.
+    fn partition(&mut self, x: Value) -> (Pair<usize>, Pair<i64>, Pair<usize>, Pair<usize>) {
+        let (mut sides, mut pad, mut fill) = (self.sides(x), Pair::from(0), Pair::from(0));
+        for padding in [&mut pad, &mut fill] {
+            if self.rng.u8(..3) == 0 {
+                sides = self.more(sides);
+                *padding = sides;
+            }
+        }
+        let (window, shift) = match self.rng.bool() {
+            true => (self.window(sides), self.shift()),
+            false => Default::default(),
+        };
+        (pad, shift, fill, window)
+    }
+
+    /// A value that `fits` and that becomes an image of a shape, channels aside: by its windows, or as it is.
+    fn reversed(&mut self, shape: &[usize], fits: impl Fn(&Type) -> bool) -> Option<(Value, Reversal)> {
+        // A square window and how many of them cover the image, when there are as many as its batch needs.
+        let cover = |ty: &Type| {
+            let window = ty.shape[1].isqrt();
+            let tiles = [shape[1], shape[2]].map(|side| side.div_ceil(window));
+            let fits = window * window == ty.shape[1] && ty.shape[0] == shape[0] * tiles[0] * tiles[1];
+            fits.then_some((window, tiles.map(|n| n * window)))
+        };
+        let in_windows = self.rng.bool();
+        let x = self.any(|ty| {
+            fits(ty)
+                && if in_windows {
+                    ty.rank() == 3 && cover(ty).is_some()
+                } else {
+                    ty.shape[..ty.rank() - 1] == shape[..3]
+                }
+        })?;
+        if !in_windows {
+            return Some((x, Reversal::default()));
+        }
+        let (window, [height, width]) = cover(self.graph.ty(x))?;
+        let shift = self.shift();
+        let mut reversal = Reversal { window: window.into(), height, width, shift, ..Reversal::default() };
+        let sides = Pair::new(shape[1], shape[2]);
+        if sides != Pair::new(height, width) {
+            *(if self.rng.bool() { &mut reversal.cut } else { &mut reversal.crop }) = sides;
+        }
+        Some((x, reversal))
+    }
+
     /// γ and β of an integer LayerNorm.
     fn norm(&mut self, channels: usize) -> [Value; 2] {
         let gamma = Type::int(Elem::I16, Scale { factor: self.scale(), channels: None }, [channels]);
@@ -520,6 +582,17 @@ impl Generator {
     }
 }
 
+/// How windows become an image.
+#[derive(Default)]
+struct Reversal {
+    window: Pair<usize>,
+    height: usize,
+    width: usize,
+    cut: Pair<usize>,
+    shift: Pair<i64>,
+    crop: Pair<usize>,
+}
+
 /// What an integer LayerNorm takes.
 fn is_stream(ty: &Type) -> bool {
     matches!(ty.elem, Elem::I8 | Elem::I16) && ty.scale.channels.is_none()
@@ -534,7 +607,7 @@ mod tests {
     #[test]
     fn random_graphs_are_valid_and_survive_their_text() {
         let mut ops: BTreeMap<&str, usize> = BTreeMap::new();
-        for seed in 0..2000 {
+        for seed in 0..2400 {
             let g = graph(seed, 12);
             verify(&g).unwrap_or_else(|e| panic!("seed {seed}: {e}\n{g}"));
             verify_weights(&g, &random::weights(&g, seed)).unwrap_or_else(|e| panic!("seed {seed}: {e}\n{g}"));

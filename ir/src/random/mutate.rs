@@ -128,14 +128,23 @@ fn op(rng: &mut Rng) -> Op {
         13 => Op::BiasAdd {},
         14 if rng.bool() => Op::FloatGelu { elem, scale },
         14 => Op::Gelu {},
+        15 if rng.bool() => {
+            let (pad, fill) = (Pair::new(b, c), 0.into());
+            Op::StreamLinear { cast: scale, block: a, pad, shift: 1.into(), fill, window, elem, scale }
+        }
         15 => {
             let (pad, fill) = (Pair::new(b, c), 0.into());
             Op::NormLinear { eps: scale, norm: scale, pad, shift: 1.into(), fill, window, elem, scale }
+        }
+        16 if rng.bool() => {
+            let (cut, crop) = (0.into(), Pair::new(a, b));
+            Op::NormResidual { eps: scale, window, height: b, width: c, cut, shift: 1.into(), crop, scale }
         }
         16 => {
             let (cut, crop) = (0.into(), Pair::new(a, b));
             Op::LinearResidual { window, height: b, width: c, cut, shift: 1.into(), crop, scale }
         }
+        17 if rng.bool() => Op::CosineAttention { heads: a, unit: scale, value: scale, factor: scale, elem, scale },
         17 => Op::WindowAttention { heads: a, factor: scale, elem, scale },
         19 => Op::Pad { sides: window },
         20 => Op::Crop { sides: window },
