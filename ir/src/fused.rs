@@ -234,6 +234,12 @@ fn part(ty: &Type, of: usize) -> Result<Type, String> {
 pub fn step_types(op: &Op, operands: &[&Type]) -> Result<Vec<(Vec<Type>, Type)>, TypeError> {
     let steps = body(op, operands.len()).unwrap_or_default();
     let fail = |message: String| TypeError { op: op.kind(), message };
+    // What a LayerNorm would take: others requantize by channels.
+    if let (Op::StreamLinear { .. }, [x, ..]) = (op, operands)
+        && !(matches!(x.elem, Elem::I8 | Elem::I16) && x.scale.channels.is_none())
+    {
+        return Err(fail(format!("takes i8 or i16 with one scale, not {x}")));
+    }
     let mut types: Vec<(Vec<Type>, Type)> = Vec::with_capacity(steps.len());
     for step in &steps {
         let resolve = |source: &Source| match *source {

@@ -183,8 +183,9 @@ fn kept(op: &Op, steps: &[Step], inner: &[(Vec<Type>, Type)]) -> usize {
         rows_and_products.pop();
     }
     match op.kind() {
-        OpKind::WindowAttention => {
-            let (from, scores) = &inner[0];
+        OpKind::WindowAttention | OpKind::CosineAttention => {
+            let scores = steps.iter().position(|step| step.op.kind() == OpKind::AttnScores);
+            let (from, scores) = &inner[scores.expect("attention has scores")];
             let (heads, tokens) = (scores.shape[0] * scores.shape[1], scores.last());
             let head = |ty: &Type| ty.bytes().div_ceil(heads);
             let rows: usize = rows_and_products.iter().map(|ty| head(ty)).sum::<usize>() + head(&from[0]);

@@ -42,8 +42,12 @@ pub enum Blueprint {
     Embed(Embed),
     /// LayerNorm, mean and a matrix product on tensor cores.
     Head(Head),
+    /// A LayerNorm of rows of 16 bits by warps.
+    Norm(Norm),
     /// A matrix product on a processor's vector units.
     Dots(Dots),
+    /// A LayerNorm and the residual stream on a processor's vector units.
+    Channels(Channels),
     /// Window attention on a processor's vector units.
     Windows(Windows),
 }
@@ -56,6 +60,37 @@ pub struct Windows {
     pub quads: bool,
     /// Whether the requantization of results needs the upper half of a 64-bit product only.
     pub narrow: bool,
+}
+
+/// How channels of a row are normalised and added to the residual stream on a processor.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Channels {
+    /// Lanes of a vector, each a channel's.
+    pub lanes: usize,
+    /// Whether every requantization needs the upper half of a 64-bit product only.
+    pub narrow: bool,
+}
+
+/// How rows of 16-bit channels are normalised, eight channels a vector.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Norm {
+    /// Warps of a cube.
+    pub warps: usize,
+    /// Lanes that have part in a row.
+    pub lanes: usize,
+    /// Vectors of a lane that are its part.
+    pub each: usize,
+    /// Whether every requantization needs the upper half of a 64-bit product only.
+    pub narrow: bool,
+}
+
+impl Norm {
+    /// Rows of a cube.
+    pub fn rows(&self) -> usize {
+        self.warps * (32 / self.lanes)
+    }
 }
 
 /// Tiles of a matrix product by instructions that add several products to each lane of a vector.
@@ -197,6 +232,8 @@ impl Blueprint {
             Blueprint::Head(h) => h.narrow,
             Blueprint::Dots(d) => d.narrow,
             Blueprint::Windows(w) => w.narrow,
+            Blueprint::Norm(n) => n.narrow,
+            Blueprint::Channels(c) => c.narrow,
         }
     }
 
@@ -378,6 +415,12 @@ impl fmt::Display for Blueprint {
                 let marks = [(w.quads, "quads"), (!w.narrow, "wide")].into_iter().filter(|(is, _)| *is);
                 let marks: Vec<&str> = marks.map(|(_, mark)| mark).collect();
                 if marks.is_empty() { Ok(()) } else { write!(f, "[{}]", marks.join(",")) }
+            }
+            Blueprint::Norm(n) => {
+                write!(f, " by norm[warps={},lanes={}{}]", n.warps, n.lanes, if n.narrow { "" } else { ",wide" })
+            }
+            Blueprint::Channels(c) => {
+                write!(f, " by channels[lanes={}{}]", c.lanes, if c.narrow { "" } else { ",wide" })
             }
             Blueprint::Attention(a) => {
                 write!(f, " by attention[windows={}{}]", a.windows, if a.narrow { "" } else { ",wide" })

@@ -63,23 +63,54 @@ pub enum Kernel {
     Requantize { from: Elem, to: Elem, n: usize },
     /// Item: an element. Inputs: x, table.
     Lut { from: Elem, to: Elem },
-    /// A LayerNorm, then a linear, then a table if any; item: a row of results. Rows are made of `rows.parts` chunks. Inputs: x,
-    /// the norm's ([`Kernel::QLayerNorm`]'s, x aside), the linear's ([`Kernel::Linear`]'s, x aside), table, map.
-    NormLinear { x: Elem, rows: Rows, epsilon: i64, n: usize, bias: bool, to: Elem, table: Option<Elem> },
+    /// A LayerNorm, or where there is no `epsilon` a requantization to i8, then a linear, then a table if any; item: a row of results. Rows
+    /// are made of `rows.parts` chunks. Inputs: x, the norm's ([`Kernel::QLayerNorm`]'s, x aside) or the multiplier's mantissa `[1]` and shift
+    /// `[1]`, the linear's ([`Kernel::Linear`]'s, x aside), table, map.
+    NormLinear { x: Elem, rows: Rows, epsilon: Option<i64>, n: usize, bias: bool, to: Elem, table: Option<Elem> },
     /// A linear, then an addition to the residual stream; item: a row of results. Inputs: x, the linear's, r, multipliers'
     /// mantissas `[n]` and shifts `[n]` of r, map.
     LinearResidual { x: Elem, rows: Rows, n: usize, r: Elem },
+    /// A LayerNorm, then an addition to the residual stream; item: a row of results. Inputs: x, the norm's, r, multipliers' mantissas
+    /// `[n]` and shifts `[n]` of r, map.
+    NormResidual { x: Elem, rows: Rows, epsilon: i64, r: Elem },
     /// LayerNorm, linear, table if any, linear, addition to x; item: a row. Inputs: x, the norm's, the first linear's, table,
     /// the second linear's, x, multipliers' mantissas `[k]` and shifts `[k]` of x.
     Mlp { x: Elem, k: usize, hidden: usize, epsilon: i64, to: Elem, table: Option<Elem> },
-    /// Scores, bias, mask, softmax, values; item: a token of a head of a window. Inputs: q, k and v as thirds of the channels,
-    /// bias, mask if `masks > 0`, the softmax's ([`Kernel::QSoftmax`]'s, scores aside), mantissa `[1]` and shift `[1]` of the result.
-    WindowAttention { heads: usize, tokens: usize, channels: usize, masks: usize, to: Elem },
+    /// Scores, bias, mask, softmax, values; item: a token of a head of a window. If `cosine`, of 16-bit q and k at length 1, scores by their heads'
+    /// scales. Inputs: q, k and v as thirds of the channels, then what [`AttentionPlaces`] says.
+    WindowAttention { heads: usize, tokens: usize, channels: usize, masks: usize, cosine: bool, to: Elem },
     /// A linear, then a LayerNorm of its 16-bit results; item: a row of results. Inputs: x, the linear's, the norm's, map.
     LinearNorm { x: Elem, rows: Rows, n: usize, epsilon: i64 },
     /// LayerNorm of every token, mean, linear; item: an image. Inputs: x, the norm's, the mean's mantissa `[1]` and shift `[1]`,
     /// the linear's.
     Head { x: Elem, tokens: usize, k: usize, n: usize, epsilon: i64, to: Elem },
+}
+
+/// Where [`Kernel::WindowAttention`] has its inputs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct AttentionPlaces {
+    /// Of cosine attention: mantissa `[1]` and shift `[1]` of q, those of k, those of v, and the heads' scales.
+    pub cosine: Option<usize>,
+    /// Biases of scores.
+    pub bias: usize,
+    /// Masks, if there are any.
+    pub mask: Option<usize>,
+    /// The softmax's: [`Kernel::QSoftmax`]'s, scores aside.
+    pub softmax: usize,
+    /// Mantissa `[1]` and shift `[1]` of the result.
+    pub result: usize,
+    /// What comes after all inputs.
+    pub end: usize,
+}
+
+impl AttentionPlaces {
+    /// Of an attention that is by cosines or not, with masks or without.
+    pub fn of(cosine: bool, masked: bool) -> AttentionPlaces {
+        let bias = if cosine { 8 } else { 1 };
+        let softmax = bias + 1 + usize::from(masked);
+        let (cosine, mask) = (cosine.then_some(1), masked.then_some(bias + 1));
+        AttentionPlaces { cosine, bias, mask, softmax, result: softmax + 3, end: softmax + 5 }
+    }
 }
 
 /// Where the rows come from that a kernel works on.
@@ -195,18 +226,25 @@ impl fmt::Display for Kernel {
             Kernel::Requantize { from, to, n } => write!(f, "requantize[{from},{to},n={n}]"),
             Kernel::Lut { from, to } => write!(f, "lut[{from},{to}]"),
             Kernel::NormLinear { x, rows, epsilon, n, bias, to, table } => {
-                write!(f, "norm_linear[{x},{rows},n={n},epsilon={epsilon}{},to={to}", flag(bias, ",bias"))?;
+                f.write_str(if epsilon.is_some() { "norm_linear" } else { "stream_linear" })?;
+                write!(f, "[{x},{rows},n={n}")?;
+                epsilon.iter().try_for_each(|epsilon| write!(f, ",epsilon={epsilon}"))?;
+                write!(f, "{},to={to}", flag(bias, ",bias"))?;
                 table.iter().try_for_each(|to| write!(f, ",table={to}"))?;
                 f.write_str("]")
             }
             Kernel::LinearResidual { x, rows, n, r } => write!(f, "linear_residual[{x},{rows},n={n},r={r}]"),
+            Kernel::NormResidual { x, rows, epsilon, r } => {
+                write!(f, "norm_residual[{x},{rows},epsilon={epsilon},r={r}]")
+            }
             Kernel::Mlp { x, k, hidden, epsilon, to, table } => {
                 write!(f, "mlp[{x},k={k},hidden={hidden},epsilon={epsilon},to={to}")?;
                 table.iter().try_for_each(|to| write!(f, ",table={to}"))?;
                 f.write_str("]")
             }
-            Kernel::WindowAttention { heads, tokens, channels, masks, to } => {
-                write!(f, "window_attention[heads={heads},tokens={tokens},channels={channels},masks={masks},to={to}]")
+            Kernel::WindowAttention { heads, tokens, channels, masks, cosine, to } => {
+                let name = if *cosine { "cosine" } else { "window" };
+                write!(f, "{name}_attention[heads={heads},tokens={tokens},channels={channels},masks={masks},to={to}]")
             }
             Kernel::LinearNorm { x, rows, n, epsilon } => write!(f, "linear_norm[{x},{rows},n={n},epsilon={epsilon}]"),
             Kernel::Head { x, tokens, k, n, epsilon, to } => {

@@ -10,8 +10,8 @@ pub mod pack;
 mod split;
 mod tiles;
 
-pub use blueprint::{Attention, Blueprint, Dots, Embed, Gemm, Head, Machine, Mlp, NormShare, Windows};
-pub use kernel::{ConstSource, Kernel, Rows};
+pub use blueprint::{Attention, Blueprint, Channels, Dots, Embed, Gemm, Head, Machine, Mlp, Norm, NormShare, Windows};
+pub use kernel::{AttentionPlaces, ConstSource, Kernel, Rows};
 pub use lower::{Choices, PlanError, plan, plan_for};
 pub use pack::PAIRS;
 

@@ -1,14 +1,17 @@
 //! Which blueprints a kernel may have on a machine, and its constants as each wants them.
 
 use super::{
-    ConstSource, Kernel, Machine, Rows,
-    blueprint::{Attention, Blueprint, Dots, Embed, Gemm, Head, Mlp, Windows},
+    AttentionPlaces, ConstSource, Kernel, Machine, Rows,
+    blueprint::{Attention, Blueprint, Channels, Dots, Embed, Gemm, Head, Mlp, Norm, Windows},
     lower::Operand,
     pack::{COLUMNS, PAIRS, STEP, distances, most_bias},
     tiles::{Extents, ON_CHIP, mlps},
 };
 use std::{cmp::Reverse, ops::RangeInclusive, sync::Arc};
 use swint_ir::{Data, Elem, Op, Weights, op::Order};
+
+/// Vectors of eight channels that a lane holds of a row when it normalises it.
+const MOST_VECTORS: usize = 12;
 
 /// Channels of a patch embedding: all of a row's sums are in the registers of four lanes.
 const MOST_CHANNELS: usize = 256;
@@ -37,7 +40,12 @@ pub(super) fn options(
         let known = match kernel {
             Kernel::LinearResidual { .. } if i > 5 => 17..=47,
             Kernel::Mlp { .. } if i + 2 >= operands.len() => 17..=47,
-            Kernel::WindowAttention { masks, .. } if i == 4 + usize::from(*masks > 0) => 0..=62,
+            Kernel::NormResidual { .. } if i > 5 => 17..=47,
+            Kernel::WindowAttention { masks, cosine, .. }
+                if i == AttentionPlaces::of(*cosine, *masks > 0).softmax + 2 =>
+            {
+                0..=62
+            }
             _ => 33..=62,
         };
         shifts_are(operand, weights, known)
@@ -83,10 +91,10 @@ pub(super) fn options(
             });
             all.into_iter().map(Blueprint::Head).collect()
         }
-        Kernel::WindowAttention { heads, tokens, channels, masks, to } => {
-            let biases = 1..2 + usize::from(masks > 0);
-            let known = operands[biases].iter().all(|o| matches!(o, Operand::Const(ConstSource::Weight(_))));
-            let distances = match &operands[3 + usize::from(masks > 0)] {
+        Kernel::WindowAttention { heads, tokens, channels, masks, cosine, to } => {
+            let places = AttentionPlaces::of(cosine, masks > 0);
+            let known = operands[places.bias..places.softmax].iter().all(|o| constant(o).is_some());
+            let distances = match &operands[places.softmax + 1] {
                 Operand::Const(ConstSource::Mantissas(ty, to, _)) => distances(weights.multipliers(ty, to.get())[0]),
                 _ => None,
             };
@@ -100,6 +108,10 @@ pub(super) fn options(
             let windows = [likely, 1, 2, 4, 8, 16].into_iter().enumerate().filter(|(i, n)| *i == 0 || *n != likely);
             windows.map(|(_, windows)| Blueprint::Attention(Attention { windows, narrow })).collect()
         }
+        Kernel::NormResidual { x: Elem::I16, rows, r: Elem::I16, .. } if matches!(&operands[6], Operand::Const(source) if has_one_scale(source)) => {
+            norms(rows.chunk, items, processors, narrow)
+        }
+        Kernel::QLayerNorm { x: Elem::I16, channels, to: Elem::I16, .. } => norms(channels, items, processors, narrow),
         _ => match Extents::of(kernel, items) {
             Some(extents) => {
                 let narrowed = |gemm: Gemm| Blueprint::Gemm(Gemm { narrow, ..gemm });
@@ -110,6 +122,29 @@ pub(super) fn options(
     };
     let plain = if matches!(kernel, Kernel::Mlp { .. }) { Blueprint::Parts } else { Blueprint::Plain };
     if all.is_empty() { vec![plain] } else { all }
+}
+
+/// Whether multipliers are the same for all channels.
+fn has_one_scale(source: &ConstSource) -> bool {
+    matches!(source, ConstSource::Mantissas(ty, ..) if ty.scale.channels.is_none())
+}
+
+/// The ways of normalising rows of so many 16-bit channels: with as many warps a cube as leave every processor some.
+fn norms(channels: usize, items: usize, processors: usize, narrow: bool) -> Vec<Blueprint> {
+    if !channels.is_multiple_of(8) {
+        return Vec::new();
+    }
+    // Few enough lanes to leave each of them three vectors of eight channels.
+    let vectors = channels / 8;
+    let lanes = vectors.div_ceil(3).next_power_of_two().clamp(4, 32);
+    let each = vectors.div_ceil(lanes);
+    if each > MOST_VECTORS {
+        return Vec::new();
+    }
+    let of = |warps: usize| Norm { warps, lanes, each, narrow };
+    let likely = [8, 4, 2].into_iter().find(|&warps| items >= processors * of(warps).rows()).unwrap_or(1);
+    let rest = [1, 2, 4, 8].into_iter().filter(|&warps| warps != likely);
+    [likely].into_iter().chain(rest).map(|warps| Blueprint::Norm(of(warps))).collect()
 }
 
 /// Patches side by side in a picture, where four of them begin with each 16 bytes of its lines: patches of four lines, each of which a lane holds, of
@@ -138,9 +173,11 @@ fn on_vectors(kernel: &Kernel, items: usize, operands: &[Operand], weights: &Wei
         {
             (rows, n)
         }
-        Kernel::WindowAttention { heads, tokens, channels, masks, .. } => {
-            return windows(channels / heads, tokens, masks, operands, weights, quads == Windows::LANES && tables);
+        Kernel::WindowAttention { heads, tokens, channels, masks, cosine, .. } => {
+            let places = AttentionPlaces::of(cosine, masks > 0);
+            return windows(channels / heads, tokens, places, operands, weights, quads == Windows::LANES && tables);
         }
+        Kernel::NormResidual { x: Elem::I16, rows, r: Elem::I16, .. } => return residuals(rows, operands, weights),
         // Rows of the hidden layer are too long for as many of them to stay near as share weights.
         Kernel::Mlp { .. } => return Blueprint::Parts,
         _ => return Blueprint::Plain,
@@ -180,20 +217,36 @@ fn on_vectors(kernel: &Kernel, items: usize, operands: &[Operand], weights: &Wei
 fn windows(
     head: usize,
     tokens: usize,
-    masks: usize,
+    places: AttentionPlaces,
     operands: &[Operand],
     weights: &Weights,
     quads: bool,
 ) -> Blueprint {
-    let softmax = 2 + usize::from(masks > 0);
-    let all = operands[1..softmax].iter().all(|o| matches!(o, Operand::Const(ConstSource::Weight(_))));
+    let all = operands[places.bias..places.softmax].iter().all(|o| constant(o).is_some());
     // A distance is lifted by less than 32 bits.
-    let lifted = shifts_are(&operands[softmax + 2], weights, 2..=62);
+    let lifted = shifts_are(&operands[places.softmax + 2], weights, 2..=62);
     if !(all && lifted && head.is_multiple_of(PAIRS) && tokens <= MOST_TOKENS) {
         return Blueprint::Plain;
     }
     let quads = quads && head.is_multiple_of(Windows::LANES);
-    Blueprint::Windows(Windows { quads, narrow: shifts_are(&operands[softmax + 4], weights, 33..=62) })
+    // Those of q, k and v, and that of the result.
+    let cosine = places.cosine.map(|first| &operands[first..places.bias]);
+    let shifts = cosine.into_iter().flatten().chain(&operands[places.result..places.end]);
+    let narrow = shifts.into_iter().all(|operand| shifts_are(operand, weights, 33..=62));
+    Blueprint::Windows(Windows { quads, narrow })
+}
+
+/// LayerNorm and residual stream by vectors of channels.
+fn residuals(rows: Rows, operands: &[Operand], weights: &Weights) -> Blueprint {
+    if !rows.chunk.is_multiple_of(PAIRS) {
+        return Blueprint::Plain;
+    }
+    let lanes = if rows.chunk.is_multiple_of(2 * PAIRS) { 2 * PAIRS } else { PAIRS };
+    let narrow = operands.iter().enumerate().all(|(i, operand)| {
+        // The residual stream has 16 bits, sums have 32.
+        shifts_are(operand, weights, if i > 5 { 17..=46 } else { 33..=62 })
+    });
+    Blueprint::Channels(Channels { lanes, narrow })
 }
 
 /// Packs a kernel's constants as its blueprint wants them.
@@ -221,12 +274,13 @@ pub(super) fn pack(kernel: &Kernel, blueprint: &Blueprint, operands: &mut Vec<Op
             });
             return;
         }
-        (Blueprint::Attention(_) | Blueprint::Windows(_), Kernel::WindowAttention { masks, tokens, .. }) => {
+        (Blueprint::Channels(_) | Blueprint::Norm(_), _) => return,
+        (Blueprint::Attention(_) | Blueprint::Windows(_), Kernel::WindowAttention { masks, tokens, cosine, .. }) => {
             let tensor_cores = matches!(blueprint, Blueprint::Attention(_));
             let quads = matches!(blueprint, Blueprint::Windows(Windows { quads: true, .. }));
             let multiple = if quads { Windows::slots(*tokens) } else { PAIRS };
-            let softmax = 2 + usize::from(*masks > 0);
-            for operand in &mut operands[1..softmax] {
+            let AttentionPlaces { bias, softmax, .. } = AttentionPlaces::of(*cosine, *masks > 0);
+            for operand in &mut operands[bias..softmax] {
                 if let Operand::Const(ConstSource::Weight(name)) = operand.clone() {
                     let packed =
                         if tensor_cores { ConstSource::Scores(name) } else { ConstSource::Rows(name, multiple) };
@@ -270,9 +324,10 @@ struct Sums {
 fn sums_of(kernel: &Kernel) -> Sums {
     let after = |bias: Option<usize>, first: usize| bias.map_or(first, |bias| bias + 1);
     match *kernel {
-        Kernel::NormLinear { rows, n, bias, to, table, .. } => {
-            let bias = bias.then_some(6);
-            let mantissas = after(bias, 6);
+        Kernel::NormLinear { rows, epsilon, n, bias, to, table, .. } => {
+            let first = if epsilon.is_some() { 6 } else { 4 };
+            let bias = bias.then_some(first);
+            let mantissas = after(bias, first);
             let products = vec![(rows.len(), n, bias, Some(mantissas))];
             Sums { products, table: table.map(|_| mantissas + 2), from: Some(to), residual: None }
         }
@@ -344,7 +399,8 @@ fn pack_weights(kernel: &Kernel, operands: &mut [Operand], packed: impl Fn(Arc<s
 /// Which of a kernel's inputs are weights.
 fn places_of_weights(kernel: &Kernel) -> &'static [usize] {
     match kernel {
-        Kernel::NormLinear { .. } => &[5],
+        Kernel::NormLinear { epsilon: Some(_), .. } => &[5],
+        Kernel::NormLinear { .. } => &[3],
         Kernel::Mlp { table: Some(_), .. } => &[5, 10],
         Kernel::Mlp { .. } => &[5, 9],
         Kernel::Head { .. } => &[7],
@@ -356,7 +412,7 @@ fn places_of_weights(kernel: &Kernel) -> &'static [usize] {
 /// Which of a kernel's inputs is a bias of its sums.
 fn place_of_bias(kernel: &Kernel) -> Option<usize> {
     match kernel {
-        Kernel::NormLinear { bias: true, .. } => Some(6),
+        Kernel::NormLinear { bias: true, epsilon, .. } => Some(if epsilon.is_some() { 6 } else { 4 }),
         Kernel::LinearResidual { .. } | Kernel::Linear { bias: true, .. } | Kernel::LinearNorm { .. } => Some(2),
         _ => None,
     }

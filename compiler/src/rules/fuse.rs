@@ -26,6 +26,15 @@ pub fn kernels() -> Vec<Rule> {
         Rule::new("norm-linear-pad-shift",   Exact, "(qlinear (window_partition (roll (pad (qlayer_norm ?x ?g ?b ?eps i8 ?n) ?q) ?r) ?p) ?w ?c ?e ?s)", "(norm_linear ?x ?g ?b ?w ?c ?eps ?n ?q ?r 0 ?p ?e ?s)"),
         Rule::new("norm-linear-shift-pad",   Exact, "(qlinear (window_partition (pad (roll (qlayer_norm ?x ?g ?b ?eps i8 ?n) ?r) ?q) ?p) ?w ?c ?e ?s)", "(norm_linear ?x ?g ?b ?w ?c ?eps ?n 0 ?r ?q ?p ?e ?s)"),
         Rule::new("norm-linear-table",       Exact, "(lut (norm_linear ?x ?g ?b ?w ?c ?eps ?n ?q ?r ?f ?p ?e ?s) ?t)",                         "(norm_linear ?x ?g ?b ?w ?c ?t ?eps ?n ?q ?r ?f ?p ?e ?s)"),
+        // A linear that reads the residual stream as it is, but for 8 bits.
+        Rule::new("stream-linear",           Exact, "(qlinear (requantize ?x i8 ?n) ?w ?c ?e ?s)",                                                 "(stream_linear ?x ?w ?c ?n 0 0 0 0 0 ?e ?s)").when(is_stream),
+        Rule::new("stream-linear-windows",   Exact, "(qlinear (window_partition (requantize ?x i8 ?n) ?p) ?w ?c ?e ?s)",                           "(stream_linear ?x ?w ?c ?n 0 0 0 0 ?p ?e ?s)").when(is_stream),
+        Rule::new("stream-linear-shifted",   Exact, "(qlinear (window_partition (roll (requantize ?x i8 ?n) ?r) ?p) ?w ?c ?e ?s)",                 "(stream_linear ?x ?w ?c ?n 0 0 ?r 0 ?p ?e ?s)").when(is_stream),
+        Rule::new("stream-linear-pad",       Exact, "(qlinear (window_partition (pad (requantize ?x i8 ?n) ?q) ?p) ?w ?c ?e ?s)",                  "(stream_linear ?x ?w ?c ?n 0 ?q 0 0 ?p ?e ?s)").when(is_stream),
+        Rule::new("stream-linear-pad-shift", Exact, "(qlinear (window_partition (roll (pad (requantize ?x i8 ?n) ?q) ?r) ?p) ?w ?c ?e ?s)",        "(stream_linear ?x ?w ?c ?n 0 ?q ?r 0 ?p ?e ?s)").when(is_stream),
+        Rule::new("stream-linear-shift-pad", Exact, "(qlinear (window_partition (pad (roll (requantize ?x i8 ?n) ?r) ?q) ?p) ?w ?c ?e ?s)",        "(stream_linear ?x ?w ?c ?n 0 0 ?r ?q ?p ?e ?s)").when(is_stream),
+        Rule::new("stream-linear-merge",     Exact, "(qlinear (space_to_depth (requantize ?x i8 ?n) ?k column) ?w ?c ?e ?s)",                      "(stream_linear ?x ?w ?c ?n ?k 0 0 0 0 ?e ?s)").when(is_stream),
+        Rule::new("stream-linear-table",     Exact, "(lut (stream_linear ?x ?w ?c ?n ?k ?q ?r ?f ?p ?e ?s) ?t)",                                   "(stream_linear ?x ?w ?c ?t ?n ?k ?q ?r ?f ?p ?e ?s)"),
         // A linear and the residual stream, which is requantized to the sum's scale.
         Rule::new("linear-residual",         Exact, "(add ?r (qlinear ?x ?w ?c i16 ?s))",                                                      "(linear_residual ?x ?w ?c ?r 0 0 0 0 0 0 ?s)"),
         Rule::new("linear-residual-windows", Exact, "(add ?r (window_reverse (qlinear ?x ?w ?c i16 ?s) ?p ?h ?v))",                            "(linear_residual ?x ?w ?c ?r ?p ?h ?v 0 0 0 ?s)"),
@@ -34,6 +43,14 @@ pub fn kernels() -> Vec<Rule> {
         Rule::new("linear-residual-crop-shift", Exact, "(add ?r (roll (crop (window_reverse (qlinear ?x ?w ?c i16 ?s) ?p ?h ?v) ?q) ?d))",     "(linear_residual ?x ?w ?c ?r ?p ?h ?v ?q ?d 0 ?s)"),
         Rule::new("linear-residual-shift-crop", Exact, "(add ?r (crop (roll (window_reverse (qlinear ?x ?w ?c i16 ?s) ?p ?h ?v) ?d) ?q))",     "(linear_residual ?x ?w ?c ?r ?p ?h ?v 0 ?d ?q ?s)"),
         Rule::new("residual-requantize",     Exact, "(linear_residual ?x ?w ?c (requantize ?r i16 ?s) ?p ?h ?v ?q ?d ?k ?s)",                  "(linear_residual ?x ?w ?c ?r ?p ?h ?v ?q ?d ?k ?s)"),
+        // The same of a LayerNorm.
+        Rule::new("norm-residual",           Exact, "(add ?r (qlayer_norm ?x ?g ?b ?eps i16 ?s))",                                                     "(norm_residual ?x ?g ?b ?r ?eps 0 0 0 0 0 0 ?s)"),
+        Rule::new("norm-residual-windows",   Exact, "(add ?r (window_reverse (qlayer_norm ?x ?g ?b ?eps i16 ?s) ?p ?h ?v))",                           "(norm_residual ?x ?g ?b ?r ?eps ?p ?h ?v 0 0 0 ?s)"),
+        Rule::new("norm-residual-shifted",   Exact, "(add ?r (roll (window_reverse (qlayer_norm ?x ?g ?b ?eps i16 ?s) ?p ?h ?v) ?d))",                 "(norm_residual ?x ?g ?b ?r ?eps ?p ?h ?v 0 ?d 0 ?s)"),
+        Rule::new("norm-residual-crop",      Exact, "(add ?r (crop (window_reverse (qlayer_norm ?x ?g ?b ?eps i16 ?s) ?p ?h ?v) ?q))",                 "(norm_residual ?x ?g ?b ?r ?eps ?p ?h ?v ?q 0 0 ?s)"),
+        Rule::new("norm-residual-crop-shift", Exact, "(add ?r (roll (crop (window_reverse (qlayer_norm ?x ?g ?b ?eps i16 ?s) ?p ?h ?v) ?q) ?d))",      "(norm_residual ?x ?g ?b ?r ?eps ?p ?h ?v ?q ?d 0 ?s)"),
+        Rule::new("norm-residual-shift-crop", Exact, "(add ?r (crop (roll (window_reverse (qlayer_norm ?x ?g ?b ?eps i16 ?s) ?p ?h ?v) ?d) ?q))",      "(norm_residual ?x ?g ?b ?r ?eps ?p ?h ?v 0 ?d ?q ?s)"),
+        Rule::new("norm-residual-requantize", Exact, "(norm_residual ?x ?g ?b (requantize ?r i16 ?s) ?eps ?p ?h ?v ?q ?d ?k ?s)",                      "(norm_residual ?x ?g ?b ?r ?eps ?p ?h ?v ?q ?d ?k ?s)"),
         // A whole MLP, its hidden layer on the chip.
         Rule::new("mlp",                     Exact, "(linear_residual (norm_linear ?x ?g ?b ?w ?c ?eps ?n 0 0 0 0 ?e ?m) ?u ?d ?x 0 0 0 0 0 0 ?s)",    "(mlp ?x ?g ?b ?w ?c ?u ?d ?eps ?n ?e ?m ?s)"),
         Rule::new("mlp-table",               Exact, "(linear_residual (norm_linear ?x ?g ?b ?w ?c ?t ?eps ?n 0 0 0 0 ?e ?m) ?u ?d ?x 0 0 0 0 0 0 ?s)", "(mlp ?x ?g ?b ?w ?c ?u ?d ?t ?eps ?n ?e ?m ?s)"),
@@ -44,12 +61,23 @@ pub fn kernels() -> Vec<Rule> {
         Rule::new("window-attention-mask",   Exact,
             "(requantize (attn_values (qsoftmax (attn_bias (attn_scores (qlinear ?x ?wq ?bq i8 ?s) (qlinear ?x ?wk ?bk i8 ?s) ?h) ?b ?m ?f)) (qlinear ?x ?wv ?bv i8 ?s)) ?e ?t)",
             "(window_attention (qlinear ?x ?w ?c i8 ?s) ?b ?m ?h ?f ?e ?t)").when(joined),
+        Rule::new("cosine-attention",        Exact,
+            "(requantize (attn_values (qsoftmax (attn_bias (head_scale (attn_scores (ql2_norm (qlinear ?x ?wq ?bq i16 ?s) ?h i8 ?u) (ql2_norm (qlinear ?x ?wk ?bk i16 ?s) ?h i8 ?u) ?h) ?a) ?b ?f)) (requantize (qlinear ?x ?wv ?bv i16 ?s) i8 ?n)) ?e ?t)",
+            "(cosine_attention (qlinear ?x ?w ?c i16 ?s) ?a ?b ?h ?u ?n ?f ?e ?t)").when(joined),
+        Rule::new("cosine-attention-mask",   Exact,
+            "(requantize (attn_values (qsoftmax (attn_bias (head_scale (attn_scores (ql2_norm (qlinear ?x ?wq ?bq i16 ?s) ?h i8 ?u) (ql2_norm (qlinear ?x ?wk ?bk i16 ?s) ?h i8 ?u) ?h) ?a) ?b ?m ?f)) (requantize (qlinear ?x ?wv ?bv i16 ?s) i8 ?n)) ?e ?t)",
+            "(cosine_attention (qlinear ?x ?w ?c i16 ?s) ?a ?b ?m ?h ?u ?n ?f ?e ?t)").when(joined),
         // The ends of the network.
         Rule::new("patch-embed",             Exact, "(qlayer_norm (qlinear (space_to_depth ?x ?p row) ?w ?c i16 ?l) ?g ?b ?eps i16 ?s)",       "(patch_embed ?x ?w ?c ?g ?b ?p ?l ?eps ?s)"),
         Rule::new("patch-merge",             Exact, "(qlinear (qlayer_norm (space_to_depth ?x 2 column) ?g ?b ?eps i8 ?n) ?w i16 ?s)",         "(patch_merge ?x ?g ?b ?w ?eps ?n ?s)"),
         Rule::new("patch-merge-bias",        Exact, "(qlinear (qlayer_norm (space_to_depth ?x 2 column) ?g ?b ?eps i8 ?n) ?w ?c i16 ?s)",         "(patch_merge ?x ?g ?b ?w ?c ?eps ?n ?s)"),
         Rule::new("head",                    Exact, "(qlinear (requantize (mean_pool (qlayer_norm ?x ?g ?b ?eps i16 ?n)) i8 ?m) ?w ?c ?e ?s)", "(head ?x ?g ?b ?w ?c ?eps ?n ?m ?e ?s)"),
     ]
+}
+
+/// The residual stream has 16 bits of one scale.
+fn is_stream(m: &mut Match<'_>) -> bool {
+    m.ty("x").is_some_and(|x| x.elem == Elem::I16 && x.scale.channels.is_none())
 }
 
 /// Binds `zero` to a bias of zeros for the sums of `x` and `w`.

@@ -133,10 +133,13 @@ impl Pass<'_> {
             _ => (0, Elem::I8),
         };
         for (operand, &source) in operands.iter_mut().zip(&node.operands).take(quantized) {
-            // Sums of a linear that nothing else reads are added as they are: requantized once, to the scale of the result.
-            if node.op.kind() != OpKind::Add || !self.is_sum(source) {
-                *operand = self.pair(source, elem)?;
-            }
+            *operand = match self.added(source).filter(|_| node.op.kind() == OpKind::Add) {
+                // Sums of a linear that nothing else reads are added as they are: requantized once, to the scale of the result.
+                Some(OpKind::Linear) => *operand,
+                // So, too, is what nothing else reads of a LayerNorm.
+                Some(OpKind::LayerNorm) => self.pair_of_scale(*operand, self.stream_scale(Value::Node(id))?),
+                _ => self.pair(source, elem)?,
+            };
         }
         let op = match self.shared.scores.get(&id) {
             Some(&scale) => Op::AttnBias { scale },
@@ -158,13 +161,22 @@ impl Pass<'_> {
         }
         // What is added somewhere is an integer of 16 bits there: of that, 8 bits are made for others.
         let value = if elem != Elem::I16 && !self.float_ops.residual && self.is_stream(source) {
-            self.stream_pair(source)?
+            let scale = self.stream_scale(unmoved(self.source, source))?;
+            self.pair_of_scale(value, scale)
+        } else if elem != Elem::I16 && self.shared.wide.contains(&source) {
+            self.pair(source, Elem::I16)?
         } else {
             value
         };
         let quantize = |elem, scale| (Op::Quantize { elem, scale: F32::new(scale) }, value);
         let (quantize, value) = match self.source.graph.node(source).map(|n| n.op.kind()) {
-            _ if elem == Elem::I16 => quantize(Elem::I16, self.stream_scale(source)?),
+            _ if elem == Elem::I16 => quantize(
+                Elem::I16,
+                match self.shared.linears.get(&source) {
+                    Some(&(_, max)) => max * (HEADROOM / 32767.0),
+                    None => self.stream_scale(source)?,
+                },
+            ),
             Some(OpKind::Softmax) => quantize(Elem::U8, 1.0 / 255.0),
             Some(OpKind::L2Norm) => quantize(Elem::I8, 1.0 / 127.0),
             Some(OpKind::Relu) => quantize(Elem::U8, self.max_abs(source, Elem::U8)? / 255.0),
@@ -183,12 +195,10 @@ impl Pass<'_> {
         Ok(pair)
     }
 
-    /// A value of the residual stream, moved perhaps, in the 16 bits that an addition takes it in.
-    fn stream_pair(&mut self, source: Value) -> Result<Value, String> {
-        let scale = self.stream_scale(unmoved(self.source, source))?;
-        let q = Op::Quantize { elem: Elem::I16, scale: F32::new(scale) };
-        let q = self.push(q, vec![self.moved_value(source)]);
-        Ok(self.push(Op::Dequantize {}, vec![q]))
+    /// A value of the result, in 16 bits of a scale: as an addition takes it.
+    fn pair_of_scale(&mut self, value: Value, scale: f32) -> Value {
+        let q = self.push(Op::Quantize { elem: Elem::I16, scale: F32::new(scale) }, vec![value]);
+        self.push(Op::Dequantize {}, vec![q])
     }
 
     /// Whether a value is a sum or a term of one, moved perhaps.
@@ -239,17 +249,17 @@ impl Pass<'_> {
         self.source_kind(value) == Some(OpKind::Dequantize)
     }
 
-    /// Whether a value is a linear, perhaps moved, with one reader.
-    fn is_sum(&self, mut value: Value) -> bool {
+    /// What a value is the result of, index maps aside, where nothing else reads it.
+    fn added(&self, mut value: Value) -> Option<OpKind> {
         let graph = &self.source.graph;
         loop {
             let reads = |node: &&Node| node.operands.contains(&value);
             if graph.output == value || graph.nodes.iter().filter(reads).count() != 1 {
-                return false;
+                return None;
             }
-            match graph.node(value) {
-                Some(node) if node.op.kind().class() == Class::Index => value = node.operands[0],
-                node => return node.is_some_and(|node| node.op.kind() == OpKind::Linear),
+            match graph.node(value)? {
+                node if node.op.kind().class() == Class::Index => value = node.operands[0],
+                node => return Some(node.op.kind()),
             }
         }
     }

@@ -2,36 +2,67 @@
 
 use super::{super::Example, from_text};
 
+/// Index maps from `%n` to `%m`, bytes of `[2,4,4,6]` in windows, and the shape of their tokens: windows that do and do not tile evenly.
+pub(super) const PARTITIONS: [(&str, &str); 6] = [
+    ("", "[2,4,4"),
+    ("  %m = window_partition %n {window = 2} : i8<0.03>[8,4,6]\n", "[8,4"),
+    (
+        "  %r = roll %n {shift = 1} : i8<0.03>[2,4,4,6]\n  %m = window_partition %r {window = 2} : i8<0.03>[8,4,6]\n",
+        "[8,4",
+    ),
+    (
+        "  %r = pad %n {sides = [4, 6]} : i8<0.03>[2,4,6,6]\n  %m = window_partition %r {window = [4, 3]} : i8<0.03>[4,12,6]\n",
+        "[4,12",
+    ),
+    (
+        "  %q = pad %n {sides = 6} : i8<0.03>[2,6,6,6]\n  %r = roll %q {shift = [1, 0]} : i8<0.03>[2,6,6,6]\n  %m = window_partition %r {window = 3} : i8<0.03>[8,9,6]\n",
+        "[8,9",
+    ),
+    (
+        "  %q = roll %n {shift = 1} : i8<0.03>[2,4,4,6]\n  %r = pad %q {sides = 6} : i8<0.03>[2,6,6,6]\n  %m = window_partition %r {window = 3} : i8<0.03>[8,9,6]\n",
+        "[8,9",
+    ),
+];
+
+/// Index maps from `%l` to `%m`, windows of that many tokens that become 16-bit values of `[2,4,4,6]`.
+pub(super) const REVERSALS: [(&str, &str); 6] = [
+    ("", "[2,4,4"),
+    ("  %m = window_reverse %l {window = 2, height = 4, width = 4} : i16<0.02>[2,4,4,6]\n", "[8,4"),
+    (
+        "  %v = window_reverse %l {window = 2, height = 4, width = 4} : i16<0.02>[2,4,4,6]\n  %m = roll %v {shift = -1} : i16<0.02>[2,4,4,6]\n",
+        "[8,4",
+    ),
+    (
+        "  %v = window_reverse %l {window = [4, 3], height = 4, width = 6} : i16<0.02>[2,4,6,6]\n  %m = crop %v {sides = 4} : i16<0.02>[2,4,4,6]\n",
+        "[4,12",
+    ),
+    (
+        "  %v = window_reverse %l {window = 3, height = 6, width = 6} : i16<0.02>[2,6,6,6]\n  %u = crop %v {sides = 4} : i16<0.02>[2,4,4,6]\n  %m = roll %u {shift = -1} : i16<0.02>[2,4,4,6]\n",
+        "[8,9",
+    ),
+    (
+        "  %v = window_reverse %l {window = 3, height = 6, width = 6} : i16<0.02>[2,6,6,6]\n  %u = roll %v {shift = [-1, 0]} : i16<0.02>[2,6,6,6]\n  %m = crop %u {sides = 4} : i16<0.02>[2,4,4,6]\n",
+        "[8,9",
+    ),
+];
+
+/// γ and β of so many channels.
+pub(super) fn norm(c: usize) -> String {
+    format!("  const @g : i16<0.0009765625>[{c}]\n  const @b : i32<9.536743e-7>[{c}]\n")
+}
+
+/// Weights `[n,k]` and a bias for rows of scale `x`.
+pub(super) fn linear(name: &str, n: usize, k: usize, x: f32) -> String {
+    format!(
+        "  const @{name}.s : f32[{n}]\n  const @{name} : i8<@{name}.s:0>[{n},{k}]\n  const @{name}.b : i32<{x:?}*@{name}.s:0>[{n}]\n"
+    )
+}
+
 /// What the fused kernels are made of, step by step; windows that do and do not tile evenly, ragged widths.
 pub(super) fn examples() -> Vec<Example> {
-    let norm = |c: usize| format!("  const @g : i16<0.0009765625>[{c}]\n  const @b : i32<9.536743e-7>[{c}]\n");
-    let linear = |name: &str, n: usize, k: usize, x: f32| {
-        format!(
-            "  const @{name}.s : f32[{n}]\n  const @{name} : i8<@{name}.s:0>[{n},{k}]\n  const @{name}.b : i32<{x:?}*@{name}.s:0>[{n}]\n"
-        )
-    };
     let mut all = Vec::new();
     // LayerNorm and linear, with and without windows, shift, bias and table.
-    for (maps, shape) in [
-        ("", "[2,4,4"),
-        ("  %m = window_partition %n {window = 2} : i8<0.03>[8,4,6]\n", "[8,4"),
-        (
-            "  %r = roll %n {shift = 1} : i8<0.03>[2,4,4,6]\n  %m = window_partition %r {window = 2} : i8<0.03>[8,4,6]\n",
-            "[8,4",
-        ),
-        (
-            "  %r = pad %n {sides = [4, 6]} : i8<0.03>[2,4,6,6]\n  %m = window_partition %r {window = [4, 3]} : i8<0.03>[4,12,6]\n",
-            "[4,12",
-        ),
-        (
-            "  %q = pad %n {sides = 6} : i8<0.03>[2,6,6,6]\n  %r = roll %q {shift = [1, 0]} : i8<0.03>[2,6,6,6]\n  %m = window_partition %r {window = 3} : i8<0.03>[8,9,6]\n",
-            "[8,9",
-        ),
-        (
-            "  %q = roll %n {shift = 1} : i8<0.03>[2,4,4,6]\n  %r = pad %q {sides = 6} : i8<0.03>[2,6,6,6]\n  %m = window_partition %r {window = 3} : i8<0.03>[8,9,6]\n",
-            "[8,9",
-        ),
-    ] {
+    for (maps, shape) in PARTITIONS {
         for table in [false, true] {
             let last = if maps.is_empty() { "%n" } else { "%m" };
             let (y, look_up) = match table {
@@ -48,26 +79,7 @@ pub(super) fn examples() -> Vec<Example> {
         }
     }
     // A linear and the residual stream, of the same and of another scale.
-    for (maps, x) in [
-        ("", "[2,4,4"),
-        ("  %m = window_reverse %l {window = 2, height = 4, width = 4} : i16<0.02>[2,4,4,6]\n", "[8,4"),
-        (
-            "  %v = window_reverse %l {window = 2, height = 4, width = 4} : i16<0.02>[2,4,4,6]\n  %m = roll %v {shift = -1} : i16<0.02>[2,4,4,6]\n",
-            "[8,4",
-        ),
-        (
-            "  %v = window_reverse %l {window = [4, 3], height = 4, width = 6} : i16<0.02>[2,4,6,6]\n  %m = crop %v {sides = 4} : i16<0.02>[2,4,4,6]\n",
-            "[4,12",
-        ),
-        (
-            "  %v = window_reverse %l {window = 3, height = 6, width = 6} : i16<0.02>[2,6,6,6]\n  %u = crop %v {sides = 4} : i16<0.02>[2,4,4,6]\n  %m = roll %u {shift = -1} : i16<0.02>[2,4,4,6]\n",
-            "[8,9",
-        ),
-        (
-            "  %v = window_reverse %l {window = 3, height = 6, width = 6} : i16<0.02>[2,6,6,6]\n  %u = roll %v {shift = [-1, 0]} : i16<0.02>[2,6,6,6]\n  %m = crop %u {sides = 4} : i16<0.02>[2,4,4,6]\n",
-            "[8,9",
-        ),
-    ] {
+    for (maps, x) in REVERSALS {
         for r in ["0.02", "0.013"] {
             let last = if maps.is_empty() { "%l" } else { "%m" };
             let (requantized, stream) = match r {

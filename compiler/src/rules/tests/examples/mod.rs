@@ -2,6 +2,7 @@
 
 mod fused;
 mod layout;
+mod post_norm;
 
 use super::Example;
 use swint_ir::{
@@ -172,6 +173,7 @@ pub(super) fn examples() -> Vec<Example> {
     all.extend(chain_examples());
     all.extend(layout::examples());
     all.extend(fused::examples());
+    all.extend(post_norm::examples());
     all
 }
 
