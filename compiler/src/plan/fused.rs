@@ -68,12 +68,12 @@ pub(super) fn lower(op: &Op, types: &[&Type], y: &Type, operands: &[Operand]) ->
         Op::WindowAttention { heads, elem, .. } => {
             let masks = types.get(2).map_or(0, |m| m.shape[0]);
             let (tokens, channels) = (x.shape[1], y.last());
-            Kernel::WindowAttention { heads, tokens, channels, masks, cosine: false, to: elem }
+            Kernel::WindowAttention { x: x.elem, heads, tokens, channels, masks, cosine: false, to: elem }
         }
         Op::CosineAttention { heads, elem, .. } => {
             let masks = types.get(3).map_or(0, |m| m.shape[0]);
             let (tokens, channels) = (x.shape[1], y.last());
-            Kernel::WindowAttention { heads, tokens, channels, masks, cosine: true, to: elem }
+            Kernel::WindowAttention { x: x.elem, heads, tokens, channels, masks, cosine: true, to: elem }
         }
         Op::PatchEmbed { .. } => Kernel::LinearNorm { x: x.elem, rows, n: y.last(), epsilon: epsilon() },
         Op::Head { elem, .. } => {

@@ -78,7 +78,7 @@ pub enum Kernel {
     Mlp { x: Elem, k: usize, hidden: usize, epsilon: i64, to: Elem, table: Option<Elem> },
     /// Scores, bias, mask, softmax, values; item: a token of a head of a window. If `cosine`, of 16-bit q and k at length 1, scores by their heads'
     /// scales. Inputs: q, k and v as thirds of the channels, then what [`AttentionPlaces`] says.
-    WindowAttention { heads: usize, tokens: usize, channels: usize, masks: usize, cosine: bool, to: Elem },
+    WindowAttention { x: Elem, heads: usize, tokens: usize, channels: usize, masks: usize, cosine: bool, to: Elem },
     /// A linear, then a LayerNorm of its 16-bit results; item: a row of results. Inputs: x, the linear's, the norm's, map.
     LinearNorm { x: Elem, rows: Rows, n: usize, epsilon: i64 },
     /// LayerNorm of every token, mean, linear; item: an image. Inputs: x, the norm's, the mean's mantissa `[1]` and shift `[1]`,
@@ -242,9 +242,10 @@ impl fmt::Display for Kernel {
                 table.iter().try_for_each(|to| write!(f, ",table={to}"))?;
                 f.write_str("]")
             }
-            Kernel::WindowAttention { heads, tokens, channels, masks, cosine, to } => {
-                let name = if *cosine { "cosine" } else { "window" };
-                write!(f, "{name}_attention[heads={heads},tokens={tokens},channels={channels},masks={masks},to={to}]")
+            Kernel::WindowAttention { x, heads, tokens, channels, masks, cosine, to } => {
+                // Of others q, k and v are bytes.
+                let name = if *cosine { format!("cosine_attention[{x},") } else { "window_attention[".to_owned() };
+                write!(f, "{name}heads={heads},tokens={tokens},channels={channels},masks={masks},to={to}]")
             }
             Kernel::LinearNorm { x, rows, n, epsilon } => write!(f, "linear_norm[{x},{rows},n={n},epsilon={epsilon}]"),
             Kernel::Head { x, tokens, k, n, epsilon, to } => {

@@ -91,7 +91,7 @@ pub(super) fn options(
             });
             all.into_iter().map(Blueprint::Head).collect()
         }
-        Kernel::WindowAttention { heads, tokens, channels, masks, cosine, to } => {
+        Kernel::WindowAttention { x, heads, tokens, channels, masks, cosine, to } => {
             let places = AttentionPlaces::of(cosine, masks > 0);
             let known = operands[places.bias..places.softmax].iter().all(|o| constant(o).is_some());
             let distances = match &operands[places.softmax + 1] {
@@ -99,7 +99,9 @@ pub(super) fn options(
                 _ => None,
             };
             let known = known && distances.is_some();
-            if !(is_byte(to) && matches!(channels / heads, 16 | 32) && tokens <= MOST_TOKENS && known) {
+            let expected = if cosine { Elem::I16 } else { Elem::I8 };
+            if !(is_byte(to) && x == expected && matches!(channels / heads, 16 | 32) && tokens <= MOST_TOKENS && known)
+            {
                 return vec![Blueprint::Plain];
             }
             // What the windows of a cube have in common is read once: biases, and the table of the exponential.
@@ -173,6 +175,7 @@ fn on_vectors(kernel: &Kernel, items: usize, operands: &[Operand], weights: &Wei
         {
             (rows, n)
         }
+        Kernel::WindowAttention { x, cosine: true, .. } if x != Elem::I16 => return Blueprint::Plain,
         Kernel::WindowAttention { heads, tokens, channels, masks, cosine, .. } => {
             let places = AttentionPlaces::of(cosine, masks > 0);
             return windows(channels / heads, tokens, places, operands, weights, quads == Windows::LANES && tables);

@@ -154,6 +154,8 @@ pub(crate) fn dispatch(launch: &Launch, work: Work, target: Target<'_>) {
         Blueprint::Attention(blueprint) => tensor::attention(kernel, blueprint, items, target),
         Blueprint::Embed(blueprint) => tensor::embed(kernel, blueprint, items, target),
         Blueprint::Head(blueprint) => tensor::head(kernel, blueprint, items, target),
+        Blueprint::Norm(blueprint) => tensor::norm(kernel, blueprint, items, target),
+        Blueprint::Channels(blueprint) => simd::residual(kernel, blueprint, items, work, target),
         Blueprint::Windows(blueprint) => simd::attention(kernel, blueprint, items, work, target),
         Blueprint::Dots(tiles) => simd::gemm(kernel, tiles, items, work, target),
     }
@@ -377,6 +379,7 @@ fn plain(kernel: &Kernel, items: usize, work: Work, target: Target<'_>) {
         }
         Kernel::NormLinear { .. }
         | Kernel::LinearResidual { .. }
+        | Kernel::NormResidual { .. }
         | Kernel::Mlp { .. }
         | Kernel::WindowAttention { .. }
         | Kernel::LinearNorm { .. }

@@ -4,11 +4,12 @@ use super::{
     dispatch::{Target, Work, kernel, vector_width, with_elem},
     fused,
     linear::ROWS,
+    post_norm::{self, QUERIES},
 };
 use crate::offline::Call;
 use cubecl::prelude::*;
 use cubecl_core::ScalarBuilder;
-use swint_compiler::plan::Kernel;
+use swint_compiler::plan::{AttentionPlaces, Kernel};
 use swint_ir::Elem;
 
 /// Launches or compiles a fused kernel on `items` items.
@@ -19,10 +20,12 @@ pub(super) fn dispatch(kernel: &Kernel, items: usize, work: Work, target: Target
         Kernel::NormLinear { x, rows, epsilon, n, bias, to, table } => {
             let (width, (low, high)) = (vector_width(n), range(to));
             let vectors = n / width;
-            // x, γ, β, mantissa, shift and weights come first; where something is left out, any buffer will do.
-            let any = 2;
-            let bias_buffer = if bias { 6 } else { any };
-            let mantissas = if bias { 7 } else { 6 };
+            // x, γ, β if there is a norm, mantissa, shift and weights come first; where something is left out, any buffer will do.
+            let norm = if epsilon.is_some() { 3 } else { 1 };
+            let (w, any) = (norm + 2, norm);
+            let (gamma, beta) = if epsilon.is_some() { (1, 2) } else { (any, any) };
+            let bias_buffer = if bias { w + 1 } else { any };
+            let mantissas = w + 1 + usize::from(bias);
             let mut next = mantissas + 2;
             let mut optional = |is: bool| {
                 next += usize::from(is);
@@ -34,11 +37,23 @@ pub(super) fn dispatch(kernel: &Kernel, items: usize, work: Work, target: Target
             with_elem!(table.unwrap_or(to), [I16 => i16, I8 => i8, U8 => u8], Y => kernel!(
                 target, work, fused::norm_linear::NormLinear<X, Y>,
                 items: blocks, block: 1, sizes: [width],
-                buffers: [0, 1, 2, 3, 4, 5, bias_buffer, mantissas, mantissas + 1, table_buffer, map, output],
-                scalars: [
-                    epsilon, items as u32, ROWS as u32, rows.chunk as u32, rows.parts as u32, vectors as u32
+                buffers: [
+                    0, gamma, beta, norm, norm + 1, w, bias_buffer, mantissas, mantissas + 1, table_buffer, map, output
                 ],
-                comptime: [rows, width, bias, low, high, table.is_some(), low]
+                scalars: [
+                    epsilon.unwrap_or(0), items as u32, ROWS as u32, rows.chunk as u32, rows.parts as u32, vectors as u32
+                ],
+                comptime: [rows, epsilon.is_some(), width, bias, low, high, table.is_some(), low]
+            )))
+        }
+        Kernel::NormResidual { x, rows, epsilon, r } => {
+            // Without a map any buffer will do: the mantissas.
+            let (map, output) = if rows.period > 0 { (8, 9) } else { (6, 8) };
+            with_elem!(x, [I16 => i16, I8 => i8], X =>
+            with_elem!(r, [I32 => i32, I16 => i16, I8 => i8, U8 => u8], R => kernel!(
+                target, work, post_norm::norm_residual::NormResidual<X, R>,
+                items: items, block: 1, sizes: [], buffers: [0, 1, 2, 3, 4, 5, 6, 7, map, output],
+                scalars: [epsilon], comptime: [rows]
             )))
         }
         Kernel::LinearResidual { x, rows, n, r } => {
@@ -74,14 +89,26 @@ pub(super) fn dispatch(kernel: &Kernel, items: usize, work: Work, target: Target
                 comptime: [k, hidden, hidden_width, low, high, table.is_some()]
             )))
         }
-        Kernel::WindowAttention { heads, tokens, channels, masks, to } => {
+        Kernel::WindowAttention { x, heads, tokens, channels, masks, cosine: true, to } => {
+            let (channels, (low, high)) = (channels / heads, range(to));
+            let AttentionPlaces { bias, mask, softmax, .. } = AttentionPlaces::of(true, masks > 0);
+            let i = |offset: usize| softmax + offset;
+            with_elem!(x, [I16 => i16, I8 => i8], X =>
+            with_elem!(to, [I16 => i16, I8 => i8, U8 => u8], Y => kernel!(
+                target, work, post_norm::cosine_attention::CosineAttention<X, Y>,
+                items: items / tokens * tokens.div_ceil(QUERIES), block: 1, sizes: [],
+                buffers: [0, 1, 2, 3, 4, 5, 6, 7, bias, mask.unwrap_or(bias), i(0), i(1), i(2), i(3), i(4), i(5)],
+                scalars: [tokens as u32, channels as u32], comptime: [heads, tokens, channels, masks, low, high]
+            )))
+        }
+        Kernel::WindowAttention { heads, tokens, channels, masks, to, .. } => {
             let (width, (low, high)) = (vector_width(channels / heads), range(to));
-            let first = if masks > 0 { 3 } else { 2 };
-            let i = |offset: usize| first + offset;
+            let AttentionPlaces { bias, mask, softmax, .. } = AttentionPlaces::of(false, masks > 0);
+            let i = |offset: usize| softmax + offset;
             with_elem!(to, [I16 => i16, I8 => i8, U8 => u8], Y => kernel!(
                 target, work, fused::window_attention::WindowAttention<Y>,
                 items: items, block: heads, sizes: [width],
-                buffers: [0, 1, if masks > 0 { 2 } else { 1 }, i(0), i(1), i(2), i(3), i(4), i(5)],
+                buffers: [0, bias, mask.unwrap_or(bias), i(0), i(1), i(2), i(3), i(4), i(5)],
                 scalars: [tokens as u32], comptime: [heads, tokens, width, channels / heads / width, masks, low, high]
             ))
         }

@@ -59,6 +59,34 @@ fn norm_row<X: Int>(
     }
 }
 
+/// Requantizes row `row` of a tensor into `out` from `base` on, to 8 bits.
+#[cube]
+#[allow(clippy::too_many_arguments)]
+fn cast_row<X: Int>(
+    x: &[X],
+    row: usize,
+    map: &[i32],
+    mantissa: i32,
+    shift: i32,
+    out: &mut Array<i16>,
+    base: usize,
+    chunk: usize,
+    parts: usize,
+    #[comptime] rows: Rows,
+) {
+    let keep = kept(row, map, rows);
+    for p in 0..parts {
+        let start = chunk_start(row * parts + p, map, chunk, rows);
+        for c in 0..chunk {
+            let mut q = requantize_one(i32::cast_from(x[start + c]), mantissa, shift, -128i32, 127i32);
+            if comptime!(rows.padded) {
+                q *= keep;
+            }
+            out[base + p * chunk + c] = i16::cast_from(q);
+        }
+    }
+}
+
 /// [`sums`] of [`ROWS`] rows that a unit holds.
 #[cube]
 fn own_sums<N: Size>(
@@ -102,8 +130,8 @@ fn looked_up<Y: Int, N: Size>(
     y
 }
 
-/// LayerNorm, linear, table; an item is [`ROWS`] rows of results. `bias`, `table` and `map` are any buffers where there is
-/// none.
+/// LayerNorm or, if not `normed`, requantization, then linear and table; an item is [`ROWS`] rows of results. `bias`, `table`, `map`, γ and β
+/// are any buffers where there is none.
 #[cube(launch_unchecked)]
 #[allow(clippy::too_many_arguments)]
 pub(crate) fn norm_linear<X: Int, Y: Int, N: Size>(
@@ -127,6 +155,7 @@ pub(crate) fn norm_linear<X: Int, Y: Int, N: Size>(
     vectors: u32,
     items: u32,
     #[comptime] source: Rows,
+    #[comptime] normed: bool,
     #[comptime] width: usize,
     #[comptime] has_bias: bool,
     #[comptime] low: i32,
@@ -143,23 +172,29 @@ pub(crate) fn norm_linear<X: Int, Y: Int, N: Size>(
         let row = item as usize * ROWS;
         let last = rows as usize - 1;
         for r in 0..tile as usize {
-            norm_row::<X>(
-                x,
-                min(row + r, last),
-                map,
-                gamma,
-                beta,
-                norm_mantissa[0],
-                norm_shift[0],
-                epsilon,
-                &mut own,
-                r * k,
-                chunk,
-                parts,
-                source,
-                -128i32,
-                127i32,
-            );
+            let from = min(row + r, last);
+            let (mantissa, shift) = (norm_mantissa[0], norm_shift[0]);
+            if normed {
+                norm_row::<X>(
+                    x,
+                    from,
+                    map,
+                    gamma,
+                    beta,
+                    mantissa,
+                    shift,
+                    epsilon,
+                    &mut own,
+                    r * k,
+                    chunk,
+                    parts,
+                    source,
+                    -128i32,
+                    127i32,
+                );
+            } else {
+                cast_row::<X>(x, from, map, mantissa, shift, &mut own, r * k, chunk, parts, source);
+            }
         }
         for column in 0..vectors {
             let acc = own_sums::<N>(&own, w, column, chunk * parts, vectors);
@@ -331,6 +366,21 @@ pub(crate) fn mlp<X: Int, T: Int, H: Size, N: Size>(
     }
 }
 
+/// Probabilities in the place of so many scores.
+#[cube]
+pub(super) fn softmax(scores: &mut Array<i32>, tokens: usize, largest: i32, table: &[i32], mantissa: i32, shift: i32) {
+    let mut sum = 0u64;
+    for j in 0..tokens {
+        let e = term(scores[j], largest, table, mantissa, shift);
+        scores[j] = e;
+        sum += u64::cast_from(e);
+    }
+    let reciprocal = i64::cast_from(share(u32::cast_from(sum)));
+    for j in 0..tokens {
+        scores[j] = i32::cast_from(shift_rounded(i64::cast_from(scores[j]) * reciprocal, 30u64));
+    }
+}
+
 /// Attention of one token in one head of a window: scores, bias, mask, softmax, values. `N` divides a head's channels; `mask`
 /// is any buffer where `masks` is 0.
 #[cube(launch_unchecked)]
@@ -390,16 +440,7 @@ pub(crate) fn window_attention<Y: Int, N: Size>(
             scores[j] = score;
             largest = max(largest, score);
         }
-        let mut sum = 0u64;
-        for j in 0..tokens {
-            let e = term(scores[j], largest, table, exponent_mantissa[0], exponent_shift[0]);
-            scores[j] = e;
-            sum += u64::cast_from(e);
-        }
-        let reciprocal = i64::cast_from(share(u32::cast_from(sum)));
-        for j in 0..tokens {
-            scores[j] = i32::cast_from(shift_rounded(i64::cast_from(scores[j]) * reciprocal, 30u64));
-        }
+        softmax(&mut scores, tokens, largest, table, exponent_mantissa[0], exponent_shift[0]);
         let v_start = k_start + third;
         for d in 0..head_vectors {
             let mut acc = Vector::<i32, N>::new(0i32);

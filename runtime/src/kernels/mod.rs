@@ -20,6 +20,7 @@ mod movement;
 mod norm;
 mod places;
 mod pointwise;
+mod post_norm;
 mod simd;
 mod tensor;
 mod unit;

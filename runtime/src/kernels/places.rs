@@ -6,6 +6,8 @@ pub(super) struct Places {
     pub(super) next: usize,
     /// The norm's four.
     pub(super) norm: Option<usize>,
+    /// Mantissa and shift of what is requantized to bytes in the norm's place.
+    pub(super) cast: Option<usize>,
     /// Weights.
     pub(super) weights: usize,
     /// Bias.
@@ -23,7 +25,17 @@ pub(super) struct Places {
 impl Default for Places {
     fn default() -> Places {
         let none = None;
-        Places { next: 1, norm: none, weights: 1, bias: none, mantissas: none, table: none, residual: none, map: none }
+        Places {
+            next: 1,
+            norm: none,
+            cast: none,
+            weights: 1,
+            bias: none,
+            mantissas: none,
+            table: none,
+            residual: none,
+            map: none,
+        }
     }
 }
 
@@ -32,6 +44,20 @@ impl Places {
     pub(super) fn take(&mut self, count: usize) -> usize {
         self.next += count;
         self.next - count
+    }
+
+    /// What is before a linear: a norm, or else a requantization.
+    pub(super) fn before(&mut self, norm: bool) {
+        if norm {
+            self.norm = Some(self.take(4));
+        } else {
+            self.cast = Some(self.take(2));
+        }
+    }
+
+    /// Where mantissa and shift are of what is before a linear.
+    pub(super) fn multiplier(&self) -> Option<usize> {
+        self.norm.map(|norm| norm + 2).or(self.cast)
     }
 
     /// What a linear has, with multipliers if its sums are `scaled`.

@@ -2,7 +2,7 @@
 //! `swint_ir::arith::l2_norm`.
 
 use super::{
-    integer::{lifted, requantize, root_and_reciprocal, shift_rounded},
+    integer::{lifted, requantize, root_and_reciprocal},
     math::mul,
     unit_items,
 };
@@ -33,6 +33,29 @@ pub(crate) fn l2_norm(
     }
 }
 
+/// `swint_ir::arith::l2_norm::HeadNorm`.
+#[derive(CubeType, Clone, Copy)]
+pub(super) struct HeadNorm {
+    pub(super) reciprocal: i32,
+    pub(super) half: i32,
+}
+
+/// `HeadNorm::of`, from a sum of squares.
+#[cube]
+pub(super) fn head_norm(squares: i64) -> HeadNorm {
+    // Of zeros any length will do.
+    let (v, half) = lifted(max(u64::cast_from(squares), 1u64));
+    let (_, reciprocal) = root_and_reciprocal(v);
+    HeadNorm { reciprocal, half: i32::cast_from(half) }
+}
+
+/// `HeadNorm::apply`: `⌊x·reciprocal·2^half / 2^46 + 1/2⌋`, by the upper half of a product of 32 bits, as `x² ≤ Σx² < 2^(62 − 2·half)`.
+#[cube]
+pub(super) fn unit(norm: &HeadNorm, x: i32) -> i32 {
+    let down = comptime!(61 - UNIT_BITS as i32 - 32);
+    ((x << norm.half).mul_hi(norm.reciprocal) + comptime!(1i32 << (down - 1))) >> down
+}
+
 /// An item is a head of a row. The result is requantized to the range `low..=high`.
 #[cube(launch_unchecked)]
 #[allow(clippy::too_many_arguments)]
@@ -55,13 +78,9 @@ pub(crate) fn q_l2_norm<X: Int, Y: Int>(
             let value = i32::cast_from(x[start + c]);
             squares += i64::cast_from(value * value);
         }
-        // Of zeros any length will do.
-        let (v, half) = lifted(max(u64::cast_from(squares), 1u64));
-        let (_, reciprocal) = root_and_reciprocal(v);
-        let down = u64::cast_from(comptime!(61 - UNIT_BITS) - half);
+        let norm = head_norm(squares);
         for c in 0..channels {
-            let product = i64::cast_from(x[start + c]) * i64::cast_from(reciprocal);
-            let value = i32::cast_from(shift_rounded(product, down));
+            let value = unit(&norm, i32::cast_from(x[start + c]));
             y[start + c] = Y::cast_from(requantize(value, mantissa[0], shift[0], low, high));
         }
     }

@@ -6,6 +6,7 @@
 
 use super::{
     Eight,
+    cosine::{Multipliers, scaled, to_bytes},
     fixed::requantize,
     pairs::{Sixteen, eightfold, multiply},
     sums::Own,
@@ -29,6 +30,8 @@ pub(crate) struct Window {
     pub channels: usize,
     /// Masks; 0 where there are none.
     pub masks: usize,
+    /// Whether q, k and v have 16 bits, and scores are of q and k at length 1.
+    pub cosine: bool,
     /// The range of results.
     pub range: (i32, i32),
     /// Whether the requantization of results needs the upper half of a 64-bit product only.
@@ -46,20 +49,33 @@ impl Window {
         self.channels / PAIRS
     }
 
-    /// Vectors of a third of the channels of all heads: q, k or v.
-    fn third(&self) -> usize {
+    /// Vectors of a token's channels: of all heads.
+    fn all(&self) -> usize {
         self.heads * self.vectors()
+    }
+
+    /// Vectors of q, k or v of a token among the bytes that attention reads.
+    fn third(&self) -> usize {
+        if self.cosine { self.vectors() } else { self.all() }
     }
 }
 
-/// Attention of a head of a window, which is an item. `halves` is `qkv` by two bytes; `mask` may be any buffer where there is none;
+/// Attention of a head of a window, which is an item. `wide` is `qkv` of cosine attention; `mask` may be any buffer where there is none, as what
+/// only cosine attention has;
 /// rows of both biases have as many vectors as there are of keys. `channel_pairs`, `token_pairs` and `tokens` are those of `p`
 /// (for why, see [`crate::kernels::linear::sums`]).
 #[cube(launch_unchecked)]
 #[allow(clippy::too_many_arguments)]
 pub(crate) fn attention<Y: Int>(
     qkv: &[Vector<i8, Const<8>>],
-    halves: &[u16],
+    wide: &[Vector<i16, Const<8>>],
+    q_mantissa: &[i32],
+    q_shift: &[i32],
+    k_mantissa: &[i32],
+    k_shift: &[i32],
+    v_mantissa: &[i32],
+    v_shift: &[i32],
+    scales: &[i16],
     bias: &[Eight],
     mask: &[Eight],
     table: &[i32],
@@ -76,6 +92,7 @@ pub(crate) fn attention<Y: Int>(
 ) {
     let (tokens, channel_pairs, token_pairs) = (tokens as usize, channel_pairs as usize, token_pairs as usize);
     let (third, vectors) = comptime!((p.third(), p.vectors()));
+    let mut own = Own::<i8, Const<8>>::new(comptime!(if p.cosine { 3 * p.tokens * p.vectors() } else { 1 }));
     let mut keys = Array::<Sixteen>::new(comptime!(p.channels / 2 * p.keys()));
     let mut values = Array::<Sixteen>::new(comptime!(p.tokens.div_ceil(2) * p.vectors()));
     let mut query = Own::<i16, Const<8>>::new(vectors);
@@ -83,8 +100,29 @@ pub(crate) fn attention<Y: Int>(
     let (first, end) = unit_items(items, per_unit);
     for item in first..end {
         let (window, head) = (item as usize / comptime!(p.heads), item as usize % comptime!(p.heads));
-        let start = window * tokens * comptime!(3 * third) + head * vectors;
-        turn_keys(halves, start + third, &mut keys, channel_pairs, p);
+        let mut start = window * tokens * comptime!(3 * p.all()) + head * vectors;
+        let mut scale = 0i32;
+        if comptime!(p.cosine) {
+            let multipliers = Multipliers {
+                q: (q_mantissa[0], q_shift[0]),
+                k: (k_mantissa[0], k_shift[0]),
+                v: (v_mantissa[0], v_shift[0]),
+            };
+            to_bytes::<i8, Const<8>>(
+                wide,
+                start,
+                comptime!(p.all()),
+                &multipliers,
+                &mut own,
+                tokens,
+                vectors,
+                comptime!(p.narrow),
+            );
+            start = 0usize.runtime();
+            scale = i32::cast_from(scales[head]);
+        }
+        let qkv = if comptime!(p.cosine) { own.as_slice() } else { qkv };
+        turn_keys(qkv, start + third, &mut keys, channel_pairs, p);
         pair_values(qkv, start + comptime!(2 * third), &mut values, token_pairs, p);
         for i in 0..tokens {
             #[unroll]
@@ -93,20 +131,26 @@ pub(crate) fn attention<Y: Int>(
             }
             let query = query.as_slice().with_vector_size::<Const<2>>();
             let mut scores = Array::<Eight>::new(comptime!(p.keys()));
+            let biases = (head * tokens + i) * comptime!(p.keys());
+            let masked = window % comptime!(if p.masks > 0 { p.masks } else { 1 });
+            let masked = (masked * tokens + i) * comptime!(p.keys());
+            // What is added to scores by their scale is not what they begin with.
             #[unroll]
             for v in 0..comptime!(p.keys()) {
-                let mut score = bias[(head * tokens + i) * comptime!(p.keys()) + v];
-                if comptime!(p.masks > 0) {
-                    let masks = window % comptime!(if p.masks > 0 { p.masks } else { 1 });
-                    score += mask[(masks * tokens + i) * comptime!(p.keys()) + v];
-                }
-                scores[v] = score;
+                scores[v] =
+                    if comptime!(p.cosine) { Eight::new(0i32) } else { added(bias, mask, biases + v, masked + v, p) };
             }
             for c in 0..channel_pairs {
                 let channels = eightfold(query[c]);
                 #[unroll]
                 for v in 0..comptime!(p.keys()) {
                     scores[v] = multiply::<Const<8>, Const<16>>(channels, keys[c * comptime!(p.keys()) + v], scores[v]);
+                }
+            }
+            if comptime!(p.cosine) {
+                #[unroll]
+                for v in 0..comptime!(p.keys()) {
+                    scores[v] = scaled(scores[v], scale, p) + added(bias, mask, biases + v, masked + v, p);
                 }
             }
             softmax(&scores, table, exponent, &mut shares, p);
@@ -124,7 +168,7 @@ pub(crate) fn attention<Y: Int>(
                 }
             }
             let (mantissa, shift) = (Eight::new(mantissa[0]), Eight::new(shift[0]));
-            let at = (window * tokens + i) * third + head * vectors;
+            let at = (window * tokens + i) * comptime!(p.all()) + head * vectors;
             #[unroll]
             for v in 0..vectors {
                 let (low, high) = comptime!(p.range);
@@ -134,9 +178,26 @@ pub(crate) fn attention<Y: Int>(
     }
 }
 
+/// Bias and mask of eight scores.
+#[cube]
+fn added(bias: &[Eight], mask: &[Eight], biases: usize, masks: usize, #[comptime] p: Window) -> Eight {
+    let mut eight = bias[biases];
+    if comptime!(p.masks > 0) {
+        eight += mask[masks];
+    }
+    eight
+}
+
 /// For each pair of channels, for each eight keys, the pair of each; what is beyond the last key repeats it.
 #[cube]
-fn turn_keys(halves: &[u16], start: usize, keys: &mut Array<Sixteen>, channel_pairs: usize, #[comptime] p: Window) {
+fn turn_keys(
+    qkv: &[Vector<i8, Const<8>>],
+    start: usize,
+    keys: &mut Array<Sixteen>,
+    channel_pairs: usize,
+    #[comptime] p: Window,
+) {
+    let halves = qkv.with_vector_size::<Const<2>>();
     for c in 0..channel_pairs {
         #[unroll]
         for v in 0..comptime!(p.keys()) {
@@ -144,7 +205,8 @@ fn turn_keys(halves: &[u16], start: usize, keys: &mut Array<Sixteen>, channel_pa
             #[unroll]
             for lane in 0..PAIRS {
                 let key = comptime!((PAIRS * v + lane).min(p.tokens - 1));
-                pairs.insert(lane, halves[(start + comptime!(key * 3 * p.third())) * 4 + c]);
+                let half = halves[(start + comptime!(key * 3 * p.third())) * 4 + c];
+                pairs.insert(lane, u16::reinterpret(half));
             }
             keys[c * comptime!(p.keys()) + v] = Sixteen::cast_from(Vector::<i8, Const<16>>::reinterpret(pairs));
         }

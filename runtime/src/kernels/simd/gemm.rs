@@ -9,7 +9,10 @@ use super::{
     ops::{Bytes, look_up},
     sums::{Own, ROWS, sums},
 };
-use crate::kernels::{integer::chunk_start, unit_items};
+use crate::kernels::{
+    integer::{chunk_start, kept},
+    unit_items,
+};
 use cubecl::prelude::*;
 use swint_compiler::plan::{Dots, Rows};
 
@@ -28,6 +31,8 @@ pub(crate) struct Product {
     pub n: usize,
     /// Whether rows are normalised first.
     pub norm: bool,
+    /// Whether rows are requantized to bytes first.
+    pub cast: bool,
     /// Whether there is a bias that sums do not begin with.
     pub bias: bool,
     /// The range that sums are requantized to; `None`: they are the results.
@@ -79,8 +84,8 @@ pub(crate) fn gemm<X: Int, Y: Int, O: Int, N: Size, S: Size, L: Size, B: Size>(
         let groups = (min(tile, rows - row) + comptime!(ROWS - 1)) / ROWS;
         for i in 0..groups * ROWS {
             let from = min(row + i, rows - 1);
+            let (mantissa, shift) = (Vector::new(norm_mantissa[0]), Vector::new(norm_shift[0]));
             if comptime!(p.norm) {
-                let (mantissa, shift) = (Vector::new(norm_mantissa[0]), Vector::new(norm_shift[0]));
                 norm_row::<X, O, N>(
                     x,
                     from,
@@ -96,6 +101,21 @@ pub(crate) fn gemm<X: Int, Y: Int, O: Int, N: Size, S: Size, L: Size, B: Size>(
                     parts,
                     comptime!(p.rows),
                     (-128i32, 127i32),
+                    comptime!(p.raise),
+                    comptime!(p.tiles.narrow),
+                );
+            } else if comptime!(p.cast) {
+                cast_row::<X, O, N>(
+                    x,
+                    from,
+                    map,
+                    mantissa,
+                    shift,
+                    &mut own,
+                    i * comptime!(k / p.width),
+                    chunk,
+                    parts,
+                    comptime!(p.rows),
                     comptime!(p.raise),
                     comptime!(p.tiles.narrow),
                 );
@@ -138,6 +158,36 @@ pub(crate) fn gemm<X: Int, Y: Int, O: Int, N: Size, S: Size, L: Size, B: Size>(
                     p,
                 );
             }
+        }
+    }
+}
+
+/// Row `row` of a tensor, requantized to bytes and raised, into `out` from vector `base` on.
+#[cube]
+#[allow(clippy::too_many_arguments)]
+fn cast_row<X: Int, O: Int, N: Size>(
+    x: &[Vector<X, N>],
+    row: usize,
+    map: &[i32],
+    mantissa: Vector<i32, N>,
+    shift: Vector<i32, N>,
+    out: &mut Own<O, N>,
+    base: usize,
+    chunk: usize,
+    parts: usize,
+    #[comptime] rows: Rows,
+    #[comptime] raise: i32,
+    #[comptime] narrow: bool,
+) {
+    let keep = Vector::<i32, N>::new(kept(row, map, rows));
+    for p in 0..parts {
+        let start = chunk_start(row * parts + p, map, chunk, rows);
+        for c in 0..chunk {
+            let mut q = requantize(Vector::<i32, N>::cast_from(x[start + c]), mantissa, shift, narrow, -128i32, 127i32);
+            if comptime!(rows.padded) {
+                q *= keep;
+            }
+            out[base + p * chunk + c] = Vector::cast_from(q + Vector::<i32, N>::new(raise));
         }
     }
 }

@@ -2,6 +2,7 @@
 //! its own memory, as the vector units want it.
 
 mod attention;
+mod cosine;
 mod dispatch;
 mod embed;
 mod fixed;
@@ -9,10 +10,11 @@ mod gemm;
 mod norm;
 mod ops;
 mod pairs;
+mod residual;
 mod sums;
 mod windows;
 
-pub(super) use dispatch::{attention, gemm};
+pub(super) use dispatch::{attention, gemm, residual};
 
 use cubecl::prelude::*;
 

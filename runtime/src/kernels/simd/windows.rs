@@ -2,9 +2,10 @@
 
 use super::{
     attention::Window,
+    cosine::{Multipliers, scaled, to_bytes},
     fixed::{requantize, upper},
     ops::{Bytes, dot, look_up},
-    sums::{ROWS, sums},
+    sums::{Own, ROWS, sums},
 };
 use crate::kernels::{integer::share, unit_items};
 use cubecl::prelude::*;
@@ -41,9 +42,14 @@ impl Window {
         self.channels / LANES
     }
 
-    /// Vectors of a third of the channels of all heads: q, k or v.
+    /// Vectors of a token's channels: of all heads.
     fn all_sixteens(&self) -> usize {
         self.heads * self.sixteens()
+    }
+
+    /// Vectors of q, k or v of a token among the bytes that attention reads.
+    fn third_sixteens(&self) -> usize {
+        if self.cosine { self.sixteens() } else { self.all_sixteens() }
     }
 
     /// The product with keys or values of so many vectors.
@@ -52,14 +58,21 @@ impl Window {
     }
 }
 
-/// Attention of a head of a window, which is an item. `words` is `qkv` by four bytes; `mask` may be any buffer where there is none;
-/// rows of both biases have as many vectors as there are of keys; `table` has the lower bytes of the powers, then the upper ones.
+/// Attention of a head of a window, which is an item. `wide` is `qkv` of cosine attention; `mask` may be any buffer where there is none, as what
+/// only cosine attention has; rows of both biases have as many vectors as there are of keys; `table` has the lower bytes of the powers, then the upper ones.
 /// `channel_words`, `token_words` and `tokens` are those of `p` (for why, see [`crate::kernels::linear::sums`]).
 #[cube(launch_unchecked)]
 #[allow(clippy::too_many_arguments)]
 pub(crate) fn attention<Y: Int>(
     qkv: &[Sixteen],
-    words: &[u32],
+    wide: &[Vector<i16, Const<LANES>>],
+    q_mantissa: &[i32],
+    q_shift: &[i32],
+    k_mantissa: &[i32],
+    k_shift: &[i32],
+    v_mantissa: &[i32],
+    v_shift: &[i32],
+    scales: &[i16],
     bias: &[Sums],
     mask: &[Sums],
     table: &[Bytes],
@@ -75,9 +88,10 @@ pub(crate) fn attention<Y: Int>(
     #[comptime] per_unit: u32,
 ) {
     let (tokens, channel_words, token_words) = (tokens as usize, channel_words as usize, token_words as usize);
-    let (third, channels, slots) = comptime!((p.all_sixteens(), p.sixteens(), p.slots()));
+    let (third, channels, slots) = comptime!((p.third_sixteens(), p.sixteens(), p.slots()));
     let (vectors, panels) = comptime!(p.panels());
     let panel = comptime!(vectors * (1 + p.channels / 4));
+    let mut own = Own::<u8, Const<LANES>>::new(comptime!(if p.cosine { 3 * p.tokens * p.sixteens() } else { 1 }));
     let mut keys = Array::<Vector<i8, Const<64>>>::new(comptime!(panels * panel));
     let mut values = Array::<Vector<i8, Const<64>>>::new(comptime!(channels * (1 + p.tokens.div_ceil(4))));
     let mut queries = Array::<Sixteen>::new(comptime!(ROWS * channels));
@@ -87,8 +101,21 @@ pub(crate) fn attention<Y: Int>(
     let (first, end) = unit_items(items, per_unit);
     for item in first..end {
         let (window, head) = (item as usize / comptime!(p.heads), item as usize % comptime!(p.heads));
-        let start = window * tokens * comptime!(3 * third) + head * channels;
-        turn_keys(words, start + third, &mut keys, channel_words, p);
+        let mut start = window * tokens * comptime!(3 * p.all_sixteens()) + head * channels;
+        let mut scale = 0i32;
+        if comptime!(p.cosine) {
+            let multipliers = Multipliers {
+                q: (q_mantissa[0], q_shift[0]),
+                k: (k_mantissa[0], k_shift[0]),
+                v: (v_mantissa[0], v_shift[0]),
+            };
+            let (all, narrow) = comptime!((p.all_sixteens(), p.narrow));
+            to_bytes::<u8, Const<LANES>>(wide, start, all, &multipliers, &mut own, tokens, channels, narrow);
+            start = 0usize.runtime();
+            scale = i32::cast_from(scales[head]);
+        }
+        let qkv = if comptime!(p.cosine) { own.as_slice() } else { qkv };
+        turn_keys(qkv, start + third, &mut keys, channel_words, p);
         turn_values(qkv, start + comptime!(2 * third), &mut values, token_words, p);
         let masked = (window % comptime!(if p.masks > 0 { p.masks } else { 1 })) * tokens;
         for group in 0..(tokens + comptime!(ROWS - 1)) / ROWS {
@@ -125,7 +152,7 @@ pub(crate) fn attention<Y: Int>(
                 let biases = (head * tokens + query) * slots;
                 #[unroll]
                 for v in 0..slots {
-                    let mut score = scores[i * slots + v] + bias[biases + v];
+                    let mut score = scaled(scores[i * slots + v], scale, p) + bias[biases + v];
                     if comptime!(p.masks > 0) {
                         score += mask[(masked + query) * slots + v];
                     }
@@ -162,7 +189,7 @@ pub(crate) fn attention<Y: Int>(
             let (mantissa, shift) = (Sums::new(mantissa[0]), Sums::new(shift[0]));
             #[unroll]
             for i in 0..ROWS {
-                let at = (window * tokens + min(token + i, tokens - 1)) * third + head * channels;
+                let at = (window * tokens + min(token + i, tokens - 1)) * comptime!(p.all_sixteens()) + head * channels;
                 #[unroll]
                 for v in 0..channels {
                     let (low, high) = comptime!(p.range);
@@ -178,7 +205,7 @@ pub(crate) fn attention<Y: Int>(
 /// key. What is beyond the last key repeats it.
 #[cube]
 fn turn_keys(
-    words: &[u32],
+    qkv: &[Sixteen],
     start: usize,
     keys: &mut Array<Vector<i8, Const<64>>>,
     channel_words: usize,
@@ -186,6 +213,7 @@ fn turn_keys(
 ) {
     let (vectors, panels) = comptime!(p.panels());
     let panel = comptime!(vectors * (1 + p.channels / 4));
+    let words = qkv.with_vector_size::<Const<4>>();
     #[unroll]
     for part in 0..panels {
         #[unroll]
@@ -196,10 +224,8 @@ fn turn_keys(
                 #[unroll]
                 for lane in 0..LANES {
                     let key = comptime!(((part * vectors + v) * LANES + lane).min(p.tokens - 1));
-                    four.insert(
-                        lane,
-                        words[(start + comptime!(key * 3 * p.all_sixteens())) * comptime!(LANES / 4) + c],
-                    );
+                    let word = words[(start + comptime!(key * 3 * p.third_sixteens())) * comptime!(LANES / 4) + c];
+                    four.insert(lane, u32::reinterpret(word));
                 }
                 let four = Vector::<i8, Const<64>>::reinterpret(four);
                 all = dot::<Const<LANES>, Const<64>>(all, Bytes::new(1u8), four);
@@ -219,7 +245,7 @@ fn turn_values(
     token_words: usize,
     #[comptime] p: Window,
 ) {
-    let (channels, stride) = comptime!((p.sixteens(), 3 * p.all_sixteens()));
+    let (channels, stride) = comptime!((p.sixteens(), 3 * p.third_sixteens()));
     #[unroll]
     for v in 0..channels {
         values[v] = Vector::new(0i8);

@@ -7,6 +7,7 @@
 
 use super::{
     copies::wait_for_launches,
+    cosine::{keep_bytes, load_wide, scale_scores},
     epilogue::{Four, store},
     fixed,
     fragment::{Eight, LANES, Sums, Words, in_turn, multiply, to_every_bank, zeros},
@@ -32,6 +33,8 @@ pub(crate) struct Window {
     pub channels: usize,
     /// Masks; 0 where there are none.
     pub masks: usize,
+    /// Whether q, k and v have 16 bits, and scores are of q and k at length 1.
+    pub cosine: bool,
     /// The range of results.
     pub range: (i32, i32),
 }
@@ -62,7 +65,7 @@ impl Window {
     }
 
     /// Vectors on the chip of all rows of queries, of keys or of values: the rows of whole tiles.
-    fn all(&self) -> usize {
+    pub(super) fn all(&self) -> usize {
         16 * self.warps() * self.vectors()
     }
 }
@@ -70,7 +73,7 @@ impl Window {
 /// Where on the chip a row of values begins, in rows. What lanes of a warp read of them at a time are four words of four keys with others between
 /// them, which would lie in two banks: two neighbours change places where bit 2 is set; of half as long rows, bit 4.
 #[cube]
-fn place_of_values(key: usize, #[comptime] p: Window) -> usize {
+pub(super) fn place_of_values(key: usize, #[comptime] p: Window) -> usize {
     let bit = comptime!(if p.vectors() == 2 { 2u32 } else { 4u32 });
     key ^ ((key >> bit as usize) & 1)
 }
@@ -298,11 +301,19 @@ fn load_numbers(exponent: &[i32], mantissa: &[i32], shift: &[i32], numbers: &mut
     numbers[8usize] = shift[0];
 }
 
-/// Attention of a head of some windows. `table` has the powers of two of the softmax, two to a word; `mask` may be any buffer where there is none.
+/// Attention of a head of some windows. `table` has the powers of two of the softmax, two to a word; `mask` may be any buffer where there is none,
+/// as may what only cosine attention has.
 #[cube(launch_unchecked)]
 #[allow(clippy::too_many_arguments)]
 pub(crate) fn attention<S: Size>(
     qkv: &[Words],
+    q_mantissa: &[i32],
+    q_shift: &[i32],
+    k_mantissa: &[i32],
+    k_shift: &[i32],
+    v_mantissa: &[i32],
+    v_shift: &[i32],
+    scales: &[i16],
     bias: &[Four],
     mask: &[Four],
     table: &[u32],
@@ -347,13 +358,29 @@ pub(crate) fn attention<S: Size>(
         }
         load_numbers(exponent, mantissa, shift, &mut numbers);
     }
+    let mut multipliers = Array::<i32>::new(6usize);
+    let mut scale = 0i32;
+    if comptime!(p.cosine) {
+        multipliers[0usize] = q_mantissa[0];
+        multipliers[1usize] = q_shift[0];
+        multipliers[2usize] = k_mantissa[0];
+        multipliers[3usize] = k_shift[0];
+        multipliers[4usize] = v_mantissa[0];
+        multipliers[5usize] = v_shift[0];
+        scale = i32::cast_from(scales[head]);
+    }
     wait_for_launches();
     for window in first..end {
         if comptime!(!early) {
             load_numbers(exponent, mantissa, shift, &mut numbers);
         }
-        let held = load(qkv, window, start, warp, lane, p);
-        keep(&held, &mut chip, warp, lane, p);
+        if comptime!(p.cosine) {
+            let held = load_wide(qkv, window, head, warp, lane, p);
+            keep_bytes(&held, &mut chip, &multipliers, warp, lane, p);
+        } else {
+            let held = load(qkv, window, start, warp, lane, p);
+            keep(&held, &mut chip, warp, lane, p);
+        }
         sync_cube();
         turn_values(&chip, &mut values, p);
 
@@ -365,14 +392,19 @@ pub(crate) fn attention<S: Size>(
             let k = row_of(&chip, comptime!(16 * p.warps() + 8 * f) + g, t, p);
             let four = if comptime!(early) { fours[f] } else { added(bias, mask, biases, masks, f, p) };
             let sums = scores.index_mut(f);
-            #[unroll]
-            for half in 0..2usize {
-                let mut two = Vector::<i32, Const<2>>::empty();
-                two.insert(0usize, four.extract(comptime!(2 * half)));
-                two.insert(1usize, four.extract(comptime!(2 * half + 1)));
-                sums[half] = two;
+            if comptime!(!p.cosine) {
+                #[unroll]
+                for half in 0..2usize {
+                    let mut two = Vector::<i32, Const<2>>::empty();
+                    two.insert(0usize, four.extract(comptime!(2 * half)));
+                    two.insert(1usize, four.extract(comptime!(2 * half + 1)));
+                    sums[half] = two;
+                }
             }
             multiply::<i8>(queries, k.extract(0usize), k.extract(1usize), sums);
+            if comptime!(p.cosine) {
+                scale_scores(sums, scale, four);
+            }
         }
         softmax(&mut scores, &powers, &numbers, lane, 0usize, p);
         softmax(&mut scores, &powers, &numbers, lane, 1usize, p);

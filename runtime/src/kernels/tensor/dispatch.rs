@@ -6,6 +6,7 @@ use super::{
     gemm::{self as products, Product},
     head::{self as classes, Classes},
     mlp as perceptron,
+    norm::{self as norms, Norms},
 };
 use crate::{
     kernels::dispatch::{Target, kernel, with_elem},
@@ -13,7 +14,7 @@ use crate::{
 };
 use cubecl::prelude::*;
 use cubecl_core::ScalarBuilder;
-use swint_compiler::plan::{Attention, Embed, Gemm, Head, Kernel, Mlp, Rows};
+use swint_compiler::plan::{Attention, AttentionPlaces, Embed, Gemm, Head, Kernel, Mlp, Norm, Rows};
 use swint_ir::Elem;
 
 fn range(elem: Elem) -> (i32, i32) {
@@ -27,6 +28,7 @@ fn product(tiles: Gemm, rows: Rows, n: usize, to: Elem) -> Product {
         rows,
         n,
         norm: false,
+        cast: false,
         bias: true,
         range: Some(range(to)),
         table: false,
@@ -44,16 +46,18 @@ pub(crate) fn gemm(kernel: &Kernel, tiles: Gemm, items: usize, target: Target<'_
         next += count;
         next - count
     };
-    let (mut norm, mut table, mut residual) = (None, None, None);
+    let (mut norm, mut cast, mut table, mut residual) = (None, None, None, None);
     let (w, columns);
     let (a, product, epsilon) = match *kernel {
         Kernel::NormLinear { rows, epsilon, n, bias, to, table: looked_up, .. } => {
-            norm = Some(take(4));
+            norm = epsilon.map(|_| take(2));
+            cast = Some(take(2));
             (w, columns) = (take(1), take(1));
             table = looked_up.map(|_| take(1));
             let bytes = looked_up.unwrap_or(to).bytes();
-            let product = Product { norm: true, bias, table: table.is_some(), bytes, ..of(rows, n, to) };
-            (Elem::I8, product, epsilon)
+            let (norm, cast) = (epsilon.is_some(), epsilon.is_none());
+            let product = Product { norm, cast, bias, table: table.is_some(), bytes, ..of(rows, n, to) };
+            (Elem::I8, product, epsilon.unwrap_or(0))
         }
         Kernel::LinearResidual { x, rows, n, .. } => {
             (w, columns) = (take(1), take(1));
@@ -71,6 +75,7 @@ pub(crate) fn gemm(kernel: &Kernel, tiles: Gemm, items: usize, target: Target<'_
     let map = if product.rows.period > 0 { take(1) } else { w };
     let y = take(1);
     let norm = |i: usize| norm.map_or(w, |first| first + i);
+    let cast = |i: usize| cast.map_or(w, |first| first + i);
     let residual = |i: usize| residual.map_or(w, |first| first + i);
     let cubes = items.div_ceil(tiles.rows()) * tiles.splits;
     let dim = CubeDim::new_1d(tiles.warps() as u32 * 32);
@@ -78,7 +83,7 @@ pub(crate) fn gemm(kernel: &Kernel, tiles: Gemm, items: usize, target: Target<'_
     with_elem!(a, [I8 => i8, U8 => u8], A => kernel!(
         @launch target, products::gemm::Gemm<A>, count: count, dim: dim, sizes: [product.words()],
         buffers: [
-            0, norm(0), norm(1), norm(2), norm(3), w, columns, table.unwrap_or(w), residual(0), residual(1), map, y
+            0, norm(0), norm(1), cast(0), cast(1), w, columns, table.unwrap_or(w), residual(0), residual(1), map, y
         ],
         scalars: [
             epsilon, items as u32, product.passes() as u32, product.steps() as u32, tiles.stages as u32,
@@ -109,19 +114,41 @@ pub(crate) fn mlp(kernel: &Kernel, blueprint: Mlp, items: usize, target: Target<
 
 /// Window attention on `items` tokens of heads.
 pub(crate) fn attention(kernel: &Kernel, blueprint: Attention, items: usize, target: Target<'_>) {
-    let Kernel::WindowAttention { heads, tokens, channels, masks, to } = *kernel else {
+    let Kernel::WindowAttention { heads, tokens, channels, masks, cosine, to, .. } = *kernel else {
         unreachable!("{kernel} is no window attention")
     };
-    let p = Window { blueprint, heads, tokens, channels: channels / heads, masks, range: range(to) };
+    let p = Window { blueprint, heads, tokens, channels: channels / heads, masks, cosine, range: range(to) };
     let windows = items / (tokens * heads);
     let count = CubeCount::Static((windows.div_ceil(blueprint.windows) * heads) as u32, 1, 1);
     let dim = CubeDim::new_1d(p.warps() as u32 * 32);
-    let first = if masks > 0 { 3 } else { 2 };
-    let i = |offset: usize| first + offset;
+    let AttentionPlaces { cosine, bias, mask, softmax, result, end } = AttentionPlaces::of(cosine, masks > 0);
+    // Without cosines any buffer will do.
+    let c = |i: usize| cosine.map_or(bias, |first| first + i);
     kernel!(
         @launch target, window::attention::Attention<>, count: count, dim: dim, sizes: [p.vectors()],
-        buffers: [0, 1, if masks > 0 { 2 } else { 1 }, i(0), i(1), i(3), i(4), i(5)],
+        buffers: [
+            0, c(0), c(1), c(2), c(3), c(4), c(5), c(6), bias, mask.unwrap_or(bias), softmax, softmax + 1, result, result + 1, end
+        ],
         scalars: [windows as u32], comptime: [p]
+    )
+}
+
+/// A LayerNorm of `items` rows, added to the residual stream perhaps.
+pub(crate) fn norm(kernel: &Kernel, blueprint: Norm, items: usize, target: Target<'_>) {
+    // Where something is left out, any buffer will do.
+    let (rows, epsilon, residual, map, output) = match *kernel {
+        Kernel::NormResidual { rows, epsilon, .. } if rows.period > 0 => (rows, epsilon, true, 8, 9),
+        Kernel::NormResidual { rows, epsilon, .. } => (rows, epsilon, true, 3, 8),
+        Kernel::QLayerNorm { channels, epsilon, .. } => (Rows::plain(channels), epsilon, false, 3, 5),
+        _ => unreachable!("{kernel} is no LayerNorm"),
+    };
+    let p = Norms { blueprint, rows, residual };
+    let (r, r_mantissa, r_shift) = if residual { (5, 6, 7) } else { (0, 3, 4) };
+    let count = CubeCount::Static(items.div_ceil(blueprint.rows()) as u32, 1, 1);
+    let dim = CubeDim::new_1d(blueprint.warps as u32 * 32);
+    kernel!(
+        @launch target, norms::norm::Norm<>, count: count, dim: dim, sizes: [],
+        buffers: [0, 1, 2, 3, 4, r, r_mantissa, r_shift, map, output], scalars: [epsilon, items as u32], comptime: [p]
     )
 }
 

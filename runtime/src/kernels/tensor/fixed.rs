@@ -35,6 +35,17 @@ pub(super) fn rounded(
     }
 }
 
+/// A value of 16 bits, requantized to 16 bits. `narrow`: the shift is between 17 and 47.
+#[cube]
+pub(super) fn requantize_half(x: i32, mantissa: i32, shift: i32, #[comptime] narrow: bool) -> i32 {
+    if comptime!(narrow) {
+        let q = ((x << 16i32).mul_hi(mantissa) + (1i32 << (shift - 17i32))) >> (shift - 16i32);
+        min(max(q, -32768i32), 32767i32)
+    } else {
+        integer::requantize(x, mantissa, shift, -32768i32, 32767i32)
+    }
+}
+
 /// The upper half of `x·m + c`, shifted, of constants as `swint_compiler::plan::pack::of_sums` has them.
 #[cube]
 fn upper(x: i32, column: Vector<i32, Const<4>>) -> i32 {

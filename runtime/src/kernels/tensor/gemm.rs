@@ -11,7 +11,7 @@ use super::{
     copies::{copy, wait, wait_for_launches},
     epilogue::{Four, early_residual, finish},
     fragment::{LANES, Sums, Words, to_every_bank, zeros},
-    rows::{load_stage, norm_rows, store_stage},
+    rows::{cast_rows, load_stage, norm_rows, store_stage},
     weights::{accumulate, accumulate_copied, first_copies, first_weights, next_weights},
 };
 use cubecl::prelude::*;
@@ -26,8 +26,10 @@ pub(crate) struct Product {
     pub rows: Rows,
     /// Results of a row.
     pub n: usize,
-    /// Whether rows are 16-bit and are normalised first; otherwise they are bytes.
+    /// Whether rows are 16-bit and are normalised first.
     pub norm: bool,
+    /// Whether rows are 16-bit and are requantized to bytes first; otherwise they are bytes.
+    pub cast: bool,
     /// Whether there is a bias.
     pub bias: bool,
     /// The range that sums are requantized to; `None`: they are the results.
@@ -165,7 +167,7 @@ fn copy_columns(all: &[Four], chip: &mut Shared<[Four]>, first: usize, to: usize
     }
 }
 
-/// `y = requantize(rows · weights + bias)`, where rows may be normalised first, and a table or a residual stream may follow. What
+/// `y = requantize(rows · weights + bias)`, where rows may be normalised first or requantized, and a table or a residual stream may follow. What
 /// is absent may be any buffer. A cube takes `16·row_frags·row_warps` rows and one of `splits` parts of the columns, which it goes through in
 /// `rounds`: rows that are normalised are so once for all of them.
 #[cube(launch_unchecked)]
@@ -245,6 +247,8 @@ pub(crate) fn gemm<A: Int, S: Size>(
     let mut held = Array::<Words>::new(comptime!(p.loads()));
     if comptime!(p.norm) {
         norm_rows(x, map, gamma, beta, norm_mantissa[0], norm_shift[0], epsilon, &mut chip, first, rows, passes, p);
+    } else if comptime!(p.cast) {
+        cast_rows(x, map, norm_mantissa[0], norm_shift[0], &mut chip, first, rows, passes, p);
     } else {
         wait_for_launches();
         load_stage(x, map, &mut held, 0usize, first, rows, p);

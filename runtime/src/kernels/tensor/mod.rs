@@ -4,6 +4,7 @@
 
 mod attention;
 mod copies;
+mod cosine;
 mod dispatch;
 mod embed;
 mod epilogue;
@@ -12,8 +13,9 @@ mod fragment;
 mod gemm;
 mod head;
 mod mlp;
+mod norm;
 mod packs;
 mod rows;
 mod weights;
 
-pub(super) use dispatch::{attention, embed, gemm, head, mlp};
+pub(super) use dispatch::{attention, embed, gemm, head, mlp, norm};

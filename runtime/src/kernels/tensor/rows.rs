@@ -1,4 +1,4 @@
-//! A tile of rows onto the chip, normalised or as they are.
+//! A tile of rows onto the chip, normalised, requantized or as they are.
 //!
 //! On the chip rows g and g + 8 of each 16 lie word by word in turn, so that what a lane holds of both for a step of k is one load, in the
 //! order that the hardware wants. Such a pair of rows is an odd number of 64-byte steps long: eight lanes, which read 16 bytes of two
@@ -87,6 +87,103 @@ fn norms_of(
     norms
 }
 
+/// The vectors of a lane, of each of its rows.
+#[cube]
+fn take(x: &[Words], starts: &Array<usize>, sub: usize, #[comptime] p: Product) -> Array<Words> {
+    let NormShare { lanes, each, rows: group, .. } = comptime!(p.share());
+    let mut held = Array::<Words>::new(comptime!(group * each));
+    #[unroll]
+    for g in 0..group {
+        #[unroll]
+        for i in 0..each {
+            let mut words = Words::new(0u32);
+            if sub + i * lanes < comptime!(p.rows.len() / 8) {
+                words = x[starts[comptime!(g * each + i)]];
+            }
+            held[comptime!(g * each + i)] = words;
+        }
+    }
+    held
+}
+
+/// Eight bytes of vector `v` of a row onto the chip, if it has room for such: the row with the number `local` in the tile.
+#[cube]
+fn put(eight: Eight, chip: &mut Shared<[Words]>, local: usize, v: usize, lane: usize, #[comptime] p: Product) {
+    let NormShare { lanes, .. } = comptime!(p.share());
+    // Half of the lanes write their second words first: those that else would meet others in a bank.
+    let second = lane / comptime!(if lanes < 16 { 16usize } else { 8usize }) % 2;
+    if v < comptime!(p.steps() * 4) && local < comptime!(p.tiles.rows()) {
+        let to = (local / 2 * comptime!(p.pitch()) + v) * 4 + local % 2;
+        let (low, high) = (eight.extract(0usize), eight.extract(1usize));
+        let words = chip.with_vector_size_mut::<Const<1>>();
+        words[to + second * 2] = Vector::new(select(second == 1, high, low));
+        words[to + 2 - second * 2] = Vector::new(select(second == 1, low, high));
+    }
+}
+
+/// Requantizes a tile of 16-bit rows to bytes on the chip, when the launches before have completed.
+#[cube]
+#[allow(clippy::too_many_arguments)]
+pub(super) fn cast_rows(
+    x: &[Words],
+    map: &[i32],
+    mantissa: i32,
+    shift: i32,
+    chip: &mut Shared<[Words]>,
+    first: usize,
+    rows: usize,
+    passes: u32,
+    #[comptime] p: Product,
+) {
+    let NormShare { lanes, each, rows: group, .. } = comptime!(p.share());
+    let vectors = comptime!(p.rows.len() / 8);
+    let lane = (UNIT_POS % LANES) as usize;
+    let warp = (UNIT_POS / LANES) as usize;
+    let sub = lane % lanes;
+    let stride = comptime!(p.tiles.warps() * (32 / lanes));
+    let local = warp * comptime!(32 / lanes) + lane / lanes;
+    let mut starts = Array::<usize>::new(comptime!(group * each));
+    if comptime!(p.share().passes == 1) {
+        places(map, &mut starts, first, local, stride, sub, rows, p);
+    }
+    wait_for_launches();
+    for pass in 0..passes {
+        let local = pass as usize * comptime!(group * stride) + local;
+        if comptime!(p.share().passes > 1) {
+            places(map, &mut starts, first, local, stride, sub, rows, p);
+        }
+        let held = take(x, &starts, sub, p);
+        #[unroll]
+        for g in 0..group {
+            let local = local + g * stride;
+            let row = min(first + row_of(local), rows - 1);
+            #[unroll]
+            for i in 0..each {
+                let v = sub + i * lanes;
+                let mut eight = Eight::new(0u32);
+                if v < vectors {
+                    #[unroll]
+                    for h in 0..2usize {
+                        let mut q = Array::<i32>::new(4usize);
+                        #[unroll]
+                        for w in 0..2usize {
+                            let (x0, x1) = halves(held[comptime!(g * each + i)].extract(comptime!(2 * h + w)));
+                            q[comptime!(2 * w)] = to_byte(x0, mantissa, shift, comptime!(p.tiles.narrow));
+                            q[comptime!(2 * w + 1)] = to_byte(x1, mantissa, shift, comptime!(p.tiles.narrow));
+                        }
+                        let mut bytes = word(q[0], q[1], q[2], q[3], comptime!(Some(true)));
+                        if comptime!(p.rows.padded) {
+                            bytes *= u32::cast_from(kept(row, map, comptime!(p.rows)));
+                        }
+                        eight.insert(h, bytes);
+                    }
+                }
+                put(eight, chip, local, v, lane, p);
+            }
+        }
+    }
+}
+
 /// Normalises a tile of rows onto the chip, when the launches before have completed.
 #[cube]
 #[allow(clippy::too_many_arguments)]
@@ -106,15 +203,12 @@ pub(super) fn norm_rows(
 ) {
     let NormShare { lanes, each, rows: group, early, .. } = comptime!(p.share());
     let vectors = comptime!(p.rows.len() / 8);
-    let padded = comptime!(p.steps() * 4);
     let lane = (UNIT_POS % LANES) as usize;
     let warp = (UNIT_POS / LANES) as usize;
     let sub = lane % lanes;
     // Rows by number: two that follow each other are a pair. Of the lane's rows, those that differ by `stride` are a warp's next ones.
     let stride = comptime!(p.tiles.warps() * (32 / lanes));
     let local = warp * comptime!(32 / lanes) + lane / lanes;
-    // Half of the lanes write their second words first: those that else would meet others in a bank.
-    let second = lane / comptime!(if lanes < 16 { 16usize } else { 8usize }) % 2;
     // What is constant is loaded before, where it is for all of the lane's rows.
     let constants = comptime!(if early { each } else { 1 });
     let mut gammas = Array::<Words>::new(constants);
@@ -136,18 +230,7 @@ pub(super) fn norm_rows(
         if comptime!(!early) {
             places(map, &mut starts, first, local, stride, sub, rows, p);
         }
-        let mut held = Array::<Words>::new(comptime!(group * each));
-        #[unroll]
-        for g in 0..group {
-            #[unroll]
-            for i in 0..each {
-                let mut words = Words::new(0u32);
-                if sub + i * lanes < vectors {
-                    words = x[starts[comptime!(g * each + i)]];
-                }
-                held[comptime!(g * each + i)] = words;
-            }
-        }
+        let held = take(x, &starts, sub, p);
         let mut sums = Array::<i32>::new(group);
         let mut squares = Array::<i64>::new(group);
         #[unroll]
@@ -213,19 +296,13 @@ pub(super) fn norm_rows(
                         eight.insert(h, bytes);
                     }
                 }
-                if v < padded && local < comptime!(p.tiles.rows()) {
-                    let to = (local / 2 * comptime!(p.pitch()) + v) * 4 + local % 2;
-                    let (low, high) = (eight.extract(0usize), eight.extract(1usize));
-                    let words = chip.with_vector_size_mut::<Const<1>>();
-                    words[to + second * 2] = Vector::new(select(second == 1, high, low));
-                    words[to + 2 - second * 2] = Vector::new(select(second == 1, low, high));
-                }
+                put(eight, chip, local, v, lane, p);
             }
         }
     }
 }
 
-/// A normalised value on its way to 8 bits, which packing saturates.
+/// A value on its way to 8 bits, which packing saturates.
 #[cube]
 fn to_byte(sum: i32, mantissa: i32, shift: i32, #[comptime] narrow: bool) -> i32 {
     rounded(sum, mantissa, shift, narrow, -128i32, 127i32)
