@@ -1,6 +1,8 @@
 //! Kernels on this processor against the interpreter, bit for bit, after every kernel.
 
-use crate::common::{attention, compiled, compiled_with, noise, patch_embedding, random_programs};
+use crate::common::{
+    attention, compiled, compiled_with, noise, norm_residual, patch_embedding, random_programs, stream_linear,
+};
 use swint_compiler::{
     pipeline::{Activation, Equalize, FloatOps, Options, Precision},
     plan::Machine,
@@ -141,7 +143,7 @@ fn one_is_exact(name: &str, ir: &str) {
 /// Windows that fill vectors of keys, panels of four such, more than one, and none of them; heads of all widths.
 #[test]
 fn attention_is_exact_in_every_geometry() {
-    for (tokens, head, masks) in [
+    let all = [
         (1, 16, 0),
         (9, 16, 2),
         (16, 32, 0),
@@ -154,8 +156,20 @@ fn attention_is_exact_in_every_geometry() {
         (100, 80, 2),
         (144, 32, 4),
         (160, 32, 0),
-    ] {
-        one_is_exact(&format!("{tokens} tokens, {head} channels"), &attention(tokens, head, masks));
+    ];
+    for (cosine, (tokens, head, masks)) in [false, true].into_iter().flat_map(|cosine| all.map(|way| (cosine, way))) {
+        let name = format!("{tokens} tokens, {head} channels, cosine {cosine}");
+        one_is_exact(&name, &attention(tokens, head, masks, cosine));
+    }
+}
+
+/// What Swin V2 has of rows, of channels that are whole vectors of either length, and not.
+#[test]
+fn rows_of_the_second_version_are_exact() {
+    for k in [8, 16, 24, 30, 96, 104, 192] {
+        one_is_exact(&format!("norm of {k} channels"), &norm_residual(8, k));
+        one_is_exact(&format!("linear on {k} channels"), &stream_linear(7, k, 64));
+        one_is_exact(&format!("linear on {k} channels to few"), &stream_linear(7, k, 24));
     }
 }
 
@@ -179,7 +193,17 @@ fn random_programs_are_exact() {
             compare_on(other, name, module, 1, inputs);
         }
     });
-    for fused in ["norm_linear", "linear_residual", "mlp", "window_attention", "linear_norm", "head"] {
+    for fused in [
+        "norm_linear",
+        "linear_residual",
+        "mlp",
+        "window_attention",
+        "linear_norm",
+        "head",
+        "stream_linear",
+        "norm_residual",
+        "cosine_attention",
+    ] {
         assert!(kernels.contains(fused), "{fused} is in no program: {kernels:?}");
     }
 }

@@ -81,17 +81,55 @@ pub fn random_programs(seeds: std::ops::Range<u64>, mut run: impl FnMut(&str, &M
     kernels
 }
 
-/// Window attention of four windows and two heads of so many channels, as a text; `masks` of 0 are none.
-pub fn attention(tokens: usize, head: usize, masks: usize) -> String {
+/// Attention of four windows and two heads of so many channels, as a text: by cosines or not; `masks` of 0 are none.
+pub fn attention(tokens: usize, head: usize, masks: usize, cosine: bool) -> String {
     let (qkv, channels) = (6 * head, 2 * head);
+    // Scores of vectors of length 1 are in units of 2^-14, by heads' scales of 2^-10.
+    let (x, scores) = if cosine { ("i16<0.001>", "i32<5.9604645e-8>") } else { ("i8<0.05>", "i32<0.0005>") };
     let (mask, operand) = match masks {
         0 => (String::new(), ""),
-        n => (format!("  const @mask : i32<0.0005>[{n},{tokens},{tokens}]\n"), ", @mask"),
+        n => (format!("  const @mask : {scores}[{n},{tokens},{tokens}]\n"), ", @mask"),
+    };
+    let (scales, op, attrs) = match cosine {
+        true => (
+            "  const @scale : i16<0.0009765625>[2]\n",
+            "cosine_attention %qkv, @scale, @bias",
+            "unit = 0.0078125, value = 0.05, factor = 1.0",
+        ),
+        false => ("", "window_attention %qkv, @bias", "factor = 0.2"),
     };
     format!(
-        "graph @attention(%qkv: i8<0.05>[4,{tokens},{qkv}]) -> i8<0.02>[4,{tokens},{channels}] {{
-  const @bias : i32<0.0005>[2,{tokens},{tokens}]
-{mask}  %0 = window_attention %qkv, @bias{operand} {{heads = 2, factor = 0.2, elem = i8, scale = 0.02}} : i8<0.02>[4,{tokens},{channels}]
+        "graph @attention(%qkv: {x}[4,{tokens},{qkv}]) -> i8<0.02>[4,{tokens},{channels}] {{
+{scales}  const @bias : {scores}[2,{tokens},{tokens}]
+{mask}  %0 = {op}{operand} {{heads = 2, {attrs}, elem = i8, scale = 0.02}} : i8<0.02>[4,{tokens},{channels}]
+  return %0
+}}
+"
+    )
+}
+
+/// A linear on the windows of a square of tokens, which become bytes first, as a text.
+pub fn stream_linear(side: usize, k: usize, n: usize) -> String {
+    let windows = side / 7 * (side / 7);
+    format!(
+        "graph @stream_linear(%x: i16<0.001>[1,{side},{side},{k}]) -> i16<0.001>[{windows},49,{n}] {{
+  const @w : i8<0.01>[{n},{k}]
+  const @c : i32<0.0004>[{n}]
+  %0 = stream_linear %x, @w, @c {{cast = 0.04, block = 0, pad = 0, shift = 3, fill = 0, window = 7, elem = i16, scale = 0.001}} : i16<0.001>[{windows},49,{n}]
+  return %0
+}}
+"
+    )
+}
+
+/// A LayerNorm of the windows of a square of tokens, four by four, and the residual stream, as a text.
+pub fn norm_residual(side: usize, k: usize) -> String {
+    let windows = side / 4 * (side / 4);
+    format!(
+        "graph @norm_residual(%x: i16<0.001>[{windows},16,{k}], %r: i16<0.002>[1,{side},{side},{k}]) -> i16<0.004>[1,{side},{side},{k}] {{
+  const @g : i16<0.0009765625>[{k}]
+  const @b : i32<9.5367431640625e-7>[{k}]
+  %0 = norm_residual %x, @g, @b, %r {{eps = 1e-5, window = 4, height = {side}, width = {side}, cut = 0, shift = -2, crop = 0, scale = 0.004}} : i16<0.004>[1,{side},{side},{k}]
   return %0
 }}
 "

@@ -21,4 +21,5 @@ mod report;
 mod rewrites;
 mod sass;
 mod snapshots;
+mod tensor;
 mod verify;

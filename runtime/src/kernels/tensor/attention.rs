@@ -376,6 +376,10 @@ pub(crate) fn attention<S: Size>(
         }
         if comptime!(p.cosine) {
             let held = load_wide(qkv, window, head, warp, lane, p);
+            // Results of the window before, in place of the warp's queries, were read by other lanes than those that write there now.
+            if comptime!(!early) {
+                sync_plane();
+            }
             keep_bytes(&held, &mut chip, &multipliers, warp, lane, p);
         } else {
             let held = load(qkv, window, start, warp, lane, p);
