@@ -2,7 +2,7 @@
 
 use crate::{
     cli::{Model, model, shared_file, succeed, text},
-    common::repo,
+    common::{attention, repo},
 };
 use std::{
     fs,
@@ -476,19 +476,11 @@ fn no_window_attention_spills() {
         assert!(std::env::var_os("SWINT_PTXAS").is_none(), "tools that are named must be there");
         return;
     };
-    for (tokens, head) in
-        [(4, 32), (16, 16), (36, 32), (49, 32), (64, 32), (81, 32), (100, 16), (121, 32), (144, 32), (160, 32)]
-    {
-        let (qkv, channels) = (6 * head, 2 * head);
-        let ir = format!(
-            "graph @attention(%qkv: i8<0.05>[4,{tokens},{qkv}]) -> i8<0.02>[4,{tokens},{channels}] {{
-  const @bias : i32<0.0005>[2,{tokens},{tokens}]
-  const @mask : i32<0.0005>[4,{tokens},{tokens}]
-  %0 = window_attention %qkv, @bias, @mask {{heads = 2, factor = 0.2, elem = i8, scale = 0.02}} : i8<0.02>[4,{tokens},{channels}]
-  return %0
-}}
-"
-        );
+    let windows = [(4, 32), (16, 16), (36, 32), (49, 32), (81, 32), (100, 16), (144, 32), (160, 32), (576, 32)];
+    let cosines = [(64, 32), (100, 16), (128, 32), (160, 32), (256, 32), (576, 32)];
+    let all = windows.map(|way| (way, false)).into_iter().chain(cosines.map(|way| (way, true)));
+    for ((tokens, head), cosine) in all {
+        let ir = attention(tokens, head, 4, cosine);
         let graph = swint_ir::text::read("attention.ir", &ir).unwrap().0;
         let weights = swint_ir::random::weights(&graph, 1);
         for name in ["sm_89", "sm_90a"] {
@@ -499,9 +491,13 @@ fn no_window_attention_spills() {
                 let plan = planned(&[(launch.key(), *way)].into());
                 let kernel = &report(&plan, target, &tools).unwrap()[0];
                 let Resources { stack, spill_stores, spill_loads, .. } = kernel.resources;
-                assert_eq!((stack, spill_stores, spill_loads), (0, 0, 0), "{name} {tokens}{way}");
-                assert!(kernel.code.imma > 0 && kernel.code.float.is_empty(), "{name} {tokens}{way}");
-                assert_eq!((kernel.code.loads[3], &kernel.code.stores[..4]), (0, &[0; 4][..]), "{name} {tokens}{way}");
+                assert_eq!((stack, spill_stores, spill_loads), (0, 0, 0), "{name} {tokens} {cosine}{way}");
+                assert!(kernel.code.imma > 0 && kernel.code.float.is_empty(), "{name} {tokens} {cosine}{way}");
+                assert_eq!(
+                    (kernel.code.loads[3], &kernel.code.stores[..4]),
+                    (0, &[0; 4][..]),
+                    "{name} {tokens} {cosine}{way}"
+                );
             }
         }
     }

@@ -203,6 +203,10 @@ fn attention_is_exact_in_every_geometry() {
         (144, 32, 4),
         (144, 16, 0),
         (160, 32, 0),
+        (169, 32, 2),
+        (256, 32, 0),
+        (576, 16, 4),
+        (576, 32, 0),
     ];
     for (cosine, (tokens, head, masks)) in [false, true].into_iter().flat_map(|cosine| all.map(|way| (cosine, way))) {
         let ir = attention(tokens, head, masks, cosine);

@@ -170,7 +170,7 @@ fn arithmetic(kind: OpKind, operands: &[&Type], result: &Type) -> Work {
 }
 
 /// Bytes that a fused kernel keeps on the chip: of a tile of rows, the results of all products, softmaxes and means but the last;
-/// in attention of a tile of queries of one head, and all of its k and v. Normalised rows stream through with their means and
+/// in attention all q, k and v of one head. Normalised rows stream through with their means and
 /// deviations, but in an MLP, whose hidden layer is made part by part and reads them as often.
 fn kept(op: &Op, steps: &[Step], inner: &[(Vec<Type>, Type)]) -> usize {
     let streams = |kind: OpKind| kind == OpKind::QLayerNorm && op.kind() != OpKind::Mlp;
@@ -183,13 +183,11 @@ fn kept(op: &Op, steps: &[Step], inner: &[(Vec<Type>, Type)]) -> usize {
         rows_and_products.pop();
     }
     match op.kind() {
+        // Of one head of one window; scores are in registers.
         OpKind::WindowAttention | OpKind::CosineAttention => {
             let scores = steps.iter().position(|step| step.op.kind() == OpKind::AttnScores);
             let (from, scores) = &inner[scores.expect("attention has scores")];
-            let (heads, tokens) = (scores.shape[0] * scores.shape[1], scores.last());
-            let head = |ty: &Type| ty.bytes().div_ceil(heads);
-            let rows: usize = rows_and_products.iter().map(|ty| head(ty)).sum::<usize>() + head(&from[0]);
-            (rows * TILE.min(tokens)).div_ceil(tokens) + 2 * head(&from[0])
+            3 * from[0].bytes().div_ceil(scores.shape[0] * scores.shape[1])
         }
         _ => rows_and_products.iter().map(|ty| ty.last() * ty.elem.bytes() * TILE.min(ty.rows())).sum(),
     }

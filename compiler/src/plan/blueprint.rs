@@ -197,6 +197,25 @@ pub struct Head {
     pub narrow: bool,
 }
 
+impl Attention {
+    /// Tokens of a window whose scores of 16 queries are in the registers of a warp, at most.
+    pub const AT_ONCE: usize = 160;
+
+    /// Words between two channels of values on the chip: as in a matrix product, eight of them lie in different banks, here or, with two steps,
+    /// by how they are moved.
+    pub fn pitch(tokens: usize) -> usize {
+        match tokens.div_ceil(STEP) {
+            2 => 16,
+            steps => 8 * (steps | 1),
+        }
+    }
+
+    /// Bytes on the chip: q, k and v of a head, values in the order of keys, and a table of powers in every bank.
+    pub fn on_chip(tokens: usize, head: usize) -> usize {
+        3 * head * tokens.next_multiple_of(16) + 4 * head * Attention::pitch(tokens) + (16 << 10)
+    }
+}
+
 impl Windows {
     /// Lanes of a vector of quads.
     pub const LANES: usize = 16;

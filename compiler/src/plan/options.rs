@@ -16,8 +16,10 @@ const MOST_VECTORS: usize = 12;
 /// Channels of a patch embedding: all of a row's sums are in the registers of four lanes.
 const MOST_CHANNELS: usize = 256;
 
-/// Tokens of a window that one cube takes: 16 for each of its warps, and all scores of a query in the registers of four lanes. A
-/// processor's code has them one by one, eight a vector.
+/// Tokens of a window of cosine attention of which a cube takes more than one.
+const MOST_COSINES: usize = 128;
+
+/// Tokens of a window on a processor, whose code has them one by one, eight a vector.
 const MOST_TOKENS: usize = 160;
 
 /// Bytes of rows that stay near a core beside the weights of a panel: its first cache has 32 KB or more.
@@ -100,9 +102,13 @@ pub(super) fn options(
             };
             let known = known && distances.is_some();
             let expected = if cosine { Elem::I16 } else { Elem::I8 };
-            if !(is_byte(to) && x == expected && matches!(channels / heads, 16 | 32) && tokens <= MOST_TOKENS && known)
-            {
+            let fits = Attention::on_chip(tokens, channels / heads) <= ON_CHIP;
+            if !(is_byte(to) && x == expected && matches!(channels / heads, 16 | 32) && known && fits) {
                 return vec![Blueprint::Plain];
+            }
+            // Tall windows are taken one by one; so are others of which scores and, apart from them, their biases fill the registers.
+            if tokens > if cosine { MOST_COSINES } else { Attention::AT_ONCE } {
+                return vec![Blueprint::Attention(Attention { windows: 1, narrow })];
             }
             // What the windows of a cube have in common is read once: biases, and the table of the exponential.
             let heads = items / tokens;

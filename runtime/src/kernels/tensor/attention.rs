@@ -4,6 +4,8 @@
 //! probabilities stay in the registers of the warp: what a lane holds of the sums of scores are two keys of each eight, and if
 //! these are what the lane holds of A in the next product, and the values lie on the chip in the same order of keys, nothing has to
 //! be exchanged. Of 49 keys the product of values sees 64: those that are not there have the probability 0, and values 0.
+//!
+//! Of tall windows ([`super::tall`]) warps take more than 16 queries, one sixteen after the other, and scores are made twice.
 
 use super::{
     copies::wait_for_launches,
@@ -18,7 +20,10 @@ use cubecl::prelude::*;
 use swint_compiler::plan::Attention;
 
 /// Four bytes, of which neighbours may be read together.
-type One = Vector<u32, Const<1>>;
+pub(super) type One = Vector<u32, Const<1>>;
+
+/// Warps of a cube that takes a tall window, at most.
+const MOST_WARPS: usize = 12;
 
 /// Everything about an attention that shapes its code.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -40,23 +45,37 @@ pub(crate) struct Window {
 }
 
 impl Window {
-    /// Tiles of queries, a warp each.
-    pub(crate) fn warps(&self) -> usize {
+    /// Tiles of queries.
+    pub(super) fn tiles(&self) -> usize {
         self.tokens.div_ceil(16)
     }
 
-    fn frags(&self) -> usize {
+    /// Tiles that a warp takes, one after the other.
+    pub(super) fn rounds(&self) -> usize {
+        if self.is_tall() { self.tiles().div_ceil(MOST_WARPS) } else { 1 }
+    }
+
+    /// Warps of a cube.
+    pub(crate) fn warps(&self) -> usize {
+        self.tiles().div_ceil(self.rounds())
+    }
+
+    /// Whether a warp's scores of 16 queries have no room in its registers.
+    pub(super) fn is_tall(&self) -> bool {
+        self.tokens > Attention::AT_ONCE
+    }
+
+    pub(super) fn frags(&self) -> usize {
         self.tokens.div_ceil(8)
     }
 
-    fn steps(&self) -> usize {
+    pub(super) fn steps(&self) -> usize {
         self.tokens.div_ceil(32)
     }
 
-    /// Words between two channels on the chip: as in a matrix product, eight of them lie in different banks, here or, with two steps, by
-    /// [`moved`].
-    fn pitch(&self) -> usize {
-        if self.steps() == 2 { 16 } else { 8 * (self.steps() | 1) }
+    /// Words between two channels on the chip.
+    pub(super) fn pitch(&self) -> usize {
+        Attention::pitch(self.tokens)
     }
 
     /// 16-byte vectors of a row of a head; words of what a lane holds of a row of results.
@@ -66,7 +85,7 @@ impl Window {
 
     /// Vectors on the chip of all rows of queries, of keys or of values: the rows of whole tiles.
     pub(super) fn all(&self) -> usize {
-        16 * self.warps() * self.vectors()
+        16 * self.tiles() * self.vectors()
     }
 }
 
@@ -89,13 +108,13 @@ fn moved(g: usize, #[comptime] p: Window) -> usize {
     words
 }
 
-/// What a lane takes of a warp's 16 rows of queries, keys and values: 16 bytes of each. Rows past the window's end are its last one: scores
+/// What a lane takes of a tile's 16 rows of queries, keys and values: 16 bytes of each. Rows past the window's end are its last one: scores
 /// of such keys are not looked at, their probabilities are 0, and results of such queries are not stored.
 #[cube]
-fn load(qkv: &[Words], window: usize, start: usize, warp: usize, lane: usize, #[comptime] p: Window) -> Array<Words> {
+fn load(qkv: &[Words], window: usize, start: usize, tile: usize, lane: usize, #[comptime] p: Window) -> Array<Words> {
     let vectors = comptime!(p.vectors());
     let third = comptime!(p.heads * vectors);
-    let token = min(warp * 16 + lane / vectors % 16, comptime!(p.tokens - 1));
+    let token = min(tile * 16 + lane / vectors % 16, comptime!(p.tokens - 1));
     let at = (window * comptime!(p.tokens) + token) * comptime!(3 * third) + start + lane % vectors;
     let mut held = Array::<Words>::new(3usize);
     #[unroll]
@@ -107,10 +126,10 @@ fn load(qkv: &[Words], window: usize, start: usize, warp: usize, lane: usize, #[
 
 /// Keeps on the chip what lanes have taken: all queries, all keys, all values.
 #[cube]
-fn keep(held: &Array<Words>, chip: &mut Shared<[Words]>, warp: usize, lane: usize, #[comptime] p: Window) {
+fn keep(held: &Array<Words>, chip: &mut Shared<[Words]>, tile: usize, lane: usize, #[comptime] p: Window) {
     let (vectors, all) = comptime!((p.vectors(), p.all()));
     if lane < comptime!(16 * vectors) {
-        let row = warp * 16 + lane / vectors;
+        let row = tile * 16 + lane / vectors;
         let at = row * vectors + lane % vectors;
         chip[at] = held[0];
         chip[all + at] = held[1];
@@ -120,7 +139,7 @@ fn keep(held: &Array<Words>, chip: &mut Shared<[Words]>, warp: usize, lane: usiz
 
 /// Turns the values on the chip: of each channel all keys, in the order in which lanes hold probabilities. A unit takes four channels of four keys.
 #[cube]
-fn turn_values(chip: &Shared<[Words]>, values: &mut Shared<[One]>, #[comptime] p: Window) {
+pub(super) fn turn_values(chip: &Shared<[Words]>, values: &mut Shared<[One]>, #[comptime] p: Window) {
     let vectors = comptime!(p.vectors());
     let (quads, units, pitch) = comptime!((4 * vectors, 32 * p.warps(), p.pitch()));
     let tasks = comptime!(8 * p.steps() * quads);
@@ -133,8 +152,8 @@ fn turn_values(chip: &Shared<[Words]>, values: &mut Shared<[One]>, #[comptime] p
             let (step, b, t) = (set / 8, set % 8 / 4, set % 4);
             let mut first = step * 32 + b * 16 + t * 2;
             // There may be no rows for the second half of the last step: any do, as their probabilities are 0.
-            if comptime!(p.warps() % 2 == 1) {
-                first = select(first < comptime!(16 * p.warps()), first, first - 16);
+            if comptime!(p.tiles() % 2 == 1) {
+                first = select(first < comptime!(16 * p.tiles()), first, first - 16);
             }
             // Of what follows each other, addresses differ by what is known, and need no registers of their own.
             let row = place_of_values(first, p);
@@ -165,7 +184,7 @@ fn turn_values(chip: &Shared<[Words]>, values: &mut Shared<[One]>, #[comptime] p
 
 /// What lane `t` holds of a row of the chip: eight bytes, 0 past its end.
 #[cube]
-fn row_of(chip: &Shared<[Words]>, row: usize, t: usize, #[comptime] p: Window) -> Eight {
+pub(super) fn row_of(chip: &Shared<[Words]>, row: usize, t: usize, #[comptime] p: Window) -> Eight {
     let eights = comptime!(2 * p.vectors());
     let mut eight = Eight::new(0u32);
     if comptime!(eights == 4) || t < eights {
@@ -174,9 +193,62 @@ fn row_of(chip: &Shared<[Words]>, row: usize, t: usize, #[comptime] p: Window) -
     eight
 }
 
+/// The numbers of the softmax's exponents, as [`term_of`] takes them.
+#[derive(CubeType, Clone, Copy)]
+pub(super) struct Exponents {
+    limit: u32,
+    c: i64,
+    mantissa: i64,
+    row: i64,
+    pair: i64,
+    whole: i64,
+}
+
+#[cube]
+pub(super) fn exponents_of(numbers: &Array<i32>) -> Exponents {
+    Exponents {
+        limit: u32::cast_from(numbers[0usize]),
+        c: (i64::cast_from(numbers[2usize]) << 32i64) | i64::cast_from(u32::cast_from(numbers[1usize])),
+        mantissa: i64::cast_from(numbers[3usize]),
+        row: i64::cast_from(numbers[4usize]),
+        pair: i64::cast_from(numbers[5usize]),
+        whole: i64::cast_from(numbers[6usize]),
+    }
+}
+
+/// What a softmax sums up of a score, 0 if its key `is` none.
+#[cube]
+pub(super) fn term_of(
+    score: i32,
+    largest: i32,
+    is: bool,
+    exponents: &Exponents,
+    powers: &Shared<[u32]>,
+    lane: usize,
+) -> u32 {
+    // Up to 2^32: as unsigned it does not overflow.
+    let distance = u32::cast_from(largest) - u32::cast_from(score);
+    let exponent = i64::cast_from(min(distance, exponents.limit)) * exponents.mantissa + exponents.c;
+    let at =
+        (u32::cast_from(exponent >> exponents.row) & 0x3f80u32) | (u32::cast_from(exponent >> exponents.pair) & 2u32);
+    let entry = select(is, part(&powers[lane], at, 2usize), 0u32);
+    entry >> u32::cast_from(exponent >> exponents.whole)
+}
+
+/// What a softmax of such a sum multiplies its terms by: `⌊term·reciprocal / 2^30 + 1/2⌋` is the upper half of a product of four times as much.
+#[cube]
+pub(super) fn reciprocal_of(sum: u32) -> i64 {
+    i64::cast_from(share(sum) << 2i32)
+}
+
+#[cube]
+pub(super) fn share_of(term: i32, reciprocal: i64) -> i32 {
+    i32::cast_from((i64::cast_from(term) * reciprocal + comptime!(1i64 << 31)) >> 32i64)
+}
+
 /// Whether a key that a lane holds is one: two of fragment `f`, in all but the last all are.
 #[cube]
-fn is_key(t: usize, #[comptime] f: usize, #[comptime] e: usize, #[comptime] tokens: usize) -> bool {
+pub(super) fn is_key(t: usize, #[comptime] f: usize, #[comptime] e: usize, #[comptime] tokens: usize) -> bool {
     let mut is = true.runtime();
     if comptime!(8 * f + 8 > tokens) {
         is = comptime!(8 * f + e) + 2 * t < tokens;
@@ -206,11 +278,7 @@ fn softmax(
     }
     largest = max(largest, plane_shuffle_xor(largest, 1u32));
     largest = max(largest, plane_shuffle_xor(largest, 2u32));
-    let limit = u32::cast_from(numbers[0usize]);
-    let c = (i64::cast_from(numbers[2usize]) << 32i64) | i64::cast_from(u32::cast_from(numbers[1usize]));
-    let mantissa = i64::cast_from(numbers[3usize]);
-    let (row, pair, whole) =
-        (i64::cast_from(numbers[4usize]), i64::cast_from(numbers[5usize]), i64::cast_from(numbers[6usize]));
+    let exponents = exponents_of(numbers);
     let mut sum = 0u32;
     #[unroll]
     for f in 0..comptime!(p.frags()) {
@@ -218,13 +286,8 @@ fn softmax(
         #[unroll]
         for e in 0..2usize {
             let score = scores.index(f)[half].extract(e);
-            // Up to 2^32: as unsigned it does not overflow.
-            let distance = u32::cast_from(largest) - u32::cast_from(score);
-            let exponent = i64::cast_from(min(distance, limit)) * mantissa + c;
-            let at = (u32::cast_from(exponent >> row) & 0x3f80u32) | (u32::cast_from(exponent >> pair) & 2u32);
-            let entry = part(&powers[lane], at, 2usize);
-            let entry = select(is_key(t, f, e, comptime!(p.tokens)), entry, 0u32);
-            let term = entry >> u32::cast_from(exponent >> whole);
+            let is = is_key(t, f, e, comptime!(p.tokens));
+            let term = term_of(score, largest, is, &exponents, powers, lane);
             sum += term;
             terms.insert(e, i32::cast_from(term));
         }
@@ -233,15 +296,13 @@ fn softmax(
     }
     sum += plane_shuffle_xor(sum, 1u32);
     sum += plane_shuffle_xor(sum, 2u32);
-    // ⌊term·reciprocal / 2^30 + 1/2⌋ is the upper half of a product of four times as much.
-    let reciprocal = i64::cast_from(share(sum) << 2i32);
+    let reciprocal = reciprocal_of(sum);
     #[unroll]
     for f in 0..comptime!(p.frags()) {
         let mut shares = Vector::<i32, Const<2>>::empty();
         #[unroll]
         for e in 0..2usize {
-            let wide = i64::cast_from(scores.index(f)[half].extract(e)) * reciprocal + comptime!(1i64 << 31);
-            shares.insert(e, i32::cast_from(wide >> 32i64));
+            shares.insert(e, share_of(scores.index(f)[half].extract(e), reciprocal));
         }
         let sums = scores.index_mut(f);
         sums[half] = shares;
@@ -273,32 +334,148 @@ fn probabilities(
     eight
 }
 
-/// What is added to the scores that a lane holds of fragment `f`: biases, and the mask if there is one.
+/// What is added to the scores that a lane holds of a fragment: biases, and the mask if there is one.
 #[cube]
-fn added(
-    bias: &[Four],
-    mask: &[Four],
-    biases: usize,
-    masks: usize,
-    #[comptime] f: usize,
-    #[comptime] p: Window,
-) -> Four {
-    let mut four = bias[biases + comptime!(f * 32)];
+pub(super) fn added(bias: &[Four], mask: &[Four], biases: usize, masks: usize, #[comptime] p: Window) -> Four {
+    let mut four = bias[biases];
     if comptime!(p.masks > 0) {
-        four += mask[masks + comptime!(f * 32)];
+        four += mask[masks];
     }
     four
 }
 
 /// The seven numbers of the softmax's exponents, and the two of the requantization of results.
 #[cube]
-fn load_numbers(exponent: &[i32], mantissa: &[i32], shift: &[i32], numbers: &mut Array<i32>) {
+pub(super) fn load_numbers(exponent: &[i32], mantissa: &[i32], shift: &[i32], numbers: &mut Array<i32>) {
     #[unroll]
     for i in 0..7usize {
         numbers[i] = exponent[i];
     }
     numbers[7usize] = mantissa[0];
     numbers[8usize] = shift[0];
+}
+
+/// Writes a tile's results: over the chip, in place of its queries, so that a lane has 16 bytes of a row.
+#[cube]
+#[allow(clippy::too_many_arguments)]
+pub(super) fn write_results<S: Size>(
+    results: &Sequence<Sums>,
+    numbers: &Array<i32>,
+    chip: &mut Shared<[Words]>,
+    y: &mut [Words],
+    window: usize,
+    head: usize,
+    tile: usize,
+    lane: usize,
+    #[comptime] p: Window,
+) {
+    let (columns, vectors, tokens) = comptime!((p.channels / 8, p.vectors(), p.tokens));
+    #[unroll]
+    for half in 0..2usize {
+        let mut q = Array::<i32>::new(comptime!(2 * columns));
+        #[unroll]
+        for c in 0..comptime!(2 * columns) {
+            let sum = results.index(comptime!(c / 2))[half].extract(comptime!(c % 2));
+            let (low, high) = comptime!(p.range);
+            q[c] = fixed::rounded(sum, numbers[7usize], numbers[8usize], comptime!(p.blueprint.narrow), low, high);
+        }
+        let row = tile * 16 + lane / 4 + comptime!(8 * half);
+        let at = row * comptime!(p.channels) + lane % 4 * comptime!(2 * columns);
+        store::<u32, S>(
+            &q,
+            chip.with_vector_size_mut::<S>(),
+            at,
+            comptime!(2 * columns),
+            1usize,
+            vectors,
+            comptime!(Some(p.range.0 < 0)),
+        );
+    }
+    sync_plane();
+    let row = tile * 16 + lane / vectors;
+    if lane < comptime!(16 * vectors) && row < tokens {
+        let to = (window * tokens + row) * comptime!(p.heads * vectors) + head * vectors + lane % vectors;
+        y[to] = chip[tile * comptime!(16 * vectors) + lane];
+    }
+}
+
+/// Takes a window's queries, keys and values of a tile onto the chip, as bytes.
+#[cube]
+#[allow(clippy::too_many_arguments)]
+pub(super) fn take(
+    qkv: &[Words],
+    chip: &mut Shared<[Words]>,
+    multipliers: &Array<i32>,
+    window: usize,
+    head: usize,
+    tile: usize,
+    lane: usize,
+    #[comptime] p: Window,
+) {
+    if comptime!(p.cosine) {
+        let held = load_wide(qkv, window, head, tile, lane, p);
+        // Results of the window before, in place of the tile's queries, were read by other lanes than those that write there now.
+        if comptime!(p.blueprint.windows > 1) {
+            sync_plane();
+        }
+        keep_bytes(&held, chip, multipliers, tile, lane, p);
+    } else {
+        let held = load(qkv, window, head * comptime!(p.vectors()), tile, lane, p);
+        keep(&held, chip, tile, lane, p);
+    }
+}
+
+/// Scores of eight keys from fragment `f` on of a tile's queries; `added` is what biases and mask add to them, `scale` that of the head.
+#[cube]
+#[allow(clippy::too_many_arguments)]
+pub(super) fn score(
+    sums: &mut Sums,
+    queries: Words,
+    chip: &Shared<[Words]>,
+    f: usize,
+    added: Four,
+    scale: i32,
+    lane: usize,
+    #[comptime] p: Window,
+) {
+    let k = row_of(chip, comptime!(16 * p.tiles()) + 8 * f + lane / 4, lane % 4, p);
+    if comptime!(!p.cosine) {
+        #[unroll]
+        for half in 0..2usize {
+            let mut two = Vector::<i32, Const<2>>::empty();
+            two.insert(0usize, added.extract(comptime!(2 * half)));
+            two.insert(1usize, added.extract(comptime!(2 * half + 1)));
+            sums[half] = two;
+        }
+    }
+    multiply::<i8>(queries, k.extract(0usize), k.extract(1usize), sums);
+    if comptime!(p.cosine) {
+        scale_scores(sums, scale, added);
+    }
+}
+
+/// Mantissa and shift of q, of k and of v, if these have 16 bits.
+#[cube]
+#[allow(clippy::too_many_arguments)]
+pub(super) fn load_multipliers(
+    q_mantissa: &[i32],
+    q_shift: &[i32],
+    k_mantissa: &[i32],
+    k_shift: &[i32],
+    v_mantissa: &[i32],
+    v_shift: &[i32],
+    #[comptime] p: Window,
+) -> Array<i32> {
+    let mut multipliers = Array::<i32>::new(6usize);
+    if comptime!(p.cosine) {
+        multipliers[0usize] = q_mantissa[0];
+        multipliers[1usize] = q_shift[0];
+        multipliers[2usize] = k_mantissa[0];
+        multipliers[3usize] = k_shift[0];
+        multipliers[4usize] = v_mantissa[0];
+        multipliers[5usize] = v_shift[0];
+    }
+    multipliers
 }
 
 /// Attention of a head of some windows. `table` has the powers of two of the softmax, two to a word; `mask` may be any buffer where there is none,
@@ -327,12 +504,11 @@ pub(crate) fn attention<S: Size>(
     let lane = (UNIT_POS % LANES) as usize;
     let warp = (UNIT_POS / LANES) as usize;
     let (g, t) = (lane / 4, lane % 4);
-    let (frags, tokens) = comptime!((p.frags(), p.tokens));
+    let frags = comptime!(p.frags());
     let head = CUBE_POS % comptime!(p.heads);
     let first = CUBE_POS / comptime!(p.heads) * comptime!(p.blueprint.windows);
     let end = min(first + comptime!(p.blueprint.windows), windows as usize);
-    let (vectors, all) = comptime!((p.vectors(), p.all()));
-    let start = head * vectors;
+    let all = comptime!(p.all());
 
     let mut powers = Shared::<[u32]>::new_aligned_slice(comptime!(128usize * 32), 16usize);
     to_every_bank(table, &mut powers, 128usize, comptime!(p.warps()));
@@ -354,19 +530,13 @@ pub(crate) fn attention<S: Size>(
         let masks = (first % masks_of * comptime!(p.warps()) + warp) * comptime!(frags * 32) + lane;
         #[unroll]
         for f in 0..frags {
-            fours[f] = added(bias, mask, biases, masks, f, p);
+            fours[f] = added(bias, mask, biases + comptime!(f * 32), masks + comptime!(f * 32), p);
         }
         load_numbers(exponent, mantissa, shift, &mut numbers);
     }
-    let mut multipliers = Array::<i32>::new(6usize);
+    let multipliers = load_multipliers(q_mantissa, q_shift, k_mantissa, k_shift, v_mantissa, v_shift, p);
     let mut scale = 0i32;
     if comptime!(p.cosine) {
-        multipliers[0usize] = q_mantissa[0];
-        multipliers[1usize] = q_shift[0];
-        multipliers[2usize] = k_mantissa[0];
-        multipliers[3usize] = k_shift[0];
-        multipliers[4usize] = v_mantissa[0];
-        multipliers[5usize] = v_shift[0];
         scale = i32::cast_from(scales[head]);
     }
     wait_for_launches();
@@ -374,17 +544,7 @@ pub(crate) fn attention<S: Size>(
         if comptime!(!early) {
             load_numbers(exponent, mantissa, shift, &mut numbers);
         }
-        if comptime!(p.cosine) {
-            let held = load_wide(qkv, window, head, warp, lane, p);
-            // Results of the window before, in place of the warp's queries, were read by other lanes than those that write there now.
-            if comptime!(!early) {
-                sync_plane();
-            }
-            keep_bytes(&held, &mut chip, &multipliers, warp, lane, p);
-        } else {
-            let held = load(qkv, window, start, warp, lane, p);
-            keep(&held, &mut chip, warp, lane, p);
-        }
+        take(qkv, &mut chip, &multipliers, window, head, warp, lane, p);
         sync_cube();
         turn_values(&chip, &mut values, p);
 
@@ -393,22 +553,12 @@ pub(crate) fn attention<S: Size>(
         let masks = (window % masks_of * comptime!(p.warps()) + warp) * comptime!(frags * 32) + lane;
         #[unroll]
         for f in 0..frags {
-            let k = row_of(&chip, comptime!(16 * p.warps() + 8 * f) + g, t, p);
-            let four = if comptime!(early) { fours[f] } else { added(bias, mask, biases, masks, f, p) };
-            let sums = scores.index_mut(f);
-            if comptime!(!p.cosine) {
-                #[unroll]
-                for half in 0..2usize {
-                    let mut two = Vector::<i32, Const<2>>::empty();
-                    two.insert(0usize, four.extract(comptime!(2 * half)));
-                    two.insert(1usize, four.extract(comptime!(2 * half + 1)));
-                    sums[half] = two;
-                }
-            }
-            multiply::<i8>(queries, k.extract(0usize), k.extract(1usize), sums);
-            if comptime!(p.cosine) {
-                scale_scores(sums, scale, four);
-            }
+            let four = if comptime!(early) {
+                fours[f]
+            } else {
+                added(bias, mask, biases + comptime!(f * 32), masks + comptime!(f * 32), p)
+            };
+            score(scores.index_mut(f), queries, &chip, f.runtime(), four, scale, lane, p);
         }
         softmax(&mut scores, &powers, &numbers, lane, 0usize, p);
         softmax(&mut scores, &powers, &numbers, lane, 1usize, p);
@@ -428,32 +578,6 @@ pub(crate) fn attention<S: Size>(
                 multiply::<u8>(a, b.extract(0usize), b.extract(1usize), results.index_mut(c));
             }
         }
-        // Results go over the chip, in place of the warp's queries, so that a lane has 16 bytes of a row.
-        #[unroll]
-        for half in 0..2usize {
-            let mut q = Array::<i32>::new(comptime!(2 * columns));
-            #[unroll]
-            for c in 0..comptime!(2 * columns) {
-                let sum = results.index(comptime!(c / 2))[half].extract(comptime!(c % 2));
-                let (low, high) = comptime!(p.range);
-                q[c] = fixed::rounded(sum, numbers[7usize], numbers[8usize], comptime!(p.blueprint.narrow), low, high);
-            }
-            let at = (upper + comptime!(8 * half)) * comptime!(p.channels) + t * comptime!(2 * columns);
-            store::<u32, S>(
-                &q,
-                chip.with_vector_size_mut::<S>(),
-                at,
-                comptime!(2 * columns),
-                1usize,
-                vectors,
-                comptime!(Some(p.range.0 < 0)),
-            );
-        }
-        sync_plane();
-        let row = warp * 16 + lane / vectors;
-        if lane < comptime!(16 * vectors) && row < tokens {
-            let to = (window * tokens + row) * comptime!(p.heads * vectors) + start + lane % vectors;
-            y[to] = chip[warp * comptime!(16 * vectors) + lane];
-        }
+        write_results::<S>(&results, &numbers, &mut chip, y, window, head, warp, lane, p);
     }
 }

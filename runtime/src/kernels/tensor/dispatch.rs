@@ -7,6 +7,7 @@ use super::{
     head::{self as classes, Classes},
     mlp as perceptron,
     norm::{self as norms, Norms},
+    tall,
 };
 use crate::{
     kernels::dispatch::{Target, kernel, with_elem},
@@ -124,13 +125,40 @@ pub(crate) fn attention(kernel: &Kernel, blueprint: Attention, items: usize, tar
     let AttentionPlaces { cosine, bias, mask, softmax, result, end } = AttentionPlaces::of(cosine, masks > 0);
     // Without cosines any buffer will do.
     let c = |i: usize| cosine.map_or(bias, |first| first + i);
-    kernel!(
-        @launch target, window::attention::Attention<>, count: count, dim: dim, sizes: [p.vectors()],
-        buffers: [
-            0, c(0), c(1), c(2), c(3), c(4), c(5), c(6), bias, mask.unwrap_or(bias), softmax, softmax + 1, result, result + 1, end
-        ],
-        scalars: [windows as u32], comptime: [p]
-    )
+    let buffers = [
+        0,
+        c(0),
+        c(1),
+        c(2),
+        c(3),
+        c(4),
+        c(5),
+        c(6),
+        bias,
+        mask.unwrap_or(bias),
+        softmax,
+        softmax + 1,
+        result,
+        result + 1,
+        end,
+    ];
+    macro_rules! attention {
+        ($module:ident :: $function:ident :: $kernel:ident, $($scalar:expr),*) => {
+            kernel!(
+                @launch target, $module::$function::$kernel<>, count: count, dim: dim, sizes: [p.vectors()],
+                buffers: [
+                    buffers[0], buffers[1], buffers[2], buffers[3], buffers[4], buffers[5], buffers[6], buffers[7],
+                    buffers[8], buffers[9], buffers[10], buffers[11], buffers[12], buffers[13], buffers[14]
+                ],
+                scalars: [$($scalar),*], comptime: [p]
+            )
+        };
+    }
+    if p.is_tall() {
+        let (steps, rounds) = (p.steps() as u32, p.rounds() as u32);
+        return attention!(tall::tall_attention::TallAttention, steps, rounds);
+    }
+    attention!(window::attention::Attention, windows as u32)
 }
 
 /// A LayerNorm of `items` rows, added to the residual stream perhaps.

@@ -16,6 +16,7 @@ mod mlp;
 mod norm;
 mod packs;
 mod rows;
+mod tall;
 mod weights;
 
 pub(super) use dispatch::{attention, embed, gemm, head, mlp, norm};
