@@ -85,7 +85,9 @@ fn compare(spec: &Spec) -> usize {
 
 #[test]
 fn arenas_of_presets_are_within_a_tenth_of_the_least() {
-    for name in preset_names().filter(|name| !name.starts_with("swinv2")) {
+    // Of the second version, the smallest and the largest, with all sizes of windows.
+    let ends = |name: &&str| !name.starts_with("swinv2") || name.contains("tiny") || name.contains("large");
+    for name in preset_names().filter(ends) {
         let full = preset(name).unwrap();
         // The first stages need the most; of the others, a block with a shift and one without are all there is.
         let depths = if name.contains("tiny") { full.depths.clone() } else { vec![2, 2, 2, 1] };

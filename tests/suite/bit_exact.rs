@@ -158,6 +158,7 @@ fn attention_is_exact_in_every_geometry() {
         (160, 32, 0),
         (169, 32, 2),
         (256, 16, 0),
+        (576, 32, 2),
     ];
     for (cosine, (tokens, head, masks)) in [false, true].into_iter().flat_map(|cosine| all.map(|way| (cosine, way))) {
         let name = format!("{tokens} tokens, {head} channels, cosine {cosine}");

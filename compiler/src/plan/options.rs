@@ -20,7 +20,7 @@ const MOST_CHANNELS: usize = 256;
 const MOST_COSINES: usize = 128;
 
 /// Tokens of a window on a processor, whose code has them one by one, eight a vector.
-const MOST_TOKENS: usize = 160;
+const MOST_TOKENS: usize = 576;
 
 /// Bytes of rows that stay near a core beside the weights of a panel: its first cache has 32 KB or more.
 const NEAR: usize = 24 << 10;
