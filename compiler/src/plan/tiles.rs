@@ -181,7 +181,9 @@ impl Extents {
         let early = if !self.whole && gemm.frags() <= 8 { 2 * gemm.frags() } else { 0 };
         let added = 2 * column_frags + ahead + rows + early + if gemm.stages > 1 { 4 * gemm.loads() } else { 0 };
         // Of four columns, and of a residual stream with what it adds to each row.
-        let constants = if self.whole { 16 } else { 32 + 8 * row_frags };
+        // Results of 16 bits are there together, when half of the sums still are, and more of what says where they go.
+        let wide = if self.bytes > 1 { gemm.frags() + 24 } else { 0 };
+        let constants = if self.whole { 16 + wide } else { 32 + 8 * row_frags };
         let gathered = 4 * gemm.frags() * (gemm.parts - 1);
         let made = 2 * column_frags + constants + gathered + if gemm.rounds > 1 { ahead } else { 0 };
         taken.max(4 * row_frags * column_frags + added.max(made) + 48)
