@@ -14,6 +14,7 @@ from PIL import Image
 from safetensors.numpy import load_file, save_file
 from timm.models import create_model, get_pretrained_cfg
 from timm.models.swin_transformer import SwinTransformer
+from timm.models.swin_transformer_v2 import SwinTransformerV2
 
 INPUT, OUTPUT, RANDOM_PICTURES = "pixel_values", "logits", 16
 
@@ -73,8 +74,8 @@ class Model:
                 num_classes=s["classes"], embed_dim=s["embed"], depths=tuple(s["depths"]),
                 num_heads=tuple(s["heads"]), window_size=s["window"],
                 mlp_ratio=s.get("mlp_ratio", 4.0), qkv_bias=s.get("qkv_bias", True))
-        if not isinstance(model, SwinTransformer):
-            raise SystemExit(f"{self.name}: not a Swin Transformer of the first version")
+        if not isinstance(model, (SwinTransformer, SwinTransformerV2)):
+            raise SystemExit(f"{self.name}: not a Swin Transformer")
         return model.eval().requires_grad_(False)
 
     def torch(self):
@@ -94,6 +95,8 @@ class Model:
                 mean, deviation = (1.0, 0.2) if name.endswith(".weight") else (0.0, 0.1)
             elif name.endswith("bias_table"):
                 deviation = 0.5
+            elif name.endswith("logit_scale"):
+                mean, deviation = np.log(10), 0.1
             drawn[name] = mean + deviation * rng.standard_normal(old.shape)
         save_file({name: value.astype(np.float32) for name, value in drawn.items()}, path)
 

@@ -253,7 +253,7 @@ impl Args {
         text += &quantization(report);
         if report.approximated > 0 {
             text += &format!(
-                "\n{} GELUs replaced by ReLU: an approximation, the model needs distillation\n",
+                "\n{} GELUs replaced by ReLU, an approximation: weights that were not trained for it need distillation\n",
                 report.approximated
             );
         }

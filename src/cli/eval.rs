@@ -1,6 +1,6 @@
 //! `swint eval`.
 
-use super::{DeviceArg, Engine, data::resolve, print, print_json, source::read_artifact};
+use super::{DeviceArg, Engine, data::resolve, print, print_json, run::gives_features, source::read_artifact};
 use clap::ValueEnum;
 use indicatif::{ProgressBar, ProgressStyle};
 use miette::{IntoDiagnostic, miette};
@@ -52,6 +52,9 @@ impl Args {
     /// Classifies a data set.
     pub fn run(self) -> miette::Result<ExitCode> {
         let artifact = read_artifact(&self.model)?;
+        if gives_features(&artifact) {
+            return Err(miette!("{}: a model without a head has no classes to be right about", self.model.display()));
+        }
         let graph = &artifact.module.graph;
         let classes = graph.ty(graph.output).last();
         let preprocess = artifact.manifest.preprocess.as_ref();

@@ -20,7 +20,7 @@ pub struct Args {
     /// Where to run: cpu, interp (the reference interpreter), cuda or cuda:N.
     #[arg(long, value_name = "DEVICE", default_value = "cpu")]
     device: DeviceArg,
-    /// How many classes to print.
+    /// How many classes, or features of a model without a head, to print.
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
     top: u32,
     /// Print JSON.
@@ -41,11 +41,22 @@ impl Args {
         let pictures: Vec<_> =
             self.images.iter().map(|p| read_image(p, sides, preprocess)).collect::<Result<_, _>>().into_diagnostic()?;
         let engine = Engine::new(&artifact.module, self.device, 1)?;
+        let features = gives_features(&artifact);
         let mut rows = Vec::new();
         for (path, picture) in self.images.iter().zip(pictures) {
             let logits = engine.run(&picture, None)?;
             if logits.iter().any(|x| !x.is_finite()) {
                 return Err(miette!("{}: the model's logits are not finite", path.display()));
+            }
+            if features {
+                if !self.json {
+                    let first: Vec<String> = logits.iter().take(self.top as usize).map(|x| format!("{x:.4}")).collect();
+                    let more = if first.len() < logits.len() { ", …" } else { "" };
+                    let all = logits.len();
+                    print(format_args!("{}: {all} features: {}{more}\n", path.display(), first.join(", ")))?;
+                }
+                rows.push(json!({"image": path.display().to_string(), "features": logits}));
+                continue;
             }
             let label = |class: usize| match preprocess.labels.get(class) {
                 // A model file may come from anywhere: no control characters reach the terminal.
@@ -69,6 +80,12 @@ impl Args {
         }
         Ok(ExitCode::SUCCESS)
     }
+}
+
+/// Whether a model has no head: its result is named so.
+pub fn gives_features(artifact: &Artifact) -> bool {
+    let graph = &artifact.module.graph;
+    graph.node(graph.output).is_some_and(|node| node.locs.iter().any(|loc| &**loc == "features"))
 }
 
 /// Classes with their probabilities, the likeliest first.

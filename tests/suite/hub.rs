@@ -163,4 +163,10 @@ fn a_checkpoint_without_a_head_gives_features() {
     let said = text(&compiled.stderr);
     assert!(compiled.status.success() && said.contains("no classification head: the model gives features"), "{said}");
     assert!(succeed(&["ir", &out]).contains("-> f32[1,64] {"));
+    let picture = path(repo("examples/cifar10/images/test_0000_cat.png"));
+    let said = succeed(&["run", &out, &picture, "--top", "3"]);
+    assert!(said.contains("test_0000_cat.png: 64 features: ") && said.ends_with(", …\n"), "{said}");
+    let json: serde_json::Value = serde_json::from_str(&succeed(&["run", &out, &picture, "--json"])).unwrap();
+    assert_eq!(json[0]["features"].as_array().unwrap().len(), 64);
+    assert!(fail(&["eval", &out, "--data", "cifar10"]).contains("a model without a head has no classes"));
 }

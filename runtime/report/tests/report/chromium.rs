@@ -152,13 +152,6 @@ impl Browser {
         };
         self.events.iter().filter_map(of).collect()
     }
-
-    /// A picture of the whole page, as PNG in base 64.
-    #[allow(dead_code)] // Not every test that shares this file looks.
-    pub fn picture(&mut self) -> String {
-        let parameters = json!({"format": "png", "captureBeyondViewport": true});
-        self.call("Page.captureScreenshot", parameters)["data"].as_str().unwrap_or_default().to_owned()
-    }
 }
 
 impl Drop for Browser {

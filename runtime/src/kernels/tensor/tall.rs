@@ -58,7 +58,7 @@ fn scores_of(
 #[cube]
 fn is_there(tile: &Tile, step: u32, #[comptime] i: usize, #[comptime] e: usize, #[comptime] p: Window) -> bool {
     let mut is = true.runtime();
-    if comptime!(p.tokens % 32 > 0) {
+    if comptime!(!p.tokens.is_multiple_of(32)) {
         is = step as usize * 32 + tile.lane % 4 * 2 + comptime!(8 * i + e) < comptime!(p.tokens);
     }
     is
