@@ -165,6 +165,19 @@ pub(super) fn normalised(norm: &RowNorm, x: i32, gamma: i16, beta: i32, #[compti
     n * i32::cast_from(gamma) + beta
 }
 
+/// [`row_norm`] of so many channels from `start` on.
+#[cube]
+pub(super) fn norm_of<X: Int>(x: &[X], start: usize, epsilon: i64, #[comptime] channels: usize) -> RowNorm {
+    let mut sum = 0i32;
+    let mut squares = 0i64;
+    for c in 0..channels {
+        let value = i32::cast_from(x[start + c]);
+        sum += value;
+        squares += i64::cast_from(value * value);
+    }
+    row_norm(sum, squares, epsilon, channels)
+}
+
 /// An item is a row. The result is requantized to the range `low..=high`.
 #[cube(launch_unchecked)]
 #[allow(clippy::too_many_arguments)]
@@ -185,14 +198,7 @@ pub(crate) fn q_layer_norm<X: Int, Y: Int>(
     let (first, end) = unit_items(items, per_unit);
     for item in first..end {
         let start = item as usize * channels;
-        let mut sum = 0i32;
-        let mut squares = 0i64;
-        for c in 0..channels {
-            let value = i32::cast_from(x[start + c]);
-            sum += value;
-            squares += i64::cast_from(value * value);
-        }
-        let norm = row_norm(sum, squares, epsilon, channels);
+        let norm = norm_of(x, start, epsilon, channels);
         for c in 0..channels {
             let acc = normalised(&norm, i32::cast_from(x[start + c]), gamma[c], beta[c], channels);
             y[start + c] = Y::cast_from(requantize(acc, mantissa[0], shift[0], low, high));

@@ -4,7 +4,7 @@
 
 use super::{
     fused::softmax,
-    integer::{chunk_start, normalised, requantize, row_norm},
+    integer::{chunk_start, norm_of, normalised, requantize},
     unit::{head_norm, unit},
     unit_items,
 };
@@ -38,14 +38,7 @@ pub(crate) fn norm_residual<X: Int, R: Int>(
     let (first, end) = unit_items(items, per_unit);
     for item in first..end {
         let start = chunk_start(item as usize, map, channels, source);
-        let mut sum = 0i32;
-        let mut squares = 0i64;
-        for c in 0..channels {
-            let value = i32::cast_from(x[start + c]);
-            sum += value;
-            squares += i64::cast_from(value * value);
-        }
-        let norm = row_norm(sum, squares, epsilon, channels);
+        let norm = norm_of(x, start, epsilon, channels);
         for c in 0..channels {
             let at = item as usize * channels + c;
             let acc = normalised(&norm, i32::cast_from(x[start + c]), gamma[c], beta[c], channels);

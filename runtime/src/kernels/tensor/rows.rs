@@ -162,21 +162,14 @@ pub(super) fn cast_rows(
                 let v = sub + i * lanes;
                 let mut eight = Eight::new(0u32);
                 if v < vectors {
+                    let mut values = Array::<i32>::new(8usize);
                     #[unroll]
-                    for h in 0..2usize {
-                        let mut q = Array::<i32>::new(4usize);
-                        #[unroll]
-                        for w in 0..2usize {
-                            let (x0, x1) = halves(held[comptime!(g * each + i)].extract(comptime!(2 * h + w)));
-                            q[comptime!(2 * w)] = to_byte(x0, mantissa, shift, comptime!(p.tiles.narrow));
-                            q[comptime!(2 * w + 1)] = to_byte(x1, mantissa, shift, comptime!(p.tiles.narrow));
-                        }
-                        let mut bytes = word(q[0], q[1], q[2], q[3], comptime!(Some(true)));
-                        if comptime!(p.rows.padded) {
-                            bytes *= u32::cast_from(kept(row, map, comptime!(p.rows)));
-                        }
-                        eight.insert(h, bytes);
+                    for w in 0..4usize {
+                        let (x0, x1) = halves(held[comptime!(g * each + i)].extract(w));
+                        values[comptime!(2 * w)] = x0;
+                        values[comptime!(2 * w + 1)] = x1;
                     }
+                    eight = bytes_of(&values, mantissa, shift, row, map, p);
                 }
                 put(eight, chip, local, v, lane, p);
             }
@@ -275,26 +268,18 @@ pub(super) fn norm_rows(
                 let norm = norms.index(g);
                 let mut eight = Eight::new(0u32);
                 if v < vectors {
+                    let mut values = Array::<i32>::new(8usize);
                     #[unroll]
-                    for h in 0..2usize {
-                        let mut q = Array::<i32>::new(4usize);
-                        #[unroll]
-                        for w in 0..2usize {
-                            let (x0, x1) = halves(held[comptime!(g * each + i)].extract(comptime!(2 * h + w)));
-                            let (g0, g1) = halves(gammas[at].extract(comptime!(2 * h + w)));
-                            let four = betas[comptime!(2 * at + h)];
-                            let (b0, b1) = (four.extract(comptime!(2 * w)), four.extract(comptime!(2 * w + 1)));
-                            let y0 = normalised(norm, x0, i16::cast_from(g0), b0, comptime!(p.rows.len()));
-                            let y1 = normalised(norm, x1, i16::cast_from(g1), b1, comptime!(p.rows.len()));
-                            q[comptime!(2 * w)] = to_byte(y0, mantissa, shift, comptime!(p.tiles.narrow));
-                            q[comptime!(2 * w + 1)] = to_byte(y1, mantissa, shift, comptime!(p.tiles.narrow));
-                        }
-                        let mut bytes = word(q[0], q[1], q[2], q[3], comptime!(Some(true)));
-                        if comptime!(p.rows.padded) {
-                            bytes *= u32::cast_from(kept(row, map, comptime!(p.rows)));
-                        }
-                        eight.insert(h, bytes);
+                    for w in 0..4usize {
+                        let (x0, x1) = halves(held[comptime!(g * each + i)].extract(w));
+                        let (g0, g1) = halves(gammas[at].extract(w));
+                        let four = betas[comptime!(2 * at + w / 2)];
+                        let (b0, b1) = (four.extract(comptime!(w % 2 * 2)), four.extract(comptime!(w % 2 * 2 + 1)));
+                        let channels = comptime!(p.rows.len());
+                        values[comptime!(2 * w)] = normalised(norm, x0, i16::cast_from(g0), b0, channels);
+                        values[comptime!(2 * w + 1)] = normalised(norm, x1, i16::cast_from(g1), b1, channels);
                     }
+                    eight = bytes_of(&values, mantissa, shift, row, map, p);
                 }
                 put(eight, chip, local, v, lane, p);
             }
@@ -302,10 +287,24 @@ pub(super) fn norm_rows(
     }
 }
 
-/// A value on its way to 8 bits, which packing saturates.
+/// Eight values of a row, requantized to bytes, which packing saturates; zeros where an index map takes nothing for it.
 #[cube]
-fn to_byte(sum: i32, mantissa: i32, shift: i32, #[comptime] narrow: bool) -> i32 {
-    rounded(sum, mantissa, shift, narrow, -128i32, 127i32)
+fn bytes_of(values: &Array<i32>, mantissa: i32, shift: i32, row: usize, map: &[i32], #[comptime] p: Product) -> Eight {
+    let mut eight = Eight::empty();
+    #[unroll]
+    for h in 0..2usize {
+        let mut q = Array::<i32>::new(4usize);
+        #[unroll]
+        for i in 0..4usize {
+            q[i] = rounded(values[comptime!(4 * h + i)], mantissa, shift, comptime!(p.tiles.narrow), -128i32, 127i32);
+        }
+        let mut bytes = word(q[0], q[1], q[2], q[3], comptime!(Some(true)));
+        if comptime!(p.rows.padded) {
+            bytes *= u32::cast_from(kept(row, map, comptime!(p.rows)));
+        }
+        eight.insert(h, bytes);
+    }
+    eight
 }
 
 /// A unit's part of a stage of rows of bytes, on its way to the chip: 16 bytes each of both rows of a pair.
