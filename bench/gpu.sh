@@ -4,7 +4,7 @@
 #     bash bench/gpu.sh prepare FOLDER [NAME...]      # builds swint, compiles the models and their kernels; then take FOLDER there
 #     bash FOLDER/gpu.sh measure OUT [SECONDS]        # as much as so many seconds allow (600), the most wanted first
 #
-# A name is a published model's (swin_tiny_patch4_window7_224 if none is given), with random weights; the bundled model comes with them. OUT has, for
+# A name is a published model's (the tiny ones of both versions if none is given), with random weights; the bundled model comes with them. OUT has, for
 # each step, what it printed and a line in `steps.txt`: exit code, seconds, command. A step that is cut off is 124 there.
 set -euo pipefail
 
@@ -13,7 +13,7 @@ batches=1,8,32
 prepare() {
   local out=${1:?a folder}
   shift
-  [ $# -gt 0 ] || set -- swin_tiny_patch4_window7_224
+  [ $# -gt 0 ] || set -- swin_tiny_patch4_window7_224 swinv2_tiny_window8_256
   cd "$(dirname "$0")/.."
   mkdir -p "$out"/models
   out=$(cd "$out" && pwd)
@@ -62,7 +62,7 @@ measure() {
       step "$tool" 60 compute-sanitizer --tool "$tool" ./swint verify models/bundled.swint --device cuda
     done
   fi
-  for model in models/swin_*.swint; do
+  for model in models/swin*.swint; do
     local name
     name=$(basename "$model" .swint)
     step "verify-$name" 120 ./swint verify "$model" --device cuda
