@@ -240,6 +240,12 @@ pub fn step_types(op: &Op, operands: &[&Type]) -> Result<Vec<(Vec<Type>, Type)>,
     {
         return Err(fail(format!("takes i8 or i16 with one scale, not {x}")));
     }
+    // One map moves parts of rows, the others rows.
+    if let Op::StreamLinear { block: 1.., pad, shift, fill, window, .. } = *op
+        && !(pad == 0.into() && shift == 0.into() && fill == 0.into() && window == 0.into())
+    {
+        return Err(fail("takes blocks, or padding, shift and windows, but not both".to_owned()));
+    }
     let mut types: Vec<(Vec<Type>, Type)> = Vec::with_capacity(steps.len());
     for step in &steps {
         let resolve = |source: &Source| match *source {
@@ -340,6 +346,26 @@ mod tests {
             assert_eq!(inside, floats(node.op.kind()), "{kind}");
         }
         assert!(is_or_has(OpKind::FloatGelu, OpKind::Gelu) && !is_or_has(OpKind::Gelu, OpKind::FloatGelu));
+    }
+
+    #[test]
+    fn blocks_and_windows_of_one_linear_are_refused() {
+        let graph = crate::reference::example(OpKind::StreamLinear);
+        let types: Vec<&Type> = graph.nodes[0].operands.iter().map(|&v| graph.ty(v)).collect();
+        let Op::StreamLinear { cast, pad, shift, fill, window, elem, scale, .. } = graph.nodes[0].op else {
+            panic!("{:?}", graph.nodes[0].op)
+        };
+        let none = Pair::from(0);
+        let of = |block, shift, window| {
+            let op = Op::StreamLinear { cast, block, pad, shift, fill, window, elem, scale };
+            // The weights are for rows of one block of one.
+            step_types(&op, &types).map(|_| ()).map_err(|error| error.message)
+        };
+        assert_eq!(of(0, shift, window), Ok(()));
+        assert_eq!(of(1, Pair::from(0), none), Ok(()));
+        for (shift, window) in [(shift, none), (Pair::from(0), window)] {
+            assert!(of(1, shift, window).unwrap_err().contains("but not both"));
+        }
     }
 
     #[test]

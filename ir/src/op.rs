@@ -381,9 +381,9 @@ ops! {
     /// and v, or the first half of its MLP. Normalised values are i8 of scale `norm`. They are padded to the sides `pad` before the
     /// shift and `fill` after it. What is 0 is left out.
     NormLinear "norm_linear" ("x", "γ", "β", "w", "bias"; "table") Fused { eps: F32, norm: F32, pad: Pair<usize>, shift: Pair<i64>, fill: Pair<usize>, window: Pair<usize>, elem: Elem, scale: F32 }
-    /// `qlinear(window_partition(pad(roll(pad(space_to_depth(requantize(x)))))), w, bias)`, then `lut(…, table)` if there is one: what reads the
-    /// residual stream without a norm, as in Swin V2. Its values become i8 of scale `cast`; blocks of `block` are taken column by column.
-    /// They are padded to the sides `pad` before the shift and `fill` after it. What is 0 is left out.
+    /// `qlinear(window_partition(pad(roll(pad(requantize(x))))), w, bias)` or `qlinear(space_to_depth(requantize(x)), w, bias)`, then `lut(…,
+    /// table)` if there is one: what reads the residual stream without a norm, as in Swin V2. Its values become i8 of scale `cast`. They are padded
+    /// to the sides `pad` before the shift and `fill` after it; or blocks of `block` are taken column by column. What is 0 is left out.
     StreamLinear "stream_linear" ("x", "w", "bias"; "table") Fused { cast: F32, block: usize, pad: Pair<usize>, shift: Pair<i64>, fill: Pair<usize>, window: Pair<usize>, elem: Elem, scale: F32 }
     /// `requantize(attn_values(qsoftmax(attn_bias(attn_scores(q, k), bias, mask)), v))`, q, k and v the thirds of the channels of
     /// `qkv`; `factor` is what `attn_bias` scales by.

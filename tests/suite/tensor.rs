@@ -220,6 +220,24 @@ fn attention_is_exact_in_every_geometry() {
     }
 }
 
+/// What kernels read before the launches before have completed must be constant: where γ or heads' scales are computed, any other way will do.
+#[test]
+fn what_is_computed_is_not_read_early() {
+    let attention = attention(16, 32, 0, true).replace("  const @scale : i16<0.0009765625>[2]\n", "");
+    let attention =
+        attention.replace("@attention(", "@attention(%scale: i16<0.0009765625>[2], ").replace("@scale", "%scale");
+    let norm = norm_residual(4, 32).replace("  const @g : i16<0.0009765625>[32]\n", "");
+    let norm = norm.replace("@norm_residual(", "@norm_residual(%g: i16<0.0009765625>[32], ").replace("@g,", "%g,");
+    for ir in [attention, norm] {
+        let graph = swint_ir::text::read("one.ir", &ir).unwrap().0;
+        let module = Module { weights: random::weights(&graph, 3), graph };
+        let inputs = random::inputs(&module.graph, &mut random::Rng::with_seed(5));
+        launches_are_exact("computed", &module, (1, &inputs), "sm_90", &Choices::new(), |run| {
+            assert_eq!(run.launch.blueprint, Blueprint::Plain, "{ir}");
+        });
+    }
+}
+
 /// Rows of the residual stream as they are but for 8 bits: of few channels, of some that fill no step, and of so many that lanes go on.
 #[test]
 fn linears_on_the_stream_are_exact() {

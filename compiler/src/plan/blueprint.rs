@@ -58,7 +58,7 @@ pub enum Blueprint {
 pub struct Windows {
     /// Whether four products of bytes are added to a lane at once, and tables are in registers.
     pub quads: bool,
-    /// Whether the requantization of results needs the upper half of a 64-bit product only.
+    /// Whether every requantization, but that of exponents, needs the upper half of a 64-bit product only.
     pub narrow: bool,
 }
 
@@ -163,7 +163,7 @@ pub struct Mlp {
 pub struct Attention {
     /// Windows of a head that a cube works on, one after the other.
     pub windows: usize,
-    /// Whether the requantization of results needs the upper half of a 64-bit product only.
+    /// Whether every requantization, but that of exponents, needs the upper half of a 64-bit product only.
     pub narrow: bool,
 }
 

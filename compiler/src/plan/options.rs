@@ -22,6 +22,9 @@ const MOST_COSINES: usize = 128;
 /// Tokens of a window on a processor, whose code has them one by one, eight a vector.
 const MOST_TOKENS: usize = 576;
 
+/// Elements of a head of a window on a processor: a unit has some bytes for each of q, k and v on its stack.
+const MOST_OF_A_HEAD: usize = 1 << 16;
+
 /// Bytes of rows that stay near a core beside the weights of a panel: its first cache has 32 KB or more.
 const NEAR: usize = 24 << 10;
 
@@ -57,6 +60,8 @@ pub(super) fn options(
     let sums = sums_of(kernel);
     let biases = || sums.products.iter().filter_map(|&(k, _, bias, _)| Some((k, constant(&operands[bias?]))));
     let known = biases().all(|(_, name)| name.is_some()) && sums.table.is_none_or(|i| constant(&operands[i]).is_some());
+    // γ may be read before the launches before have completed.
+    let known = known && place_of_gamma(kernel).is_none_or(|place| constant(&operands[place]).is_some());
     let narrow = narrow && biases().all(|(k, name)| biases_are_within(name, weights, k));
     let all: Vec<Blueprint> = match *kernel {
         _ if !known || !places_of_weights(kernel).iter().all(|&i| transposed(i)) => Vec::new(),
@@ -95,7 +100,9 @@ pub(super) fn options(
         }
         Kernel::WindowAttention { x, heads, tokens, channels, masks, cosine, to } => {
             let places = AttentionPlaces::of(cosine, masks > 0);
-            let known = operands[places.bias..places.softmax].iter().all(|o| constant(o).is_some());
+            // What is constant is read before the launches before have completed; biases are packed.
+            let scales = places.cosine.map(|_| &operands[places.bias - 1]);
+            let known = operands[places.bias..places.softmax].iter().chain(scales).all(|o| constant(o).is_some());
             let distances = match &operands[places.softmax + 1] {
                 Operand::Const(ConstSource::Mantissas(ty, to, _)) => distances(weights.multipliers(ty, to.get())[0]),
                 _ => None,
@@ -234,7 +241,8 @@ fn windows(
     let all = operands[places.bias..places.softmax].iter().all(|o| constant(o).is_some());
     // A distance is lifted by less than 32 bits.
     let lifted = shifts_are(&operands[places.softmax + 2], weights, 2..=62);
-    if !(all && lifted && head.is_multiple_of(PAIRS) && tokens <= MOST_TOKENS) {
+    let fits = tokens <= MOST_TOKENS && tokens * head <= MOST_OF_A_HEAD;
+    if !(all && lifted && head.is_multiple_of(PAIRS) && fits) {
         return Blueprint::Plain;
     }
     let quads = quads && head.is_multiple_of(Windows::LANES);
@@ -423,6 +431,20 @@ fn place_of_bias(kernel: &Kernel) -> Option<usize> {
     match kernel {
         Kernel::NormLinear { bias: true, epsilon, .. } => Some(if epsilon.is_some() { 6 } else { 4 }),
         Kernel::LinearResidual { .. } | Kernel::Linear { bias: true, .. } | Kernel::LinearNorm { .. } => Some(2),
+        _ => None,
+    }
+}
+
+/// Which of a kernel's inputs is a LayerNorm's γ.
+fn place_of_gamma(kernel: &Kernel) -> Option<usize> {
+    match kernel {
+        Kernel::NormLinear { epsilon: None, .. } => None,
+        Kernel::NormLinear { .. }
+        | Kernel::NormResidual { .. }
+        | Kernel::QLayerNorm { .. }
+        | Kernel::Mlp { .. }
+        | Kernel::Head { .. } => Some(1),
+        Kernel::LinearNorm { .. } => Some(5),
         _ => None,
     }
 }

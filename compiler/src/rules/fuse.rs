@@ -63,10 +63,10 @@ pub fn kernels() -> Vec<Rule> {
             "(window_attention (qlinear ?x ?w ?c i8 ?s) ?b ?m ?h ?f ?e ?t)").when(joined),
         Rule::new("cosine-attention",        Exact,
             "(requantize (attn_values (qsoftmax (attn_bias (head_scale (attn_scores (ql2_norm (qlinear ?x ?wq ?bq i16 ?s) ?h i8 ?u) (ql2_norm (qlinear ?x ?wk ?bk i16 ?s) ?h i8 ?u) ?h) ?a) ?b ?f)) (requantize (qlinear ?x ?wv ?bv i16 ?s) i8 ?n)) ?e ?t)",
-            "(cosine_attention (qlinear ?x ?w ?c i16 ?s) ?a ?b ?h ?u ?n ?f ?e ?t)").when(joined),
+            "(cosine_attention (qlinear ?x ?w ?c i16 ?s) ?a ?b ?h ?u ?n ?f ?e ?t)").when(joined_cosine),
         Rule::new("cosine-attention-mask",   Exact,
             "(requantize (attn_values (qsoftmax (attn_bias (head_scale (attn_scores (ql2_norm (qlinear ?x ?wq ?bq i16 ?s) ?h i8 ?u) (ql2_norm (qlinear ?x ?wk ?bk i16 ?s) ?h i8 ?u) ?h) ?a) ?b ?m ?f)) (requantize (qlinear ?x ?wv ?bv i16 ?s) i8 ?n)) ?e ?t)",
-            "(cosine_attention (qlinear ?x ?w ?c i16 ?s) ?a ?b ?m ?h ?u ?n ?f ?e ?t)").when(joined),
+            "(cosine_attention (qlinear ?x ?w ?c i16 ?s) ?a ?b ?m ?h ?u ?n ?f ?e ?t)").when(joined_cosine),
         // The ends of the network.
         Rule::new("patch-embed",             Exact, "(qlayer_norm (qlinear (space_to_depth ?x ?p row) ?w ?c i16 ?l) ?g ?b ?eps i16 ?s)",       "(patch_embed ?x ?w ?c ?g ?b ?p ?l ?eps ?s)"),
         Rule::new("patch-merge",             Exact, "(qlinear (qlayer_norm (space_to_depth ?x 2 column) ?g ?b ?eps i8 ?n) ?w i16 ?s)",         "(patch_merge ?x ?g ?b ?w ?eps ?n ?s)"),
@@ -119,6 +119,12 @@ fn joined(m: &mut Match<'_>) -> bool {
     let bias = parts.iter().flat_map(|part| part.4.iter().copied()).collect();
     m.bind_constant("c", &bias_stem, Type::int(Elem::I32, scale.times(x.scale.factor), [n]), Data::I32(bias));
     true
+}
+
+/// [`joined`], of windows no larger than Swin V2's, 24 on a side: of others every machine would have but the plain kernel, which makes keys anew for
+/// some queries at a time and takes longer than ops apart.
+fn joined_cosine(m: &mut Match<'_>) -> bool {
+    m.ty("b").is_some_and(|bias| bias.last() <= 24 * 24) && joined(m)
 }
 
 /// `blocks.0.attn.q.weight.i8` as `blocks.0.attn.qkv.weight.i8`.

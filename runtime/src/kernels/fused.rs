@@ -366,18 +366,27 @@ pub(crate) fn mlp<X: Int, T: Int, H: Size, N: Size>(
     }
 }
 
-/// Probabilities in the place of so many scores.
+/// Probabilities in the place of so many scores from `from` on.
 #[cube]
-pub(super) fn softmax(scores: &mut Array<i32>, tokens: usize, largest: i32, table: &[i32], mantissa: i32, shift: i32) {
+pub(super) fn softmax(
+    scores: &mut Array<i32>,
+    from: usize,
+    tokens: usize,
+    largest: i32,
+    table: &[i32],
+    mantissa: i32,
+    shift: i32,
+) {
     let mut sum = 0u64;
     for j in 0..tokens {
-        let e = term(scores[j], largest, table, mantissa, shift);
-        scores[j] = e;
+        let e = term(scores[from + j], largest, table, mantissa, shift);
+        scores[from + j] = e;
         sum += u64::cast_from(e);
     }
     let reciprocal = i64::cast_from(share(u32::cast_from(sum)));
     for j in 0..tokens {
-        scores[j] = i32::cast_from(shift_rounded(i64::cast_from(scores[j]) * reciprocal, 30u64));
+        let e = i64::cast_from(scores[from + j]);
+        scores[from + j] = i32::cast_from(shift_rounded(e * reciprocal, 30u64));
     }
 }
 
@@ -440,7 +449,7 @@ pub(crate) fn window_attention<Y: Int, N: Size>(
             scores[j] = score;
             largest = max(largest, score);
         }
-        softmax(&mut scores, tokens, largest, table, exponent_mantissa[0], exponent_shift[0]);
+        softmax(&mut scores, 0usize, tokens, largest, table, exponent_mantissa[0], exponent_shift[0]);
         let v_start = k_start + third;
         for d in 0..head_vectors {
             let mut acc = Vector::<i32, N>::new(0i32);

@@ -12,8 +12,8 @@ use cubecl::prelude::*;
 use swint_compiler::plan::Rows;
 use swint_ir::infer::MAX_SCORE;
 
-/// Queries of an item: keys and values are made for all of them.
-pub(super) const QUERIES: usize = 16;
+/// Queries of an item: a key is made for all of them.
+pub(super) const QUERIES: usize = 4;
 
 /// LayerNorm and the residual stream; an item is a row of results. `map` is any buffer where nothing is moved.
 #[cube(launch_unchecked)]
@@ -104,10 +104,9 @@ pub(crate) fn cosine_attention<X: Int, Y: Int>(
     #[comptime] high: i32,
     #[comptime] per_unit: u32,
 ) {
-    let mut query = Array::<i8>::new(widest);
-    let mut keys = Array::<i8>::new(comptime!(longest * widest));
-    let mut values = Array::<i8>::new(comptime!(longest * widest));
-    let mut scores = Array::<i32>::new(longest);
+    let mut queries = Array::<i8>::new(comptime!(QUERIES * widest));
+    let mut key = Array::<i8>::new(widest);
+    let mut scores = Array::<i32>::new(comptime!(QUERIES * longest));
     let (tokens, channels) = (tokens as usize, channels as usize);
     let third = comptime!(heads * widest);
     let stride = comptime!(3 * heads * widest);
@@ -118,38 +117,59 @@ pub(crate) fn cosine_attention<X: Int, Y: Int>(
         let (block, head) = (item / heads % blocks, item % heads);
         let window = item / comptime!(heads * blocks);
         let start = window * tokens * stride + head * channels;
-        for j in 0..tokens {
-            let k = start + j * stride + third;
-            unit_head::<X>(qkv, k, k_mantissa[0], k_shift[0], &mut keys, j * channels, channels);
-            for c in 0..channels {
-                let value = i32::cast_from(qkv[k + third + c]);
-                values[j * channels + c] = i8::cast_from(requantize(value, v_mantissa[0], v_shift[0], -128i32, 127i32));
-            }
+        let mut largest = Array::<i32>::new(QUERIES);
+        #[unroll]
+        for q in 0..QUERIES {
+            // Queries past the last are the last one.
+            let i = min(block * QUERIES + q, tokens - 1);
+            let at = comptime!(q * widest);
+            unit_head::<X>(qkv, start + i * stride, q_mantissa[0], q_shift[0], &mut queries, at, channels);
+            largest[q] = i32::MIN.runtime();
         }
-        for i in block * QUERIES..min((block + 1) * QUERIES, tokens) {
-            unit_head::<X>(qkv, start + i * stride, q_mantissa[0], q_shift[0], &mut query, 0usize, channels);
-            let mut largest = i32::MIN.runtime();
-            for j in 0..tokens {
+        for j in 0..tokens {
+            unit_head::<X>(qkv, start + j * stride + third, k_mantissa[0], k_shift[0], &mut key, 0usize, channels);
+            #[unroll]
+            for q in 0..QUERIES {
+                let i = min(block * QUERIES + q, tokens - 1);
                 let mut sum = 0i32;
                 for c in 0..channels {
-                    sum += i32::cast_from(query[c]) * i32::cast_from(keys[j * channels + c]);
+                    sum += i32::cast_from(queries[comptime!(q * widest) + c]) * i32::cast_from(key[c]);
                 }
                 sum = min(max(sum, comptime!(-MAX_SCORE)), MAX_SCORE);
                 let mut score = sum * i32::cast_from(scales[head]) + bias[(head * tokens + i) * tokens + j];
                 if masks > 0 {
                     score += mask[(window % masks * tokens + i) * tokens + j];
                 }
-                scores[j] = score;
-                largest = max(largest, score);
+                scores[comptime!(q * longest) + j] = score;
+                largest[q] = max(largest[q], score);
             }
-            softmax(&mut scores, tokens, largest, table, exponent_mantissa[0], exponent_shift[0]);
-            for c in 0..channels {
-                let mut sum = 0i32;
-                for j in 0..tokens {
-                    sum += scores[j] * i32::cast_from(values[j * channels + c]);
+        }
+        #[unroll]
+        for q in 0..QUERIES {
+            let from = comptime!(q * longest);
+            softmax(&mut scores, from, tokens, largest[q], table, exponent_mantissa[0], exponent_shift[0]);
+        }
+        for c in 0..channels {
+            let mut sums = Array::<i32>::new(QUERIES);
+            #[unroll]
+            for q in 0..QUERIES {
+                sums[q] = 0i32;
+            }
+            for j in 0..tokens {
+                let value = i32::cast_from(qkv[start + j * stride + comptime!(2 * third) + c]);
+                let value = requantize(value, v_mantissa[0], v_shift[0], -128i32, 127i32);
+                #[unroll]
+                for q in 0..QUERIES {
+                    sums[q] += scores[comptime!(q * longest) + j] * value;
                 }
-                let q = requantize(sum, mantissa[0], shift[0], low, high);
-                y[(window * tokens + i) * third + head * channels + c] = Y::cast_from(q);
+            }
+            #[unroll]
+            for q in 0..QUERIES {
+                let i = block * QUERIES + q;
+                if i < tokens {
+                    let result = requantize(sums[q], mantissa[0], shift[0], low, high);
+                    y[(window * tokens + i) * third + head * channels + c] = Y::cast_from(result);
+                }
             }
         }
     }

@@ -34,7 +34,7 @@ pub(crate) struct Window {
     pub cosine: bool,
     /// The range of results.
     pub range: (i32, i32),
-    /// Whether the requantization of results needs the upper half of a 64-bit product only.
+    /// Whether every requantization, but that of exponents, needs the upper half of a 64-bit product only.
     pub narrow: bool,
 }
 

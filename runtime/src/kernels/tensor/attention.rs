@@ -5,7 +5,7 @@
 //! these are what the lane holds of A in the next product, and the values lie on the chip in the same order of keys, nothing has to
 //! be exchanged. Of 49 keys the product of values sees 64: those that are not there have the probability 0, and values 0.
 //!
-//! Of tall windows ([`super::tall`]) warps take more than 16 queries, one sixteen after the other, and scores are made twice.
+//! Of tall windows ([`super::tall`]) warps take more than 16 queries, one sixteen after the other, and scores are made three times.
 
 use super::{
     copies::wait_for_launches,
