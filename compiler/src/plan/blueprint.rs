@@ -360,6 +360,13 @@ impl Gemm {
     }
 }
 
+/// How many lanes share a row of so many vectors of eight channels that they normalise, and how many are a lane's: few enough lanes to leave each of them
+/// three.
+pub(super) fn shared_by_lanes(vectors: usize) -> (usize, usize) {
+    let lanes = vectors.div_ceil(3).next_power_of_two().clamp(4, 32);
+    (lanes, vectors.div_ceil(lanes))
+}
+
 /// How a cube's warps share the rows that they normalise.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct NormShare {
@@ -378,10 +385,8 @@ pub struct NormShare {
 impl Gemm {
     /// How rows of `k` 16-bit values are normalised onto the chip.
     pub fn norm_share(&self, k: usize) -> NormShare {
-        // Vectors of eight, of whole steps. Few enough lanes to leave each of them three.
-        let vectors = k.div_ceil(STEP) * (STEP / 8);
-        let lanes = vectors.div_ceil(3).next_power_of_two().clamp(4, 32);
-        let each = vectors.div_ceil(lanes);
+        // Vectors of eight, of whole steps.
+        let (lanes, each) = shared_by_lanes(k.div_ceil(STEP) * (STEP / 8));
         let rows = (self.rows() * lanes).div_ceil(32 * self.warps());
         // 48 registers hold them.
         let passes = rows.div_ceil((12 / each).clamp(1, 4));

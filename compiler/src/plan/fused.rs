@@ -19,13 +19,6 @@ struct Facts {
     epsilon: Option<i64>,
 }
 
-impl Facts {
-    /// The epsilon of a body that has a LayerNorm.
-    fn epsilon(&self) -> i64 {
-        self.epsilon.expect("there is a LayerNorm")
-    }
-}
-
 /// The kernel of a fused op and its inputs: x, then what each step takes in order, then the index map.
 pub(super) fn lower(op: &Op, types: &[&Type], y: &Type, operands: &[Operand]) -> (Kernel, Vec<Operand>) {
     let steps = body(op, types.len()).expect("fused ops have bodies");
@@ -42,9 +35,9 @@ pub(super) fn lower(op: &Op, types: &[&Type], y: &Type, operands: &[Operand]) ->
     };
     let rows = Rows::moved(x.last(), parts, &facts.maps);
     if rows.period > 0 {
-        inputs.push(Operand::Const(ConstSource::Map(facts.maps.clone())));
+        inputs.push(Operand::Const(ConstSource::Map(facts.maps)));
     }
-    let epsilon = || facts.epsilon();
+    let epsilon = || facts.epsilon.expect("there is a LayerNorm");
     let elem_of = |i: usize| types.get(i).map(|ty| ty.elem);
     let kernel = match *op {
         Op::NormLinear { elem, .. } => {

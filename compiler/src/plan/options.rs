@@ -2,7 +2,7 @@
 
 use super::{
     AttentionPlaces, ConstSource, Kernel, Machine, Rows,
-    blueprint::{Attention, Blueprint, Channels, Dots, Embed, Gemm, Head, Mlp, Norm, Windows},
+    blueprint::{Attention, Blueprint, Channels, Dots, Embed, Gemm, Head, Mlp, Norm, Windows, shared_by_lanes},
     lower::Operand,
     pack::{COLUMNS, PAIRS, STEP, distances, most_bias},
     tiles::{Extents, ON_CHIP, mlps},
@@ -149,10 +149,7 @@ fn norms(channels: usize, items: usize, processors: usize, narrow: bool) -> Vec<
     if !channels.is_multiple_of(8) {
         return Vec::new();
     }
-    // Few enough lanes to leave each of them three vectors of eight channels.
-    let vectors = channels / 8;
-    let lanes = vectors.div_ceil(3).next_power_of_two().clamp(4, 32);
-    let each = vectors.div_ceil(lanes);
+    let (lanes, each) = shared_by_lanes(channels / 8);
     if each > MOST_VECTORS {
         return Vec::new();
     }
