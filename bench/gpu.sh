@@ -69,7 +69,7 @@ measure() {
     step "device-$name" 120 ./swint bench "$model" --device cuda --batch $batches --clock device --profile --min-time 0.4 -o "$out/$name-device.json"
     step "host-$name" 60 ./swint bench "$model" --device cuda --batch $batches --min-time 0.4 -o "$out/$name-host.json"
     step "baseline-$name" 180 ./swint bench baseline "$name" --random-weights 1 --calib pictures --calib-limit 1 --target sm_90 --device cuda \
-      --batch 1,32 --min-time 0.3 -o "$out/$name-baseline.json"
+      --batch 1,32 --clock device --min-time 0.3 -o "$out/$name-baseline.json"
     for batch in 1 32; do
       step "tune-$name-$batch" 240 ./swint tune "$model" --device cuda --batch "$batch" --options 8 -o "$out/$name-tuned-$batch.json"
     done

@@ -88,7 +88,7 @@ pub fn time_by<E>(batch: usize, settings: Settings, mut run: impl FnMut() -> Res
 }
 
 /// Milliseconds since a point of time.
-pub(crate) fn milliseconds(since: Instant) -> f64 {
+pub fn milliseconds(since: Instant) -> f64 {
     since.elapsed().as_secs_f64() * 1e3
 }
 

@@ -1,6 +1,6 @@
 //! Several things timed in turns, so that what disturbs one disturbs all.
 
-use super::{Settings, Summary, milliseconds, percentile};
+use super::{Settings, Summary, percentile};
 use serde::Serialize;
 use std::time::{Duration, Instant};
 
@@ -33,14 +33,15 @@ pub struct Paired {
 }
 
 /// Times several things in turns; every other round goes backwards. A turn is a run that does not count, for another's data are in the
-/// caches, and some that do; their median is the turn's. There are at least `min_runs` rounds, and `min_time` for each.
+/// caches, and some that do; their median is the turn's. There are at least `min_runs` rounds, and `min_time` for each. A run says itself
+/// how many milliseconds it took.
 ///
 /// # Errors
 /// When a run fails.
 ///
 /// # Panics
 /// When there is nothing to time.
-pub fn paired<E>(settings: Settings, n: usize, mut run: impl FnMut(usize) -> Result<(), E>) -> Result<Paired, E> {
+pub fn paired<E>(settings: Settings, n: usize, mut run: impl FnMut(usize) -> Result<f64, E>) -> Result<Paired, E> {
     for i in 0..n {
         let start = Instant::now();
         run(i)?;
@@ -57,9 +58,7 @@ pub fn paired<E>(settings: Settings, n: usize, mut run: impl FnMut(usize) -> Res
             run(i)?;
             let (start, mut times) = (Instant::now(), Vec::new());
             while times.len() < RUNS || start.elapsed() < TURN {
-                let start = Instant::now();
-                run(i)?;
-                times.push(milliseconds(start));
+                times.push(run(i)?);
             }
             all[i].extend(&times);
             turns[i] = Summary::of(&mut times).median;
@@ -101,7 +100,7 @@ mod tests {
                 order.push(i);
             }
             std::thread::sleep(Duration::from_millis(4));
-            Ok(())
+            Ok(4.0)
         })
         .unwrap();
         // Warm-up, forwards, backwards.

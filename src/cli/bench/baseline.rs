@@ -7,21 +7,26 @@ use super::{
         passes::{DEFAULT_TARGET, target_of},
         say,
     },
-    TimeArgs, command,
-    measure::pattern,
+    ClockArg, TimeArgs, command,
+    measure::{computing, pattern},
     output::{OutputArgs, number},
     table::Table,
 };
 use clap::value_parser;
 use miette::miette;
 use serde::Serialize;
-use std::{path::PathBuf, process::ExitCode, time::SystemTime};
+use std::{
+    path::PathBuf,
+    process::ExitCode,
+    slice,
+    time::{Instant, SystemTime},
+};
 use swint::{
     compiler::pipeline::{Activation, ActivationPolicy, Options, Precision, compile},
     ir::Module,
     runtime::bench::{
-        Paired, Ratio, Summary, environment, paired,
-        report::{DeviceInfo, Host, Tool},
+        Paired, Ratio, Summary, environment, milliseconds, paired,
+        report::{Clock, DeviceInfo, Host, Tool},
     },
 };
 
@@ -48,6 +53,9 @@ pub struct Args {
     target: String,
     #[command(flatten)]
     time: TimeArgs,
+    /// Whose clock the times are by; the device's times its kernels alone, without the copies that all variants have alike.
+    #[arg(long, value_enum, default_value = "host")]
+    clock: ClockArg,
     #[command(flatten)]
     output: OutputArgs,
 }
@@ -69,7 +77,7 @@ struct Report {
     model: String,
     device: Option<DeviceInfo>,
     host: Host,
-    clock: &'static str,
+    clock: Clock,
     started: String,
     command: String,
     variants: Vec<Variant>,
@@ -105,6 +113,7 @@ impl Args {
                 "the variants are int8 models of every activation: leave --precision and --activation out"
             ));
         }
+        let clock = self.clock.on(self.device)?;
         self.model.refuse_to_overwrite(&self.spec, self.output.file())?;
         let target = target_of(&self.target)?;
         let started = environment::utc(SystemTime::now());
@@ -136,7 +145,7 @@ impl Args {
         batches.dedup();
         for batch in batches.into_iter().map(|batch| batch as usize) {
             say(format_args!("timing: batch {batch}"));
-            device = self.time_batch(batch, &modules, &mut variants)?;
+            device = self.time_batch(batch, clock, &modules, &mut variants)?;
         }
         let report = Report {
             schema: "swint-bench-baseline/1",
@@ -144,7 +153,7 @@ impl Args {
             model: spec.name.clone(),
             device,
             host: environment::host(),
-            clock: "host",
+            clock,
             started,
             command: command(),
             variants,
@@ -155,9 +164,10 @@ impl Args {
             None => d.name.clone(),
         });
         let text = format!(
-            "{} int8 on {place}, host clock. Variants take turns; \"ratio\" is how many times as long as the first\none took in the \
+            "{} int8 on {place}, {} clock. Variants take turns; \"ratio\" is how many times as long as the first\none took in the \
              same round: the median of all rounds, and between which values half of them lie\n\n{}",
             report.model,
+            report.clock.name(),
             table.text()
         );
         self.output.give(&text, &table, &report)?;
@@ -168,13 +178,21 @@ impl Args {
     fn time_batch(
         &self,
         batch: usize,
+        clock: Clock,
         modules: &[Module],
         variants: &mut [Variant],
     ) -> miette::Result<Option<DeviceInfo>> {
         let engines = modules.iter().map(|module| Engine::new(module, self.device, batch));
         let engines = engines.collect::<miette::Result<Vec<Engine>>>()?;
         let input = pattern(&modules[0], batch);
-        let run = |i: usize| engines[i].run(&input, None).map(drop);
+        let run = |i: usize| match (&engines[i], clock) {
+            (Engine::Session(session), Clock::Device) => computing(session, slice::from_ref(&input)),
+            (engine, _) => {
+                let start = Instant::now();
+                engine.run(&input, None)?;
+                Ok(milliseconds(start))
+            }
+        };
         let Paired { rounds, times, ratios } = paired(self.time.settings(), engines.len(), run)?;
         for ((variant, engine), ((runs, ms), ratio)) in
             variants.iter_mut().zip(&engines).zip(times.into_iter().zip(ratios))

@@ -62,6 +62,12 @@ pub fn measure(
     Ok(Measured { first_ms, result })
 }
 
+/// Milliseconds that a device spent on all kernels of an inference, by its own clock.
+pub fn computing(session: &Session, inputs: &[Tensor]) -> miette::Result<f64> {
+    let (parts, by) = session.run_split(inputs).into_diagnostic()?;
+    parts.compute.filter(|_| by == Clock::Device).ok_or_else(|| miette!("the device does not say how long it computes"))
+}
+
 /// The parts of as many runs as are asked for, in a third of the time.
 fn parts(session: &Session, inputs: &[Tensor], settings: Settings) -> miette::Result<(Vec<Split>, Clock)> {
     let (_, mut clock) = session.run_split(inputs).into_diagnostic()?;

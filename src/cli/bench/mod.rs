@@ -94,6 +94,17 @@ enum ClockArg {
     Device,
 }
 
+impl ClockArg {
+    /// The clock, if the device has it.
+    fn on(self, device: DeviceArg) -> miette::Result<Clock> {
+        match (self, device) {
+            (ClockArg::Host, _) => Ok(Clock::Host),
+            (ClockArg::Device, DeviceArg::Cuda(_)) => Ok(Clock::Device),
+            (ClockArg::Device, _) => Err(miette!("--clock device: only a GPU has a clock of its own")),
+        }
+    }
+}
+
 /// Arguments to time a model.
 #[derive(clap::Args)]
 struct ModelArgs {
@@ -228,9 +239,7 @@ impl ModelArgs {
             let flag = if self.timings.is_some() { "--timings" } else { "--profile" };
             return Err(miette!("{flag}: the interpreter runs no kernels"));
         }
-        if self.clock == ClockArg::Device && !matches!(self.device, DeviceArg::Cuda(_)) {
-            return Err(miette!("--clock device: only a GPU has a clock of its own"));
-        }
+        let clock = self.clock.on(self.device)?;
         let timings = match (&self.timings, &self.batch[..]) {
             (Some(path), &[batch]) => {
                 let target = target_of(self.target.as_deref().unwrap_or(DEFAULT_TARGET))?;
@@ -246,7 +255,6 @@ impl ModelArgs {
         let (module, mut batches) = (&artifact.module, self.batch.clone());
         batches.sort_unstable();
         batches.dedup();
-        let clock = if self.clock == ClockArg::Device { Clock::Device } else { Clock::Host };
         let mut first = None;
         let (mut results, mut kernels) = (Vec::new(), Vec::new());
         for batch in batches.into_iter().map(|batch| batch as usize) {
