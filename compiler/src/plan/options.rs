@@ -126,7 +126,9 @@ pub(super) fn options(
         Kernel::NormResidual { x: Elem::I16, rows, r: Elem::I16, .. } if matches!(&operands[6], Operand::Const(source) if has_one_scale(source)) => {
             norms(rows.chunk, items, processors, narrow)
         }
-        Kernel::QLayerNorm { x: Elem::I16, channels, to: Elem::I16, .. } => norms(channels, items, processors, narrow),
+        Kernel::QLayerNorm { x: Elem::I16, channels, to, .. } if to == Elem::I16 || is_byte(to) => {
+            norms(channels, items, processors, narrow)
+        }
         _ => match Extents::of(kernel, items) {
             Some(extents) => {
                 let narrowed = |gemm: Gemm| Blueprint::Gemm(Gemm { narrow, ..gemm });

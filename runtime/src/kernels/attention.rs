@@ -4,18 +4,16 @@ use super::{linear::mul_add, math::mul, unit_items};
 use cubecl::prelude::*;
 use swint_ir::infer::MAX_SCORE;
 
-/// `y[w,h,i,j] = Σ_d q[w,i,h,d]·k[w,j,h,d]`; an item is a row (w,h,i). `N` is 1.
+/// `y[w,h,i,j] = Σ_d q[w,i,h,d]·k[w,j,h,d]` of floats, which are added one by one; an item is a row (w,h,i).
 #[cube(launch_unchecked)]
-#[allow(clippy::too_many_arguments)]
-pub(crate) fn scores<X: Numeric, Y: Numeric, A: Numeric, N: Size>(
-    q: &[Vector<X, N>],
-    k: &[Vector<Y, N>],
-    y: &mut [Vector<A, N>],
+pub(crate) fn scores(
+    q: &[f32],
+    k: &[f32],
+    y: &mut [f32],
     items: u32,
     #[comptime] heads: usize,
     #[comptime] tokens: usize,
     #[comptime] channels: usize,
-    #[comptime] float: bool,
     #[comptime] per_unit: u32,
 ) {
     let (first, end) = unit_items(items, per_unit);
@@ -26,13 +24,45 @@ pub(crate) fn scores<X: Numeric, Y: Numeric, A: Numeric, N: Size>(
         let q_start = (window * tokens + i) * channels + head * head_dim;
         for j in 0..tokens {
             let k_start = (window * tokens + j) * channels + head * head_dim;
-            let mut acc = Vector::<A, N>::new(A::from_int(0));
+            let mut sum = 0.0f32;
             for d in 0..head_dim {
-                let (a, b) = (Vector::<A, N>::cast_from(q[q_start + d]), Vector::<A, N>::cast_from(k[k_start + d]));
-                acc = mul_add::<A, N>(acc, a, b, float);
+                sum += mul(q[q_start + d], k[k_start + d]);
             }
-            y[item * tokens + j] = acc;
+            y[item * tokens + j] = sum;
         }
+    }
+}
+
+/// The same of integers, an item being a score (w,h,i,j). A head's channels are `vectors` vectors.
+#[cube(launch_unchecked)]
+pub(crate) fn int_scores<X: Int, Y: Int, N: Size>(
+    q: &[Vector<X, N>],
+    k: &[Vector<Y, N>],
+    y: &mut [i32],
+    items: u32,
+    #[comptime] heads: usize,
+    #[comptime] tokens: usize,
+    #[comptime] vectors: usize,
+    #[comptime] width: usize,
+    #[comptime] per_unit: u32,
+) {
+    let (first, end) = unit_items(items, per_unit);
+    for item in first..end {
+        let item = item as usize;
+        let (row, j) = (item / tokens, item % tokens);
+        let (window, head, i) = (row / comptime!(heads * tokens), row / tokens % heads, row % tokens);
+        let q_start = ((window * tokens + i) * heads + head) * vectors;
+        let k_start = ((window * tokens + j) * heads + head) * vectors;
+        let mut sums = Vector::<i32, N>::new(0i32);
+        for d in 0..vectors {
+            sums += Vector::<i32, N>::cast_from(q[q_start + d]) * Vector::<i32, N>::cast_from(k[k_start + d]);
+        }
+        let mut sum = 0i32;
+        #[unroll]
+        for lane in 0..width {
+            sum += sums.extract(lane);
+        }
+        y[item] = sum;
     }
 }
 

@@ -198,21 +198,18 @@ fn plain(kernel: &Kernel, items: usize, work: Work, target: Target<'_>) {
                 _ => linear!(i8, i8, i32, false),
             }
         }
+        Kernel::AttnScores { x: Elem::F32, heads, tokens, channels } => kernel!(
+            target, work, attention::scores::Scores<>,
+            items: items, block: 1, sizes: [], buffers: [0, 1, 2], scalars: [], comptime: [heads, tokens, channels]
+        ),
         Kernel::AttnScores { x, heads, tokens, channels } => {
-            macro_rules! scores {
-                ($x:ty, $y:ty, $a:ty, $float:literal) => {
-                    kernel!(
-                        target, work, attention::scores::Scores<$x, $y, $a>,
-                        items: items, block: 1, sizes: [1], buffers: [0, 1, 2],
-                        scalars: [], comptime: [heads, tokens, channels, $float]
-                    )
-                };
-            }
-            match x {
-                Elem::F32 => scores!(f32, f32, f32, true),
-                Elem::U8 => scores!(u8, i8, i32, false),
-                _ => scores!(i8, i8, i32, false),
-            }
+            let width = vector_width(channels / heads);
+            let vectors = channels / heads / width;
+            with_elem!(x, [U8 => u8, I8 => i8], X => kernel!(
+                target, work, attention::int_scores::IntScores<X, i8>,
+                items: items * tokens, block: tokens, sizes: [width], buffers: [0, 1, 2],
+                scalars: [], comptime: [heads, tokens, vectors, width]
+            ))
         }
         Kernel::AttnValues { p, heads, tokens, channels } => {
             let width = vector_width(channels / heads);

@@ -175,11 +175,6 @@ impl Body {
         }
     }
 
-    /// The line of the first statement.
-    pub(super) fn first(&self) -> Option<usize> {
-        self.statements.first().map(|statement| statement.line)
-    }
-
     /// The first line before `end` with an access to what other launches may be at.
     pub(super) fn access_before(&self, end: usize) -> Option<usize> {
         let early = self.statements.iter().take_while(|statement| statement.line < end);

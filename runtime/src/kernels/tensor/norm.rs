@@ -1,11 +1,11 @@
-//! LayerNorm of 16-bit rows, and what it is added to. Some lanes share a row, sixteen bytes of it at a time.
+//! LayerNorm of 16-bit rows, to 16 bits or to bytes, and what it is added to. Some lanes share a row, sixteen bytes of it at a time.
 
 use super::{
     copies::wait_for_launches,
     epilogue::Four,
     fixed::{requantize_half, rounded},
     fragment::{LANES, Words, halves},
-    packs::pair,
+    packs::{pair, word},
 };
 use crate::kernels::integer::{chunk_start, normalised, row_norm};
 use cubecl::prelude::*;
@@ -20,6 +20,23 @@ pub(crate) struct Norms {
     pub rows: Rows,
     /// Whether a residual stream is added.
     pub residual: bool,
+    /// Whether results are bytes with a sign, or without one; `None`: they have 16 bits.
+    pub signed: Option<bool>,
+}
+
+impl Norms {
+    /// Words of eight results.
+    pub(crate) fn words(&self) -> usize {
+        if self.signed.is_some() { 2 } else { 4 }
+    }
+
+    fn range(&self) -> (i32, i32) {
+        match self.signed {
+            None => (-32768, 32767),
+            Some(true) => (-128, 127),
+            Some(false) => (0, 255),
+        }
+    }
 }
 
 /// Most vectors of a lane whose γ and β are loaded before its rows are there: twelve registers each.
@@ -40,10 +57,10 @@ fn constants_of(
     betas[comptime!(2 * i + 1)] = beta[2 * v + 1];
 }
 
-/// `qlayer_norm(x)`, or `add(requantize(r), qlayer_norm(x))`, in 16 bits. What is absent may be any buffer.
+/// `qlayer_norm(x)`, or `add(requantize(r), qlayer_norm(x))` in 16 bits. What is absent may be any buffer.
 #[cube(launch_unchecked)]
 #[allow(clippy::too_many_arguments)]
-pub(crate) fn norm(
+pub(crate) fn norm<S: Size>(
     x: &[Words],
     gamma: &[Words],
     beta: &[Four],
@@ -53,7 +70,7 @@ pub(crate) fn norm(
     r_mantissa: &[i32],
     r_shift: &[i32],
     map: &[i32],
-    y: &mut [Words],
+    y: &mut [Vector<u32, S>],
     epsilon: i64,
     rows: u32,
     #[comptime] p: Norms,
@@ -120,7 +137,7 @@ pub(crate) fn norm(
             constants_of(gamma, beta, &mut gammas, &mut betas, min(v, comptime!(vectors - 1)), 0usize);
         }
         if v < vectors && row < rows {
-            let mut words = Words::empty();
+            let mut q = Array::<i32>::new(8usize);
             #[unroll]
             for w in 0..4usize {
                 let (x0, x1) = halves(held[i].extract(w));
@@ -129,15 +146,30 @@ pub(crate) fn norm(
                 let (b0, b1) = (four.extract(comptime!(w % 2 * 2)), four.extract(comptime!(w % 2 * 2 + 1)));
                 let y0 = normalised(&norm, x0, i16::cast_from(g0), b0, channels);
                 let y1 = normalised(&norm, x1, i16::cast_from(g1), b1, channels);
-                let mut q0 = rounded(y0, mantissa, shift, narrow, -32768i32, 32767i32);
-                let mut q1 = rounded(y1, mantissa, shift, narrow, -32768i32, 32767i32);
+                let (low, high) = comptime!(p.range());
+                let mut q0 = rounded(y0, mantissa, shift, narrow, low, high);
+                let mut q1 = rounded(y1, mantissa, shift, narrow, low, high);
                 if comptime!(p.residual) {
                     let (r0, r1) = halves(added[i].extract(w));
                     // What is added to must be saturated by then.
-                    q0 = min(max(q0, -32768i32), 32767i32) + requantize_half(r0, r_mantissa, r_shift, narrow);
-                    q1 = min(max(q1, -32768i32), 32767i32) + requantize_half(r1, r_mantissa, r_shift, narrow);
+                    q0 = min(max(q0, low), high) + requantize_half(r0, r_mantissa, r_shift, narrow);
+                    q1 = min(max(q1, low), high) + requantize_half(r1, r_mantissa, r_shift, narrow);
                 }
-                words.insert(w, pair(q0, q1));
+                q[comptime!(2 * w)] = q0;
+                q[comptime!(2 * w + 1)] = q1;
+            }
+            let mut words = Vector::<u32, S>::empty();
+            if comptime!(p.signed.is_some()) {
+                #[unroll]
+                for h in 0..2usize {
+                    let at = comptime!(4 * h);
+                    words.insert(h, word(q[at], q[comptime!(at + 1)], q[comptime!(at + 2)], q[comptime!(at + 3)], p.signed));
+                }
+            } else {
+                #[unroll]
+                for w in 0..4usize {
+                    words.insert(w, pair(q[comptime!(2 * w)], q[comptime!(2 * w + 1)]));
+                }
             }
             y[row * vectors + v] = words;
         }
