@@ -313,7 +313,7 @@ impl Mlp {
     /// Warps that a processor has registers for: each holds the sums of both products, weights, and what else the assembler's reports show.
     pub fn resident(&self) -> usize {
         let sums = 4 * self.row_frags * (Self::FRAGS + self.column_frags);
-        warps_with(sums + 12 * self.column_frags + 60)
+        warps_with(sums + 13 * self.column_frags + 20)
     }
 }
 

@@ -49,10 +49,32 @@ pub(super) struct Extents {
     pub n: usize,
     /// Bytes of a result.
     pub bytes: usize,
-    /// Whether rows are normalised, and must be on the chip as a whole; otherwise they are bytes.
-    pub whole: bool,
-    /// Whether results go through a table.
-    pub table: bool,
+    /// What becomes of rows on their way to the chip.
+    pub taken: Taken,
+    /// What becomes of sums.
+    pub made: Made,
+}
+
+/// What becomes of rows on their way to the chip.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Taken {
+    /// They are bytes, and stay as they are.
+    AsTheyAre,
+    /// They have 16 bits and are requantized. They must be on the chip as a whole.
+    Requantized,
+    /// They have 16 bits and are normalised. They must be on the chip as a whole.
+    Normalised,
+}
+
+/// What becomes of sums.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Made {
+    /// Nothing, or they are requantized.
+    Plain,
+    /// They are requantized and looked up in a table.
+    LookedUp,
+    /// They are requantized and added to a residual stream.
+    Added,
 }
 
 impl Extents {
@@ -60,21 +82,27 @@ impl Extents {
     pub fn of(kernel: &Kernel, items: usize) -> Option<Extents> {
         let sixteens = |rows: Rows, bytes: usize| (rows.chunk * bytes).is_multiple_of(16);
         Some(match *kernel {
-            Kernel::NormLinear { x: Elem::I16, rows, n, to, table, .. }
+            Kernel::NormLinear { x: Elem::I16, rows, epsilon, n, to, table, .. }
                 if sixteens(rows, 2) && table.is_none_or(is_byte) =>
             {
-                let bytes = table.unwrap_or(to).bytes();
-                Extents { rows: items, k: rows.len(), n, bytes, whole: true, table: table.is_some() }
+                let taken = if epsilon.is_some() { Taken::Normalised } else { Taken::Requantized };
+                let made = if table.is_some() { Made::LookedUp } else { Made::Plain };
+                Extents { rows: items, k: rows.len(), n, bytes: table.unwrap_or(to).bytes(), taken, made }
             }
             Kernel::LinearResidual { x, rows, n, r: Elem::I16 } if is_byte(x) && sixteens(rows, 1) => {
-                Extents { rows: items, k: rows.len(), n, bytes: 2, whole: false, table: false }
+                Extents { rows: items, k: rows.len(), n, bytes: 2, taken: Taken::AsTheyAre, made: Made::Added }
             }
             Kernel::Linear { x, k, n, requantize, .. } if is_byte(x) && k.is_multiple_of(16) => {
                 let bytes = requantize.map_or(4, Elem::bytes);
-                Extents { rows: items, k, n, bytes, whole: false, table: false }
+                Extents { rows: items, k, n, bytes, taken: Taken::AsTheyAre, made: Made::Plain }
             }
             _ => return None,
         })
+    }
+
+    /// Whether rows must be on the chip as a whole.
+    fn whole(&self) -> bool {
+        self.taken != Taken::AsTheyAre
     }
 
     /// Tiles that fit, the one that is likely the fastest first.
@@ -115,7 +143,9 @@ impl Extents {
         let of_a_row = [(steps, 1), (steps, 2), (steps, 4), (staged, 1)];
         for (stage, parts) in of_a_row {
             let stages = steps.div_ceil(stage);
-            if stages > 1 && self.whole || !stage.is_multiple_of(parts) || row_warps * column_warps * parts > MOST_WARPS
+            if stages > 1 && self.whole()
+                || !stage.is_multiple_of(parts)
+                || row_warps * column_warps * parts > MOST_WARPS
             {
                 continue;
             }
@@ -149,7 +179,8 @@ impl Extents {
                 let copied = whole.filter(|&ahead| fits(&of((true, ahead)))).or(some);
                 let ways = (1..=4).filter(divides).map(|ahead| (false, ahead)).chain(copied.map(|ahead| (true, ahead)));
                 for gemm in ways.map(of) {
-                    let fits = fits(&gemm) && gemm.frags() <= MOST_FRAGS && (self.whole || gemm.loads() <= MOST_LOADS);
+                    let fits =
+                        fits(&gemm) && gemm.frags() <= MOST_FRAGS && (self.whole() || gemm.loads() <= MOST_LOADS);
                     let registers = self.registers(&gemm);
                     let resident =
                         (warps_with(registers) / gemm.warps()).min(SHARED / (self.on_chip(&gemm) + RESERVED));
@@ -174,16 +205,16 @@ impl Extents {
             769.. => 184,
             _ => 148,
         };
-        let taken = if self.whole { normalised } else { 4 * gemm.loads() + 28 } + ahead;
+        let taken = if self.whole() { normalised } else { 4 * gemm.loads() + 28 } + ahead;
         // Steps that follow each other in the code have their rows loaded early.
         let rows = if gemm.ahead > 1 { 4 * row_frags } else { 0 };
         // What is added to few results is loaded while products still are.
-        let early = if !self.whole && gemm.frags() <= 8 { 2 * gemm.frags() } else { 0 };
+        let early = if !self.whole() && gemm.frags() <= 8 { 2 * gemm.frags() } else { 0 };
         let added = 2 * column_frags + ahead + rows + early + if gemm.stages > 1 { 4 * gemm.loads() } else { 0 };
         // Of four columns, and of a residual stream with what it adds to each row.
         // Results of 16 bits are there together, when half of the sums still are, and more of what says where they go.
         let wide = if self.bytes > 1 { gemm.frags() + 24 } else { 0 };
-        let constants = if self.whole { 16 + wide } else { 32 + 8 * row_frags };
+        let constants = if self.whole() { 16 + wide } else { 32 + 8 * row_frags };
         let gathered = 4 * gemm.frags() * (gemm.parts - 1);
         let made = 2 * column_frags + constants + gathered + if gemm.rounds > 1 { ahead } else { 0 };
         taken.max(4 * row_frags * column_frags + added.max(made) + 48)
@@ -192,52 +223,75 @@ impl Extents {
     /// Bytes of shared memory of a cube.
     fn on_chip(&self, gemm: &Gemm) -> usize {
         // Bias, factors and shifts of columns, and of a residual stream.
-        let kinds = if self.whole { 3 } else { 5 };
+        let kinds = if self.whole() { 3 } else { 5 };
         let constants = if gemm.keeps_constants() { kinds * gemm.warps() * gemm.column_frags * COLUMNS * 4 } else { 0 };
         let rows = gemm.stages.min(2) * gemm.rows() * gemm.pitch();
-        rows + 16 * gemm.partial() + gemm.ring() + constants + if self.table { TABLE } else { 0 } + UNUSED
+        rows + 16 * gemm.partial()
+            + gemm.ring()
+            + constants
+            + if self.made == Made::LookedUp { TABLE } else { 0 }
+            + UNUSED
     }
 
-    /// What a cube is likely to take.
-    fn cube(&self, gemm: &Gemm) -> Cube {
+    /// What a cube of so many is likely to take.
+    fn cube(&self, gemm: &Gemm, cubes: usize, processors: usize) -> Cube {
         let of = |count: usize| count as f64;
-        let (rows, warps, steps, rounds) = (gemm.rows(), gemm.warps(), self.k.div_ceil(STEP), gemm.rounds);
+        let (rows, warps, rounds) = (gemm.rows(), gemm.warps(), gemm.rounds);
         let columns = rounds * gemm.column_warps * gemm.column_frags * COLUMNS;
-        let loaded = if self.whole { 12.9 * of(rows * self.k) / 32.0 } else { 0.0 };
-        // Weights that are copied are loaded as well, and waited for.
-        let copied = if gemm.copied { 0.5 * of(gemm.column_frags) + 4.0 } else { 0.0 };
-        let step = 1.9 * of(gemm.frags()) + of(gemm.row_frags) + 0.5 * of(gemm.column_frags) + 8.0 + copied;
-        let added = of(rounds * warps * steps) / of(gemm.parts) * step + of(12 * gemm.partial()) / 32.0;
-        let (deviation, result, of_a_round) = if self.whole { (2400.0, 2.2, ROUND) } else { (0.0, 11.4, 3210.0) };
-        let (looked_up, copied) = if self.table { (2.1, 256.0) } else { (0.0, 0.0) };
-        let gathered = if gemm.parts > 1 { 650.0 } else { 0.0 };
-        let waits = of(steps) / of(gemm.parts) * STEP_WAITS[gemm.ahead.min(4) - 1] + of_a_round;
-        // What the cube has copied before it has rows is not waited for: bias, factors and the first weights.
-        let known = if gemm.keeps_constants() { 3.0 * STEP_WAITS[0] } else { 0.0 };
+        let share = gemm.norm_share(self.k);
+        // Values of a lane.
+        let values = of(8 * share.each * share.rows * share.passes);
+        let (taken, before) = match self.taken {
+            Taken::AsTheyAre => (0.0, 0.0),
+            Taken::Requantized => (9.6 * values, 300.0),
+            // γ and β are waited for where they are not there before.
+            Taken::Normalised => (19.2 * values + 96.0 * of(share.passes), if share.early { 0.0 } else { 340.0 }),
+        };
+        // Of a warp. Weights that are copied are loaded as well.
+        let steps = of(rounds * self.k.div_ceil(STEP)) / of(gemm.parts);
+        let added = steps * (3.9 * of(gemm.frags()) + if gemm.copied { 4.6 } else { 2.4 } * of(gemm.column_frags));
+        let result = match (self.made, self.whole(), self.bytes) {
+            (Made::Added, ..) => 26.3,
+            (_, true, 1) => 5.4,
+            (_, true, _) => 10.9,
+            (_, false, 1) => 9.4,
+            (_, false, _) => 18.1,
+        };
+        let (looked_up, copied) = if self.made == Made::LookedUp { (5.3, 67.0 / of(warps)) } else { (0.0, 0.0) };
+        // What was copied before the launch before had completed is not waited for; all weights at once are not waited for in turn.
+        let of_a_processor = cubes.div_ceil(processors);
+        let early = overlaps(cubes, processors) && 2 * of_a_processor <= gemm.resident;
+        let all = gemm.keeps_constants() && gemm.ahead * gemm.parts == self.k.div_ceil(STEP);
+        let waits = steps * STEP_WAITS[gemm.ahead.min(4) - 1] * if all { 0.3 } else { 1.0 };
+        let known = if gemm.keeps_constants() && early { 389.0 } else { 0.0 };
+        // Fragments of a processor's cubes.
+        let together = of(of_a_processor.min(gemm.resident) * warps) * steps * of(gemm.column_frags);
+        let late = if gemm.copied && !early { 1.2 * together } else { 0.0 };
+        let gathered = if gemm.parts > 1 { 206.0 } else { 0.0 };
+        let staged = if gemm.copied { 138.0 } else { 555.0 } * if gemm.stages > 1 { of(gemm.stages) } else { 0.0 };
         Cube {
-            instructions: loaded + added + of(rows * columns) / 32.0 * (result + looked_up) + copied,
-            waits: deviation + of(rounds) * waits + gathered - known,
+            instructions: taken + added + of(4 * gemm.frags() * rounds) * (result + looked_up) + copied,
+            waits: before + waits + gathered + staged + late - known,
             // The residual stream has 16 bits, too.
             bytes: self.k * columns
-                + rows * self.k * if self.whole { 2 } else { 1 }
-                + rows * columns.min(self.n) * self.bytes * if self.whole { 1 } else { 2 },
+                + rows * self.k * if self.whole() { 2 } else { 1 }
+                + rows * columns.min(self.n) * self.bytes * if self.whole() { 1 } else { 2 },
         }
     }
 
     /// Cycles that a product is likely to take.
     fn cycles(&self, gemm: &Gemm, processors: usize) -> f64 {
         let cubes = self.rows.div_ceil(gemm.rows()) * gemm.splits;
-        self.cube(gemm).cycles(cubes, gemm.warps(), gemm.resident, processors)
+        self.cube(gemm, cubes, processors).cycles(cubes, gemm.warps(), gemm.resident, processors)
     }
 }
 
-/// What a cube is likely to take. Its numbers were fitted to the times of 191 products of Swin-T, -S, -B and -L at batches of 1, 8 and 32 on an
-/// H100, which they explained to 9 % (bench/README.md, *Tiles*). Kernels have fewer instructions since, and those of a value that is
-/// normalised, of a step and of a result are less by as much.
+/// What a cube is likely to take. Its numbers were fitted to 420 products and 40 MLPs of Swin-T, most of them at batches of 1 and 8, on an H200,
+/// which they explain to 10 % (bench/README.md, *Tiles*).
 struct Cube {
-    /// Instructions, of a warp each.
+    /// Instructions of a warp.
     instructions: f64,
-    /// Cycles of what comes one after the other: rows, weights, constants, stores.
+    /// Cycles of what comes one after the other: weights, constants, stages of rows.
     waits: f64,
     /// Bytes that it loads and stores.
     bytes: usize,
@@ -248,40 +302,51 @@ impl Cube {
     /// the same time, so that instructions fill little of that; the bytes of all take some time at least.
     fn cycles(&self, cubes: usize, warps: usize, resident: usize, processors: usize) -> f64 {
         let together = |cubes: usize| {
-            let rate = (0.59 * (cubes * warps) as f64).min(1.88);
-            0.85 * self.waits + cubes as f64 * self.instructions / rate
+            // A quarter of a processor has so many of them; some have one more than others.
+            let warps = cubes * warps;
+            let quarter = (warps.div_ceil(4) as f64 + warps as f64 / 4.0) / 2.0;
+            self.waits + self.instructions * (0.61 + 1.52 * quarter)
         };
         let of_a_processor = cubes.div_ceil(processors);
         let (full, rest) = (of_a_processor / resident, of_a_processor % resident);
         let computed = full as f64 * together(resident) + if rest > 0 { together(rest) } else { 0.0 };
-        let started = if cubes > 2 * processors { 570.0 } else { 0.0 };
-        computed.max((cubes * self.bytes) as f64 / processors as f64 / 24.2) + started
+        let launched = if overlaps(cubes, processors) { LAUNCH } else { LAUNCH + APART };
+        computed.max((cubes * self.bytes) as f64 / processors as f64 / 24.3) + launched
     }
 }
+
+/// Whether a launch of so many cubes begins before the launch before it has completed, on a GPU on which launches do.
+fn overlaps(cubes: usize, processors: usize) -> bool {
+    cubes <= 2 * processors
+}
+
+/// Cycles that a launch takes beside its work: until its rows are there, and from its last store on.
+const LAUNCH: f64 = 3444.0;
+
+/// Cycles that it takes more where it begins when the launch before has completed.
+const APART: f64 = 4134.0;
+
+/// Cycles that a warp waits in a step of k, whose weights were loaded one, two, three or four steps before.
+const STEP_WAITS: [f64; 4] = [241.0, 89.0, 67.0, 61.0];
+
+/// Cycles that a cube waits in a round of an MLP's hidden columns.
+const CHUNK: f64 = 729.0;
+
+/// How many times as long as in a product of its own an instruction takes in an MLP's kernel: warps are rarely at the same place.
+const OF_AN_MLP: f64 = 0.6;
 
 /// Bytes of results of a launch that the next one is likely to find in the second cache: half of what a large GPU has.
 const NEAR: usize = 25 << 20;
 
-/// Cycles that a warp waits in a step of k, whose weights were loaded one, two, three or four steps before.
-const STEP_WAITS: [f64; 4] = [240.0, 91.0, 51.5, 34.5];
-
-/// Cycles that a cube waits in a round beside those for weights: for constants, and until results are stored.
-const ROUND: f64 = 2620.0;
-
-/// The same where results stay on the chip.
-const CHUNK: f64 = 100.0;
-
-/// Cycles that a launch costs beside its work.
-const LAUNCH: f64 = 2600.0;
-
 /// The ways of making an MLP of so many rows as one kernel, and by its parts (`None`), the one that is likely the fastest first.
 pub(super) fn mlps(rows: usize, k: usize, hidden: usize, table: bool, processors: usize) -> Vec<Option<Mlp>> {
-    let up = Extents { rows, k, n: hidden, bytes: 1, whole: true, table };
-    let down = Extents { rows, k: hidden, n: k, bytes: 2, whole: false, table: false };
+    let made = if table { Made::LookedUp } else { Made::Plain };
+    let up = Extents { rows, k, n: hidden, bytes: 1, taken: Taken::Normalised, made };
+    let down = Extents { rows, k: hidden, n: k, bytes: 2, taken: Taken::AsTheyAre, made: Made::Added };
     let by_parts = [&up, &down].map(|part| part.tiles(processors).first().map(|gemm| part.cycles(gemm, processors)));
     // The hidden layer goes to memory and back, if it is large.
     let far = if rows * hidden > NEAR { (2 * rows * hidden) as f64 / processors as f64 / 13.0 } else { 0.0 };
-    let by_parts = by_parts.into_iter().sum::<Option<f64>>().map_or(0.0, |cycles| cycles + far + LAUNCH);
+    let by_parts = by_parts.into_iter().sum::<Option<f64>>().map_or(0.0, |cycles| cycles + far);
     let mut all = vec![(by_parts, None)];
     for (row_frags, column_frags) in [4, 8].into_iter().flat_map(|column_frags| [4, 3, 2, 1].map(|r| (r, column_frags)))
     {
@@ -296,16 +361,15 @@ pub(super) fn mlps(rows: usize, k: usize, hidden: usize, table: bool, processors
         if on_chip > ON_CHIP {
             continue;
         }
-        let rounds = second.stages;
-        let first = up.cube(&Gemm { rounds, ..first });
-        let second = down.cube(&second);
+        let (rounds, cubes) = (second.stages, rows.div_ceil(16 * row_frags));
+        let first = up.cube(&Gemm { rounds, ..first }, cubes, processors);
+        let second = down.cube(&Gemm { stages: 1, ..second }, cubes, processors);
         let cube = Cube {
-            instructions: first.instructions + second.instructions,
-            waits: first.waits - rounds as f64 * (ROUND - CHUNK) + second.waits,
+            instructions: OF_AN_MLP * (first.instructions + second.instructions),
+            waits: first.waits + rounds as f64 * CHUNK + second.waits,
             bytes: first.bytes + second.bytes,
         };
         let resident = (mlp.resident() / mlp.warps).min(SHARED / (on_chip + RESERVED));
-        let cubes = rows.div_ceil(16 * row_frags);
         all.push((cube.cycles(cubes, mlp.warps, resident, processors), Some(mlp)));
     }
     all.sort_by(|(a, _), (b, _)| a.total_cmp(b));
@@ -321,8 +385,14 @@ mod tests {
     fn every_option_fits_and_has_all_columns() {
         let products = [(3136, 96, 288), (100_352, 96, 384), (784, 384, 192), (6272, 1536, 384), (49, 3072, 768)];
         for (rows, k, n) in products.into_iter().chain([(1568, 6144, 1536), (5, 3072, 1536), (7, 48, 40), (1, 16, 8)]) {
-            for (bytes, whole, table) in [(1, true, true), (1, true, false), (2, false, false), (4, false, false)] {
-                let all = Extents { rows, k, n, bytes, whole, table }.tiles(132);
+            for (bytes, taken, made) in [
+                (1, Taken::Normalised, Made::LookedUp),
+                (1, Taken::Requantized, Made::Plain),
+                (2, Taken::AsTheyAre, Made::Added),
+                (4, Taken::AsTheyAre, Made::Plain),
+            ] {
+                let (whole, table) = (taken != Taken::AsTheyAre, made == Made::LookedUp);
+                let all = Extents { rows, k, n, bytes, taken, made }.tiles(132);
                 let name = format!("{rows} {k} {n} {bytes} {whole}");
                 // Only 16 rows of 6144 normalised bytes fit, and none beside a table.
                 assert_eq!(all.is_empty(), whole && table && k > 3136, "{name}");
@@ -356,7 +426,7 @@ mod tests {
         let one = [(3136, 96), (784, 192), (196, 384), (49, 768)].map(|(rows, k)| row_frags(rows, k));
         assert_eq!(one, [None; 4]);
         let many = [(100_352, 96), (25_088, 192), (6272, 384), (1568, 768)].map(|(rows, k)| row_frags(rows, k));
-        assert_eq!(many, [Some(4), None, None, None]);
+        assert_eq!(many, [Some(3), Some(3), Some(3), None]);
         for (k, hidden) in
             [(32, 128), (96, 288), (128, 512), (384, 1536), (512, 2048), (768, 3072), (40, 160), (96, 100)]
         {

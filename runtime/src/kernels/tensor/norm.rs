@@ -163,7 +163,10 @@ pub(crate) fn norm<S: Size>(
                 #[unroll]
                 for h in 0..2usize {
                     let at = comptime!(4 * h);
-                    words.insert(h, word(q[at], q[comptime!(at + 1)], q[comptime!(at + 2)], q[comptime!(at + 3)], p.signed));
+                    words.insert(
+                        h,
+                        word(q[at], q[comptime!(at + 1)], q[comptime!(at + 2)], q[comptime!(at + 3)], p.signed),
+                    );
                 }
             } else {
                 #[unroll]
