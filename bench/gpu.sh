@@ -57,11 +57,6 @@ measure() {
   }
   step doctor 60 ./swint doctor
   step verify-bundled 60 ./swint verify models/bundled.swint --device cuda
-  if command -v compute-sanitizer >/dev/null; then
-    for tool in memcheck racecheck synccheck; do
-      step "$tool" 60 compute-sanitizer --tool "$tool" ./swint verify models/bundled.swint --device cuda
-    done
-  fi
   for model in models/swin*.swint; do
     local name
     name=$(basename "$model" .swint)
@@ -73,6 +68,11 @@ measure() {
     for batch in 1 32; do
       step "tune-$name-$batch" 240 ./swint tune "$model" --device cuda --batch "$batch" --options 8 -o "$out/$name-tuned-$batch.json"
     done
+    if command -v compute-sanitizer >/dev/null; then
+      for tool in memcheck racecheck synccheck; do
+        step "$tool-$name" 60 compute-sanitizer --tool "$tool" ./swint verify "$model" --device cuda
+      done
+    fi
     step "tuned-$name" 60 ./swint bench "$model" --device cuda --batch 1,32 --clock device --profile --min-time 0.4 -o "$out/$name-tuned.json"
   done
 }

@@ -219,4 +219,6 @@ fn the_baseline_is_five_variants_in_turns() {
     assert!((0..5).all(|i| result(i)["rounds"] == 3 && result(i)["runs"].as_u64() >= Some(9)), "{json}");
     let said = fail(&["bench", "baseline", &m.spec, "--weights", &m.weights, "--activation", "relu"]);
     assert!(said.contains("leave --precision and --activation out"), "{said}");
+    let said = fail(&["bench", "baseline", &m.spec, "--weights", &m.weights, "--clock", "device"]);
+    assert!(said.contains("only a GPU has a clock of its own"), "{said}");
 }

@@ -136,6 +136,19 @@ pub fn norm_residual(side: usize, k: usize) -> String {
     )
 }
 
+/// A LayerNorm of rows to a type, as a text.
+pub fn layer_norm(rows: usize, k: usize, elem: &str) -> String {
+    format!(
+        "graph @layer_norm(%x: i16<0.001>[1,{rows},{k}]) -> {elem}<0.02>[1,{rows},{k}] {{
+  const @g : i16<0.0009765625>[{k}]
+  const @b : i32<9.5367431640625e-7>[{k}]
+  %0 = qlayer_norm %x, @g, @b {{eps = 1e-5, elem = {elem}, scale = 0.02}} : {elem}<0.02>[1,{rows},{k}]
+  return %0
+}}
+"
+    )
+}
+
 /// A LayerNorm and a linear on the windows of a square of tokens, as a text.
 pub fn norm_linear(side: usize, k: usize, n: usize) -> String {
     let windows = side / 7 * (side / 7);

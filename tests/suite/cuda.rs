@@ -4,6 +4,7 @@ use crate::{
     cli::{Model, fail, model, shared_file, succeed, text},
     common::repo,
 };
+use serde_json::{Value, json};
 use std::{
     collections::BTreeSet,
     process::{Command, Output},
@@ -53,7 +54,7 @@ fn a_gpu_gives_the_interpreters_bits() {
     let compiled = integers(&m);
     for sm in ["89", "90"] {
         let said = stand.succeed(sm, &["verify", &compiled, "--device", "cuda"]);
-        assert!(said.contains("cuda:0: 21 of 21 launches give the interpreter's bits"), "{said}");
+        assert!(said.contains("cuda:0: 23 of 23 launches give the interpreter's bits"), "{said}");
     }
     // Three pictures, one after the other, in one session.
     let bundled = model("cifar10");
@@ -158,6 +159,21 @@ fn a_gpu_is_timed_by_its_own_clock() {
     }
     let out = stand.swint("90", &["bench", &compiled, "--device", "cuda:1"]);
     assert!(!out.status.success() && text(&out.stderr).contains("no device cuda:1"), "{}", text(&out.stderr));
+}
+
+/// By the device's clock the variants' kernels are timed, without the copies.
+#[test]
+fn a_gpu_times_the_baseline() {
+    let (stand, m) = (Stand::new(), model("timm_micro"));
+    let calib = shared_file("timm_micro", "input.safetensors");
+    let model =
+        ["bench", "baseline", &m.spec, "--weights", &m.weights, "--calib", &calib, "--device", "cuda", "--json"];
+    let short = ["--clock", "device", "--warmup-ms", "0", "--min-time", "0", "--iterations", "1"];
+    let json: Value = serde_json::from_str(&stand.succeed("90", &[&model[..], &short].concat())).unwrap();
+    assert_eq!((&json["clock"], &json["device"]["kind"]), (&json!("device"), &json!("cuda")));
+    let variants = json["variants"].as_array().unwrap();
+    let median = |variant: &Value| variant["results"][0]["ms"]["median"].as_f64();
+    assert!(variants.len() == 5 && variants.iter().all(|variant| median(variant) > Some(0.0)), "{json}");
 }
 
 #[test]

@@ -131,7 +131,7 @@ pub struct Gemm {
     pub rounds: usize,
     /// Steps of weights that are on their way at a time: divides the steps of a stage and of a part of a row.
     pub ahead: usize,
-    /// Whether weights are copied to the chip, and constants of columns too where there is one round; otherwise they go to registers.
+    /// Whether weights are copied to the chip, and constants of columns; there is one round then. Otherwise they go to registers.
     pub copied: bool,
     /// 32-byte steps of a row that are on the chip at a time.
     pub stage: usize,
@@ -346,11 +346,6 @@ impl Gemm {
     /// Bytes of weights of a cube on the chip.
     pub fn ring(&self) -> usize {
         if self.copied { self.warps() * self.ahead * self.column_frags * COLUMNS * STEP } else { 0 }
-    }
-
-    /// Whether constants of columns are copied to the chip.
-    pub fn keeps_constants(&self) -> bool {
-        self.copied && self.rounds == 1
     }
 
     /// Bytes of a row on the chip, half of what is between two pairs of rows: an odd number of steps, so that pairs that follow each other begin

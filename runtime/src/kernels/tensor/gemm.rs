@@ -95,7 +95,7 @@ impl Product {
 
     /// Whether the ring has all weights of a warp, and nothing comes in their place.
     pub(super) fn is_whole(&self) -> bool {
-        self.tiles.copied && self.tiles.rounds == 1 && self.tiles.ahead * self.tiles.parts == self.steps()
+        self.tiles.copied && self.tiles.ahead * self.tiles.parts == self.steps()
     }
 
     /// 16-byte places of the ring of a cube, at least one.
@@ -103,14 +103,9 @@ impl Product {
         (self.tiles.ring() / 16).max(1)
     }
 
-    /// Whether constants of columns are copied to the chip.
-    fn keeps_constants(&self) -> bool {
-        self.tiles.keeps_constants()
-    }
-
     /// Columns of all of a cube's warps whose constants are on the chip, at least one.
     fn constants(&self, are: bool) -> usize {
-        if are && self.keeps_constants() { self.tiles.warps() * self.tiles.column_frags * 8 } else { 1 }
+        if are && self.tiles.copied { self.tiles.warps() * self.tiles.column_frags * 8 } else { 1 }
     }
 
     /// Whether something becomes of sums.
@@ -229,10 +224,10 @@ pub(crate) fn gemm<A: Int, S: Size>(
     let mut kept = Shared::<[Four]>::new_aligned_slice(comptime!(p.constants(p.has_columns())), 16usize);
     let mut kept_r = Shared::<[Four]>::new_aligned_slice(comptime!(p.constants(p.residual)), 16usize);
     let own = warp * of_a_block;
-    if comptime!(p.keeps_constants() && p.has_columns()) {
+    if comptime!(copied && p.has_columns()) {
         copy_columns(columns, &mut kept, known_block * of_a_block, own, lane, p);
     }
-    if comptime!(p.keeps_constants() && p.residual) {
+    if comptime!(copied && p.residual) {
         copy_columns(r_columns, &mut kept_r, known_block * of_a_block, own, lane, p);
     }
     let slot = warp * comptime!(p.tiles.ahead * per_step) + lane;
@@ -282,13 +277,8 @@ pub(crate) fn gemm<A: Int, S: Size>(
             let base = s % buffers * buffer + (own_rows / 2 + lane / 4) * comptime!(p.pitch()) + lane % 4 + from * 4;
             let (start, end) = (s * stage, min(count, (s + 1) * stage));
             if comptime!(copied) {
-                let (mut after, mut later) = (weights + end * per_step, end < count);
-                if comptime!(p.tiles.rounds > 1) {
-                    after = min(block + column_warps, last_block) * per_block + lane;
-                    later = round + 1 < rounds;
-                }
                 let own = weights + start * per_step;
-                accumulate_copied::<A>(&chip, base, w, &mut ring, slot, own, after, later, end - start, &mut sums, p);
+                accumulate_copied::<A>(&chip, base, w, &mut ring, slot, own, end < count, end - start, &mut sums, p);
             } else {
                 let next = weights + (start + comptime!(p.tiles.ahead)) * per_step;
                 let last = weights + (count - 1) * per_step;
@@ -307,13 +297,11 @@ pub(crate) fn gemm<A: Int, S: Size>(
         if comptime!(p.tiles.rounds > 1) {
             // The first weights of the next columns are on their way while results are made of these.
             weights = min(block + column_warps, last_block) * per_block + lane;
-            if comptime!(!copied) {
-                next_weights(w, &mut b, weights, p);
-            }
+            next_weights(w, &mut b, weights, p);
         }
         if block <= last_block && column < comptime!(p.n) && part == 0 {
             let row = first + own_rows + lane / 4;
-            if comptime!(p.keeps_constants()) {
+            if comptime!(copied) {
                 let at = own + lane % 4;
                 finish::<S>(&sums, &kept, &bytes, r, &early, &kept_r, y, row, rows, column, at, lane, p);
             } else {

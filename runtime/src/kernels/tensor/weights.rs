@@ -125,7 +125,7 @@ pub(super) fn first_copies(w: &[Words], ring: &mut Shared<[Words]>, at: usize, s
     }
 }
 
-/// [`accumulate`], with weights from the ring. After those for these steps come those from `after` on, if any are used `later`.
+/// [`accumulate`], with weights from the ring, of which those of the first step are from `first` on. More are used `later`, or none.
 #[cube]
 #[allow(clippy::too_many_arguments)]
 pub(super) fn accumulate_copied<A: Int>(
@@ -135,7 +135,6 @@ pub(super) fn accumulate_copied<A: Int>(
     ring: &mut Shared<[Words]>,
     slot: usize,
     first: usize,
-    after: usize,
     later: bool,
     count: usize,
     sums: &mut Sequence<Sums>,
@@ -147,13 +146,9 @@ pub(super) fn accumulate_copied<A: Int>(
     let together = comptime!(if p.is_whole() { (1..=4).rev().find(|n| ahead % n == 0).unwrap_or(1) } else { ahead });
     let mut step = 0usize.runtime();
     loop {
-        let mut refill = later;
-        let mut from = after;
         let next = step + together;
-        if next < count {
-            refill = true.runtime();
-            from = first + next * comptime!(pairs * 32);
-        }
+        let refill = later || next < count;
+        let from = first + next * comptime!(pairs * 32);
         #[unroll]
         for own in 0..together {
             let mut slot = slot + comptime!(own * pairs * 32);
