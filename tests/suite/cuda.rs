@@ -100,11 +100,10 @@ fn tuning_keeps_the_fastest_right_kernels() {
     let timings = m.file("timings.json");
     // MLPs of 32 channels have four ways of being one kernel, those of 64 more: in the last rounds some are and others are not.
     let json = stand.succeed("89", &["tune", &compiled, "--samples", "1", "--options", "5", "--json", "-o", &timings]);
-    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    let json: Value = serde_json::from_str(&json).unwrap();
     let kernels = json["kernels"].as_array().unwrap();
     assert!(kernels.len() > 10 && json["device"].as_str().unwrap().contains("sm_89"), "{json}");
-    let us =
-        |kernel: &serde_json::Value| (kernel["likely_us"].as_f64().unwrap(), kernel["best"]["us"].as_f64().unwrap());
+    let us = |kernel: &Value| (kernel["likely_us"].as_f64().unwrap(), kernel["best"]["us"].as_f64().unwrap());
     assert!(kernels.iter().all(|k| k["wrong"] == 0 && us(k).1 <= us(k).0), "{json}");
     assert!(kernels.iter().filter(|k| k["tried"] == 5).count() > 10, "{json}");
     let wholes = kernels.iter().filter(|k| k["kernel"].as_str().unwrap().starts_with("mlp["));
