@@ -68,12 +68,12 @@ measure() {
     for batch in 1 32; do
       step "tune-$name-$batch" 240 ./swint tune "$model" --device cuda --batch "$batch" --options 8 -o "$out/$name-tuned-$batch.json"
     done
+    step "tuned-$name" 60 ./swint bench "$model" --device cuda --batch 1,32 --clock device --profile --min-time 0.4 -o "$out/$name-tuned.json"
     if command -v compute-sanitizer >/dev/null; then
       for tool in memcheck racecheck synccheck; do
         step "$tool-$name" 60 compute-sanitizer --tool "$tool" ./swint verify "$model" --device cuda
       done
     fi
-    step "tuned-$name" 60 ./swint bench "$model" --device cuda --batch 1,32 --clock device --profile --min-time 0.4 -o "$out/$name-tuned.json"
   done
 }
 

@@ -24,7 +24,7 @@ use std::{
     fmt,
     sync::Arc,
 };
-use swint_compiler::plan::{Blueprint, Buffer, Launch, Machine, Plan};
+use swint_compiler::plan::{Blueprint, Buffer, Launch, Machine, ON_CHIP, OVERLAPPING, Plan};
 
 /// A CUDA target by its compute capability.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -59,13 +59,9 @@ impl Sm {
     }
 
     /// Whether a launch of so many cubes starts before the one before it has completed, where the target can do that.
-    ///
-    /// Cubes that come early are placed where there is room, and fill those processors that become free first. A launch of few finds
-    /// the others free, too; one of many would be shared out worse than if it had started late, and must do without `ld.global.nc`:
-    /// on an H100, attention of Swin-T at a batch of 32 took 14 % longer.
     fn overlaps(self, cubes: u32) -> bool {
         let Machine::Cuda { processors } = self.machine() else { return false };
-        self.0 == 90 && cubes as usize <= 2 * processors
+        self.0 == 90 && cubes as usize <= OVERLAPPING * processors
     }
 
     /// What plans are made for: the GPU that [`swint_compiler::egraph::Target`] of the same name describes.
@@ -188,6 +184,9 @@ impl Offline {
                 let text = if self.warps { ptx_text::of_whole_warps(&text, self.blocks) } else { text };
                 let text = if self.reloads { ptx_text::of_loads_in_loops(&text) } else { text };
                 let (entry, shared) = (module.entrypoint.clone(), module.shared_memory_size);
+                if shared > ON_CHIP {
+                    return Err(format!("a cube takes {shared} bytes of shared memory, and GPUs have {ON_CHIP}"));
+                }
                 let kernel = Ptx { entry, text, shared };
                 match constants {
                     Some(constants) => overlapping(kernel, constants),
@@ -295,7 +294,7 @@ fn device_properties() -> Arc<DeviceProperties> {
         plane_size_min: 32,
         plane_size_max: 32,
         max_bindings: 32,
-        max_shared_memory_size: 99 * 1024,
+        max_shared_memory_size: ON_CHIP,
         max_cube_count: (i32::MAX as u32, 65535, 65535),
         max_units_per_cube: 1024,
         max_cube_dim: (1024, 1024, 64),

@@ -227,7 +227,9 @@ fn what_is_computed_is_not_read_early() {
         attention.replace("@attention(", "@attention(%scale: i16<0.0009765625>[2], ").replace("@scale", "%scale");
     let norm = norm_residual(4, 32).replace("  const @g : i16<0.0009765625>[32]\n", "");
     let norm = norm.replace("@norm_residual(", "@norm_residual(%g: i16<0.0009765625>[32], ").replace("@g,", "%g,");
-    for ir in [attention, norm] {
+    let alone = layer_norm(5, 32, "i8").replace("  const @g : i16<0.0009765625>[32]\n", "");
+    let alone = alone.replace("@layer_norm(", "@layer_norm(%g: i16<0.0009765625>[32], ").replace("@g,", "%g,");
+    for ir in [attention, norm, alone] {
         let graph = swint_ir::text::read("one.ir", &ir).unwrap().0;
         let module = Module { weights: random::weights(&graph, 3), graph };
         let inputs = random::inputs(&module.graph, &mut random::Rng::with_seed(5));

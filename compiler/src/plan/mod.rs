@@ -14,6 +14,7 @@ pub use blueprint::{Attention, Blueprint, Channels, Dots, Embed, Gemm, Head, Mac
 pub use kernel::{AttentionPlaces, ConstSource, Kernel, Rows};
 pub use lower::{Choices, PlanError, plan, plan_for};
 pub use pack::PAIRS;
+pub use tiles::{ON_CHIP, OVERLAPPING};
 
 use std::{fmt, slice, sync::Arc};
 use swint_ir::{NodeId, Type};

@@ -60,7 +60,7 @@ pub(super) fn options(
     let sums = sums_of(kernel);
     let biases = || sums.products.iter().filter_map(|&(k, _, bias, _)| Some((k, constant(&operands[bias?]))));
     let known = biases().all(|(_, name)| name.is_some()) && sums.table.is_none_or(|i| constant(&operands[i]).is_some());
-    // γ may be read before the launches before have completed.
+    // γ may be read before the launches before have completed, as β is, which always is a constant.
     let known = known && place_of_gamma(kernel).is_none_or(|place| constant(&operands[place]).is_some());
     let narrow = narrow && biases().all(|(k, name)| biases_are_within(name, weights, k));
     let all: Vec<Blueprint> = match *kernel {
@@ -126,9 +126,7 @@ pub(super) fn options(
         Kernel::NormResidual { x: Elem::I16, rows, r: Elem::I16, .. } if matches!(&operands[6], Operand::Const(source) if has_one_scale(source)) => {
             norms(rows.chunk, items, processors, narrow)
         }
-        Kernel::QLayerNorm { x: Elem::I16, channels, to, .. } if to == Elem::I16 || is_byte(to) => {
-            norms(channels, items, processors, narrow)
-        }
+        Kernel::QLayerNorm { x: Elem::I16, channels, .. } => norms(channels, items, processors, narrow),
         _ => match Extents::of(kernel, items) {
             Some(extents) => {
                 let narrowed = |gemm: Gemm| Blueprint::Gemm(Gemm { narrow, ..gemm });

@@ -8,8 +8,14 @@ use super::{
 };
 use swint_ir::Elem;
 
-/// Shared memory of a cube on every GPU from compute capability 8.6 on, in bytes.
-pub(super) const ON_CHIP: usize = 99 << 10;
+/// Shared memory of a cube on every GPU from compute capability 8.6 on, in bytes. (CUDA C++ Programming Guide, technical specifications by compute
+/// capability; 8.0 and 9.0 have more)
+pub const ON_CHIP: usize = 99 << 10;
+
+/// Cubes of a processor up to which a launch begins before the launch before it has completed, on a GPU on which launches do. Cubes that come early are
+/// placed where there is room, and fill those processors that become free first: a launch of few finds the others free, too; one of many would be
+/// shared out worse than if it had started late, and must do without `ld.global.nc`.
+pub const OVERLAPPING: usize = 2;
 
 /// Bytes of a table with a copy in every bank.
 pub(super) const TABLE: usize = 8 << 10;
@@ -223,9 +229,9 @@ impl Extents {
 
     /// Bytes of shared memory of a cube.
     fn on_chip(&self, gemm: &Gemm) -> usize {
-        // Bias, factors and shifts of columns, and of a residual stream.
-        let kinds = if self.whole() { 3 } else { 5 };
-        let constants = if gemm.copied { kinds * gemm.warps() * gemm.column_frags * COLUMNS * 4 } else { 0 };
+        // 16 bytes of a column say what becomes of its sums, and as many of its residual stream.
+        let of_a_column = if self.made == Made::Added { 32 } else { 16 };
+        let constants = if gemm.copied { of_a_column * gemm.warps() * gemm.column_frags * COLUMNS } else { 0 };
         let rows = gemm.stages.min(2) * gemm.rows() * gemm.pitch();
         rows + 16 * gemm.partial()
             + gemm.ring()
@@ -313,7 +319,7 @@ impl Cube {
         let of_a_processor = cubes.div_ceil(processors);
         let (full, rest) = (of_a_processor / resident, of_a_processor % resident);
         let computed = full as f64 * together(resident) + if rest > 0 { together(rest) } else { 0.0 };
-        let launched = LAUNCH + LAUNCHED * cubes.min(2 * processors) as f64;
+        let launched = LAUNCH + LAUNCHED * cubes.min(OVERLAPPING * processors) as f64;
         let launched = launched + if overlaps(cubes, processors) { 0.0 } else { APART };
         computed.max((cubes * self.bytes) as f64 / processors as f64 / 29.5) + launched
     }
@@ -321,7 +327,7 @@ impl Cube {
 
 /// Whether a launch of so many cubes begins before the launch before it has completed, on a GPU on which launches do.
 fn overlaps(cubes: usize, processors: usize) -> bool {
-    cubes <= 2 * processors
+    cubes <= OVERLAPPING * processors
 }
 
 /// Cycles that a launch takes beside its work: until its rows are there, and from its last store on.
@@ -342,6 +348,10 @@ const FAR: f64 = 150.0;
 
 /// Cycles that a cube waits in a round of an MLP's hidden columns.
 const CHUNK: f64 = 463.0;
+
+/// An MLP of 12 warps (384 channels, 6,272 rows) took 1.3 times as long as this says; those of at most 8 take as long.
+const CROWDED: f64 = 1.3;
+const FEW_WARPS: usize = 8;
 
 /// How many times as long as in a product of its own an instruction takes in an MLP's kernel: warps are rarely at the same place.
 const OF_AN_MLP: f64 = 0.6;
@@ -378,10 +388,12 @@ pub(super) fn mlps(rows: usize, k: usize, hidden: usize, table: bool, processors
         let cube = Cube {
             instructions: OF_AN_MLP * (first.instructions + second.instructions),
             waits: first.waits + second.waits + rounds as f64 * CHUNK,
-            bytes: first.bytes + second.bytes,
+            // The hidden layer stays on the chip.
+            bytes: 2 * k * hidden + 4 * 16 * row_frags * k,
         };
         let resident = (mlp.resident() / mlp.warps).min(SHARED / (on_chip + RESERVED));
-        all.push((cube.cycles(cubes, mlp.warps, resident, processors), Some(mlp)));
+        let crowded = if mlp.warps > FEW_WARPS { CROWDED } else { 1.0 };
+        all.push((crowded * cube.cycles(cubes, mlp.warps, resident, processors), Some(mlp)));
     }
     all.sort_by(|(a, _), (b, _)| a.total_cmp(b));
     all.into_iter().map(|(_, mlp)| mlp).collect()
@@ -421,7 +433,9 @@ mod tests {
                     assert!((1..=32).contains(&gemm.warps()) && gemm.row_frags * gemm.column_frags <= MOST_FRAGS);
                     assert!(gemm.stage * gemm.stages * STEP >= k && (!whole || gemm.stages == 1), "{name}");
                     let bytes = gemm.stages.min(2) * gemm.rows() * gemm.pitch() + 16 * gemm.partial() + gemm.ring();
-                    let bytes = bytes + if table { TABLE } else { 32 };
+                    let of_a_column = if made == Made::Added { 32 } else { 16 };
+                    let columns = if gemm.copied { gemm.warps() * gemm.column_frags * COLUMNS } else { 0 };
+                    let bytes = bytes + of_a_column * columns + if table { TABLE } else { 32 };
                     assert!(bytes <= ON_CHIP, "{name}: {gemm:?}");
                     assert_eq!(gemm.ring() > 0, gemm.copied, "{name}: {gemm:?}");
                     assert!(!gemm.copied || gemm.rounds == 1, "{name}: {gemm:?}");
@@ -439,7 +453,7 @@ mod tests {
         let one = [(3136, 96), (784, 192), (196, 384), (49, 768)].map(|(rows, k)| row_frags(rows, k));
         assert_eq!(one, [None; 4]);
         let many = [(100_352, 96), (25_088, 192), (6272, 384), (1568, 768)].map(|(rows, k)| row_frags(rows, k));
-        assert_eq!(many, [Some(3), Some(3), Some(3), None]);
+        assert_eq!(many, [Some(3), Some(3), None, None]);
         for (k, hidden) in
             [(32, 128), (96, 288), (128, 512), (384, 1536), (512, 2048), (768, 3072), (40, 160), (96, 100)]
         {
