@@ -82,7 +82,7 @@ fn ratio(rounds: &[Vec<f64>], i: usize) -> Ratio {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::milliseconds, *};
 
     #[test]
     fn a_slow_round_is_slow_for_all() {
@@ -99,8 +99,9 @@ mod tests {
             if order.last() != Some(&i) {
                 order.push(i);
             }
+            let start = Instant::now();
             std::thread::sleep(Duration::from_millis(4));
-            Ok(4.0)
+            Ok(milliseconds(start))
         })
         .unwrap();
         // Warm-up, forwards, backwards.
