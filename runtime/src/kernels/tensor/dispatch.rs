@@ -164,15 +164,13 @@ pub(crate) fn attention(kernel: &Kernel, blueprint: Attention, items: usize, tar
 /// A LayerNorm of `items` rows, added to the residual stream perhaps.
 pub(crate) fn norm(kernel: &Kernel, blueprint: Norm, items: usize, target: Target<'_>) {
     // Where something is left out, any buffer will do.
-    let (rows, epsilon, to, map, output) = match *kernel {
-        Kernel::NormResidual { rows, epsilon, .. } if rows.period > 0 => (rows, epsilon, None, 8, 9),
-        Kernel::NormResidual { rows, epsilon, .. } => (rows, epsilon, None, 3, 8),
-        Kernel::QLayerNorm { channels, epsilon, to, .. } => (Rows::plain(channels), epsilon, Some(to), 3, 5),
+    let (rows, epsilon, to, residual, map, output) = match *kernel {
+        Kernel::NormResidual { rows, epsilon, .. } if rows.period > 0 => (rows, epsilon, Elem::I16, true, 8, 9),
+        Kernel::NormResidual { rows, epsilon, .. } => (rows, epsilon, Elem::I16, true, 3, 8),
+        Kernel::QLayerNorm { channels, epsilon, to, .. } => (Rows::plain(channels), epsilon, to, false, 3, 5),
         _ => unreachable!("{kernel} is no LayerNorm"),
     };
-    let residual = to.is_none();
-    let signed = to.filter(|to| to.bytes() == 1).map(|to| to == Elem::I8);
-    let p = Norms { blueprint, rows, residual, signed };
+    let p = Norms { blueprint, rows, residual, range: range(to), bytes: to.bytes() };
     let (r, r_mantissa, r_shift) = if residual { (5, 6, 7) } else { (0, 3, 4) };
     let count = CubeCount::Static(items.div_ceil(blueprint.rows()) as u32, 1, 1);
     let dim = CubeDim::new_1d(blueprint.warps as u32 * 32);

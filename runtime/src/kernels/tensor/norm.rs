@@ -20,22 +20,16 @@ pub(crate) struct Norms {
     pub rows: Rows,
     /// Whether a residual stream is added.
     pub residual: bool,
-    /// Whether results are bytes with a sign, or without one; `None`: they have 16 bits.
-    pub signed: Option<bool>,
+    /// The range of results.
+    pub range: (i32, i32),
+    /// Bytes of a result.
+    pub bytes: usize,
 }
 
 impl Norms {
     /// Words of eight results.
     pub(crate) fn words(&self) -> usize {
-        if self.signed.is_some() { 2 } else { 4 }
-    }
-
-    fn range(&self) -> (i32, i32) {
-        match self.signed {
-            None => (-32768, 32767),
-            Some(true) => (-128, 127),
-            Some(false) => (0, 255),
-        }
+        2 * self.bytes
     }
 }
 
@@ -146,7 +140,7 @@ pub(crate) fn norm<S: Size>(
                 let (b0, b1) = (four.extract(comptime!(w % 2 * 2)), four.extract(comptime!(w % 2 * 2 + 1)));
                 let y0 = normalised(&norm, x0, i16::cast_from(g0), b0, channels);
                 let y1 = normalised(&norm, x1, i16::cast_from(g1), b1, channels);
-                let (low, high) = comptime!(p.range());
+                let (low, high) = comptime!(p.range);
                 let mut q0 = rounded(y0, mantissa, shift, narrow, low, high);
                 let mut q1 = rounded(y1, mantissa, shift, narrow, low, high);
                 if comptime!(p.residual) {
@@ -159,13 +153,13 @@ pub(crate) fn norm<S: Size>(
                 q[comptime!(2 * w + 1)] = q1;
             }
             let mut words = Vector::<u32, S>::empty();
-            if comptime!(p.signed.is_some()) {
+            if comptime!(p.bytes == 1) {
                 #[unroll]
                 for h in 0..2usize {
-                    let at = comptime!(4 * h);
+                    let (at, signed) = comptime!((4 * h, Some(p.range.0 < 0)));
                     words.insert(
                         h,
-                        word(q[at], q[comptime!(at + 1)], q[comptime!(at + 2)], q[comptime!(at + 3)], p.signed),
+                        word(q[at], q[comptime!(at + 1)], q[comptime!(at + 2)], q[comptime!(at + 3)], signed),
                     );
                 }
             } else {
